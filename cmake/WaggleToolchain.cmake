@@ -1,0 +1,40 @@
+# Compiler settings that the arithmetic depends on (canonical arithmetic, rule E5), and libraries.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+# Check() stays on in every build; assert() is not used.
+set(CMAKE_CXX_FLAGS_RELEASE "-O3")
+set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g")
+
+# No contraction, no reassociation: a product may feed a sum only through an explicit fma.
+add_compile_options(-Wall -Wextra -ffp-contract=off -fno-fast-math -fno-associative-math -fsigned-zeros)
+
+set(WAGGLE_SANITIZE "" CACHE STRING "Sanitizers, as -fsanitize= takes them")
+if(WAGGLE_SANITIZE)
+  add_compile_options(-fsanitize=${WAGGLE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${WAGGLE_SANITIZE})
+endif()
+
+find_program(WAGGLE_CCACHE ccache)
+if(WAGGLE_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${WAGGLE_CCACHE})
+endif()
+find_program(WAGGLE_MOLD mold)
+if(WAGGLE_MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(GTest REQUIRED)
+find_library(WAGGLE_SODIUM sodium REQUIRED)
+add_library(wg_sodium INTERFACE)
+target_link_libraries(wg_sodium INTERFACE ${WAGGLE_SODIUM})
+find_library(WAGGLE_HIGHWAY hwy REQUIRED)
+add_library(wg_highway INTERFACE)
+target_link_libraries(wg_highway INTERFACE ${WAGGLE_HIGHWAY})
