@@ -2,6 +2,7 @@
 // Canonical order: arithmetic sheet 2.12. Never stores [tokens, vocab].
 #pragma once
 
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -41,10 +42,23 @@ void FinishGradients(const ModelConfig& config, const GradientSink& sink);
 // Forward only. Same bits as decode and prefill.
 TokenScores Score(const Model& model, ThreadPool& pool, const TokenBatch& batch, const TokenTargets& targets);
 
+// Memory that Backward may reuse from call to call: activations and their gradients. Worth keeping for the length of a
+// training run: models change every step, their shapes do not. One Backward at a time.
+class BackwardMemory {
+ public:
+  BackwardMemory();
+  ~BackwardMemory();
+  struct Impl;
+  Impl& impl() { return *impl_; }  // for backward.cc only
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
 // Forward and backward; u and u_entropy per row (u_entropy may be empty). Returns the scores of the forward pass.
 // A NaN or Inf anywhere is an error with Blame::kMachine ("numeric fault"), and the gradients are then unspecified.
 Result<TokenScores> Backward(const Model& model, ThreadPool& pool, const TokenBatch& batch, const TokenTargets& targets,
                              std::span<const float> u, std::span<const float> u_entropy, Recompute recompute,
-                             const GradientSink& sink);
+                             const GradientSink& sink, BackwardMemory* memory = nullptr);
 
 }  // namespace waggle

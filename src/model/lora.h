@@ -1,4 +1,5 @@
-// Low-rank adapters on linear layers: y = fma(D1(B, a), s, D1(W, x)), a = D1(A, x), s = fl32(alpha / rank).
+// Low-rank adapters on linear layers: y = fma(D1(B, a), s, D1(W, x) + bias), a = D1(A, x), s = fl32(alpha / rank).
+// A and B are fp32 whatever the format of W, and see x itself, also where the base layer quantises it (ci8).
 #pragma once
 
 #include <string>
@@ -20,6 +21,11 @@ struct LoraParameters {
   LoraConfig config;
   Parameters tensors;
 };
+
+// fl32(alpha / rank).
+float LoraScale(const LoraConfig& config);
+// Names (without ".weight") of the linear layers that `config` adapts, in name order. Routers of experts are never adapted.
+std::vector<std::string> AdaptedLayers(const ModelConfig& model, const LoraConfig& config);
 
 // A ~ uniform(+-1/sqrt(in)) from Philox, B = 0.
 LoraParameters InitLora(const ModelConfig& model, const LoraConfig& config, std::uint64_t seed);

@@ -2,6 +2,7 @@
 // training's backward is model/backward.h. A Model is immutable working weights of one policy version, packed for the device.
 #pragma once
 
+#include <cstdlib>
 #include <memory>
 #include <span>
 
@@ -25,8 +26,9 @@ class KvPool {
   std::size_t pages() const { return pages_; }
   KvFormat format() const { return format_; }
   std::size_t bytes_per_page() const { return layers_ * layer_bytes_; }
+  std::size_t bytes_per_layer() const { return layer_bytes_; }
   std::byte* Page(std::uint32_t page, std::size_t layer) {
-    return memory_.data() + page * bytes_per_page() + layer * layer_bytes_;
+    return base_ + page * bytes_per_page() + layer * layer_bytes_;
   }
   // Copies all layers of one page (copy-on-write of a partial page when a group forks).
   void Copy(std::uint32_t from, std::uint32_t to);
@@ -34,7 +36,11 @@ class KvPool {
  private:
   std::size_t layers_, layer_bytes_, pages_;
   KvFormat format_;
-  AlignedVector<std::byte> memory_;  // zeroed once
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<void, Free> memory_;  // zero at first touch
+  std::byte* base_ = nullptr;           // first aligned byte of memory_
 };
 
 // Consecutive new tokens of one sequence. Their keys and values are written to `pages`; earlier positions must be there.

@@ -8,6 +8,7 @@
 
 #include "base/aligned.h"
 #include "base/result.h"
+#include "kernels/ops.h"
 #include "model/config.h"
 
 namespace waggle {
@@ -33,5 +34,21 @@ Parameters ZeroParameters(const ModelConfig& config);
 // Normal(0, std) from Philox streams keyed by (seed, tensor name); norms 1, biases 0; residual outputs (o_proj, down_proj)
 // scaled by 1/sqrt(2 * layers).
 Parameters RandomParameters(const ModelConfig& config, std::uint64_t seed, float std = 0.02f);
+
+// One tensor of zeros.
+Tensor ZeroTensor(std::vector<std::size_t> shape);
+
+// "model.layers.<layer>."
+std::string LayerPrefix(std::size_t layer);
+
+// How the architecture names the parts of a mixture of experts, after the layer prefix:
+// router + ".weight", experts + "<e>." + gate + ".weight" and so on.
+struct ExpertNames {
+  std::string router, experts, gate, up, down;
+};
+ExpertNames NamesOfExperts(const ModelConfig& config);
+
+// Euclidean norm of all tensors, in the canonical order of arithmetic sheet 2.12 "gradient norm".
+double GradientNorm(const Ops& ops, ThreadPool& pool, const Parameters& gradients);
 
 }  // namespace waggle

@@ -1,0 +1,44 @@
+// The table of subcommands: prints --help, generates docs/cli.md, and is the newcomer's index of the system.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+
+namespace waggle {
+
+using Action = std::function<Status()>;
+
+struct Command {
+  const char* name;
+  const char* summary;
+  const char* examples;            // lines of "waggle ..." shown under --help
+  Action (*define)(CLI::App& app);  // adds options to `app`; the returned action runs after parsing
+};
+
+std::span<const Command> Commands();
+
+Action DefineRun(CLI::App& app);
+Action DefineResume(CLI::App& app);
+Action DefineDemo(CLI::App& app);
+Action DefineEval(CLI::App& app);
+Action DefineExport(CLI::App& app);
+Action DefineInspect(CLI::App& app);
+Action DefineGenerate(CLI::App& app);
+Action DefineChat(CLI::App& app);
+Action DefineScore(CLI::App& app);
+Action DefineTokenize(CLI::App& app);
+Action DefineEnv(CLI::App& app);
+Action DefineKat(CLI::App& app);
+Action DefineBench(CLI::App& app);
+Action DefineDocs(CLI::App& app);
+
+// Runs the command line; returns the exit code (0 fine, 1 failed, 2 usage).
+int RunCommandLine(int argc, char** argv);
+// All of --help as Markdown, for docs/cli.md.
+std::string CommandLineMarkdown();
+
+}  // namespace waggle

@@ -1,0 +1,322 @@
+#include "model/model.h"
+
+#include <bit>
+#include <cstring>
+
+#include "base/check.h"
+#include "model/model_impl.h"
+
+namespace waggle {
+namespace {
+
+std::string ShapeText(const std::vector<std::size_t>& shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (i > 0) text += ", ";
+    text += std::to_string(shape[i]);
+  }
+  return text + "]";
+}
+
+std::uint16_t ToBf16(float value) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
+  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return 0x7FC0;
+  return static_cast<std::uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
+}
+
+float FromBf16(std::uint16_t value) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(value) << 16);
+}
+
+// Finds tensors by name, checks shapes and packs them.
+class Builder {
+ public:
+  Builder(const Parameters& parameters, const LoraParameters* lora, const NumericsConfig& numerics)
+      : parameters_(parameters), lora_(lora), bf16_(numerics.weights == WeightFormat::kBf16) {}
+
+  Result<const Tensor*> Find(const Parameters& from, const std::string& name,
+                             const std::vector<std::size_t>& shape) const {
+    const auto at = from.find(name);
+    if (at == from.end()) return Fail(Blame::kOperator, "the model has no tensor {}", name);
+    if (at->second.shape != shape) {
+      return Fail(Blame::kOperator, "tensor {} has shape {}, the configuration asks for {}", name,
+                  ShapeText(at->second.shape), ShapeText(shape));
+    }
+    std::size_t n = 1;
+    for (const std::size_t extent : shape) n *= extent;
+    if (at->second.data.size() != n) {
+      return Fail(Blame::kOperator, "tensor {} holds {} numbers, its shape {} asks for {}", name,
+                  at->second.data.size(), ShapeText(shape), n);
+    }
+    return &at->second;
+  }
+
+  // A norm or a bias, rounded where working weights are bf16.
+  Status Vector(AlignedVector<float>& out, const std::string& name, std::size_t n) const {
+    WG_ASSIGN(const Tensor* tensor, Find(parameters_, name, {n}));
+    out = tensor->data;
+    if (bf16_) {
+      for (float& value : out) value = FromBf16(ToBf16(value));
+    }
+    return {};
+  }
+
+  // Embedding, head and router: never integers.
+  Status Plain(Linear& linear, const std::string& name, std::size_t out, std::size_t in) const {
+    return Pack(linear, name, out, in, bf16_ ? WeightFormat::kBf16 : WeightFormat::kF32);
+  }
+
+  Status Adapted(Linear& linear, const std::string& name, std::size_t out, std::size_t in,
+                 bool bias, WeightFormat format) {
+    WG_TRY(Pack(linear, name, out, in, format));
+    if (bias) WG_TRY(Vector(linear.bias, name + ".bias", out));
+    if (lora_ == nullptr || !lora_->tensors.contains(name + ".lora_A.weight")) return {};
+    const std::size_t rank = lora_->config.rank;
+    WG_ASSIGN(const Tensor* a, Find(lora_->tensors, name + ".lora_A.weight", {rank, in}));
+    WG_ASSIGN(const Tensor* b, Find(lora_->tensors, name + ".lora_B.weight", {out, rank}));
+    linear.adapter.emplace();
+    linear.adapter->a = PackedMatrix::Pack(a->data.data(), rank, in, in, WeightFormat::kF32);
+    linear.adapter->b = PackedMatrix::Pack(b->data.data(), out, rank, rank, WeightFormat::kF32);
+    linear.adapter->scale = LoraScale(lora_->config);
+    adapters_ += 1;
+    return {};
+  }
+
+  Status AllAdaptersUsed() const {
+    if (lora_ == nullptr || lora_->tensors.size() == 2 * adapters_) return {};
+    return Fail(Blame::kOperator,
+                "{} adapter tensors fit {} linear layers of this model (two per layer expected)",
+                lora_->tensors.size(), adapters_);
+  }
+
+ private:
+  Status Pack(Linear& linear, const std::string& name, std::size_t out, std::size_t in,
+              WeightFormat format) const {
+    WG_ASSIGN(const Tensor* tensor, Find(parameters_, name + ".weight", {out, in}));
+    linear.name = name;
+    linear.w = PackedMatrix::Pack(tensor->data.data(), out, in, in, format);
+    return {};
+  }
+
+  const Parameters& parameters_;
+  const LoraParameters* lora_;
+  bool bf16_;
+  std::size_t adapters_ = 0;
+};
+
+Status BuildMoe(Builder& builder, const ModelConfig& c, WeightFormat format,
+                const std::string& prefix, Moe& moe) {
+  const ExpertNames names = NamesOfExperts(c);
+  moe.per_token = c.experts_per_token;
+  moe.norm_topk = c.norm_topk;
+  moe.experts.resize(c.experts);
+  WG_TRY(builder.Plain(moe.router, prefix + names.router, c.experts, c.hidden));
+  for (std::size_t e = 0; e < c.experts; ++e) {
+    const std::string expert = prefix + names.experts + std::to_string(e) + ".";
+    Expert& x = moe.experts[e];
+    WG_TRY(builder.Adapted(x.gate, expert + names.gate, c.expert_intermediate, c.hidden, false,
+                           format));
+    WG_TRY(
+        builder.Adapted(x.up, expert + names.up, c.expert_intermediate, c.hidden, false, format));
+    WG_TRY(builder.Adapted(x.down, expert + names.down, c.hidden, c.expert_intermediate, false,
+                           format));
+  }
+  return {};
+}
+
+Status BuildLayer(Builder& builder, const ModelConfig& c, WeightFormat format, std::size_t index,
+                  Layer& layer) {
+  const std::string prefix = LayerPrefix(index), attention = prefix + "self_attn.";
+  layer.window = c.Window(index);
+  layer.rope = c.HasRope(index);
+  WG_TRY(builder.Vector(layer.input_norm, prefix + "input_layernorm.weight", c.hidden));
+  WG_TRY(builder.Vector(layer.post_norm, prefix + "post_attention_layernorm.weight", c.hidden));
+  WG_TRY(builder.Adapted(layer.q, attention + "q_proj", c.q_width(), c.hidden, c.qkv_bias, format));
+  WG_TRY(
+      builder.Adapted(layer.k, attention + "k_proj", c.kv_width(), c.hidden, c.qkv_bias, format));
+  WG_TRY(
+      builder.Adapted(layer.v, attention + "v_proj", c.kv_width(), c.hidden, c.qkv_bias, format));
+  WG_TRY(builder.Adapted(layer.o, attention + "o_proj", c.hidden, c.q_width(), c.o_bias, format));
+  if (c.qk_norm) {
+    WG_TRY(builder.Vector(layer.q_norm, attention + "q_norm.weight", c.head_dim));
+    WG_TRY(builder.Vector(layer.k_norm, attention + "k_norm.weight", c.head_dim));
+  }
+  if (c.IsSparse(index)) {
+    layer.moe = std::make_unique<Moe>();
+    return BuildMoe(builder, c, format, prefix, *layer.moe);
+  }
+  const std::string mlp = prefix + "mlp.";
+  WG_TRY(
+      builder.Adapted(layer.gate, mlp + "gate_proj", c.intermediate, c.hidden, c.mlp_bias, format));
+  WG_TRY(builder.Adapted(layer.up, mlp + "up_proj", c.intermediate, c.hidden, c.mlp_bias, format));
+  return builder.Adapted(layer.down, mlp + "down_proj", c.hidden, c.intermediate, c.mlp_bias,
+                         format);
+}
+
+Status BuildEmbedding(const Builder& builder, const Parameters& parameters, Model::Impl& impl) {
+  const ModelConfig& c = impl.config;
+  const std::string name = "model.embed_tokens";
+  if (c.tied_head) return builder.Plain(impl.head, name, c.vocab, c.hidden);
+  WG_TRY(builder.Plain(impl.head, "lm_head", c.vocab, c.hidden));
+  WG_ASSIGN(const Tensor* tensor, builder.Find(parameters, name + ".weight", {c.vocab, c.hidden}));
+  if (impl.numerics.weights == WeightFormat::kBf16) {
+    impl.embedding_bf16.resize(tensor->data.size());
+    for (std::size_t i = 0; i < tensor->data.size(); ++i)
+      impl.embedding_bf16[i] = ToBf16(tensor->data[i]);
+  } else {
+    impl.embedding_f32 = tensor->data;
+  }
+  return {};
+}
+
+std::size_t MatrixCells(const PackedMatrix& w) { return w.n() * w.k(); }
+
+// The effective values of a pack, row-major, straight from its panels.
+AlignedVector<float> Unpack(const PackedMatrix& w) {
+  AlignedVector<float> values(MatrixCells(w));
+  for (std::size_t n = 0; n < w.n(); ++n) {
+    float* row = values.data() + n * w.k();
+    const std::size_t panel = n / kPanelWidth, lane = n % kPanelWidth;
+    if (w.format() == WeightFormat::kF32) {
+      const float* p = w.F32Panel(panel) + lane;
+      for (std::size_t k = 0; k < w.k(); ++k) row[k] = p[k * kPanelWidth];
+    } else if (w.format() == WeightFormat::kBf16) {
+      const std::uint32_t* p = w.Bf16Panel(panel) + lane % 16;
+      const unsigned shift = lane < 16 ? 16 : 0;
+      for (std::size_t k = 0; k < w.k(); ++k) {
+        row[k] = std::bit_cast<float>((p[k * 16] << shift) & 0xFFFF0000u);
+      }
+    } else {
+      for (std::size_t k = 0; k < w.k(); ++k) row[k] = w.At(n, k);
+    }
+  }
+  return values;
+}
+
+PackedMatrix Transposed(const PackedMatrix& w) {
+  const AlignedVector<float> values = Unpack(w);
+  const WeightFormat format =
+      w.format() == WeightFormat::kBf16 ? WeightFormat::kBf16 : WeightFormat::kF32;
+  return PackedMatrix::PackTransposed(values.data(), w.n(), w.k(), w.k(), format);
+}
+
+}  // namespace
+
+std::size_t Linear::bytes() const {
+  std::size_t total =
+      w.bytes() + w_t.bytes() + a_t.bytes() + b_t.bytes() + bias.size() * sizeof(float);
+  if (adapter) total += adapter->a.bytes() + adapter->b.bytes();
+  return total;
+}
+
+void PackTransposes(const Linear& linear) {
+  linear.w_t = Transposed(linear.w);
+  if (!linear.adapter) return;
+  linear.a_t = Transposed(linear.adapter->a);
+  linear.b_t = Transposed(linear.adapter->b);
+}
+
+template <class Visit>
+static void ForEachLinear(const Model::Impl& impl, Visit visit) {
+  visit(impl.head);
+  for (const Layer& layer : impl.layers) {
+    for (const Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.o}) visit(*linear);
+    if (layer.moe == nullptr) {
+      for (const Linear* linear : {&layer.gate, &layer.up, &layer.down}) visit(*linear);
+      continue;
+    }
+    visit(layer.moe->router);
+    for (const Expert& expert : layer.moe->experts) {
+      for (const Linear* linear : {&expert.gate, &expert.up, &expert.down}) visit(*linear);
+    }
+  }
+}
+
+Model::Impl::Impl(const ModelConfig& config, const NumericsConfig& numerics, const Ops& ops)
+    : config(config), numerics(numerics), ops(ops), layers(config.layers), rope(config) {}
+
+void Model::Impl::EmbedRow(TokenId id, float* out) const {
+  Check(id >= 0 && static_cast<std::size_t>(id) < config.vocab, "token ids lie in the vocabulary");
+  const std::size_t d = config.hidden, n = static_cast<std::size_t>(id);
+  if (!embedding_f32.empty()) {
+    std::memcpy(out, embedding_f32.data() + n * d, d * sizeof(float));
+  } else if (!embedding_bf16.empty()) {
+    for (std::size_t k = 0; k < d; ++k) out[k] = FromBf16(embedding_bf16[n * d + k]);
+  } else if (head.w.format() ==
+             WeightFormat::kF32) {  // tied: the row's cells lie one panel width apart
+    const float* column = head.w.F32Panel(n / kPanelWidth) + n % kPanelWidth;
+    for (std::size_t k = 0; k < d; ++k) out[k] = column[k * kPanelWidth];
+  } else {
+    const std::size_t lane = n % kPanelWidth;
+    const std::uint32_t* column = head.w.Bf16Panel(n / kPanelWidth) + lane % 16;
+    const unsigned shift = lane < 16 ? 16 : 0;
+    for (std::size_t k = 0; k < d; ++k) {
+      out[k] = std::bit_cast<float>((column[k * 16] << shift) & 0xFFFF0000u);
+    }
+  }
+}
+
+void Model::Impl::PrepareBackward(ThreadPool& pool) const {
+  std::call_once(transposes_once, [&] {
+    std::vector<const Linear*> linears;
+    ForEachLinear(*this, [&](const Linear& linear) { linears.push_back(&linear); });
+    pool.Run(linears.size(), [&](std::size_t i) { PackTransposes(*linears[i]); });
+  });
+}
+
+std::unique_ptr<Workspace> Model::Impl::TakeWorkspace() const {
+  {
+    std::lock_guard lock(workspaces_mutex);
+    if (!workspaces.empty()) {
+      std::unique_ptr<Workspace> workspace = std::move(workspaces.back());
+      workspaces.pop_back();
+      return workspace;
+    }
+  }
+  return std::make_unique<Workspace>();
+}
+
+void Model::Impl::ReturnWorkspace(std::unique_ptr<Workspace> workspace) const {
+  std::lock_guard lock(workspaces_mutex);
+  workspaces.push_back(std::move(workspace));
+}
+
+Result<std::shared_ptr<const Model>> Model::Create(const ModelConfig& config,
+                                                   const NumericsConfig& numerics,
+                                                   const Parameters& parameters,
+                                                   const LoraParameters* lora, const Ops& ops) {
+  WG_TRY(Validate(config));
+  if (numerics.kshards == 0) return Fail(Blame::kOperator, "kshards is 0, the least is 1");
+  if (lora != nullptr && lora->config.rank == 0)
+    return Fail(Blame::kOperator, "an adapter of rank 0");
+  auto impl = std::make_unique<Impl>(config, numerics, ops);
+  Builder builder(parameters, lora, numerics);
+  WG_TRY(BuildEmbedding(builder, parameters, *impl));
+  WG_TRY(builder.Vector(impl->final_norm, "model.norm.weight", config.hidden));
+  for (std::size_t l = 0; l < config.layers; ++l) {
+    WG_TRY(BuildLayer(builder, config, numerics.weights, l, impl->layers[l]));
+  }
+  WG_TRY(builder.AllAdaptersUsed());
+  return std::shared_ptr<const Model>(new Model(std::move(impl)));
+}
+
+Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Model::~Model() = default;
+
+const ModelConfig& Model::config() const { return impl_->config; }
+const NumericsConfig& Model::numerics() const { return impl_->numerics; }
+const Ops& Model::ops() const { return impl_->ops; }
+
+std::size_t Model::bytes() const {
+  std::size_t total = impl_->rope.bytes() + impl_->embedding_f32.size() * sizeof(float) +
+                      impl_->embedding_bf16.size() * sizeof(std::uint16_t);
+  ForEachLinear(*impl_, [&](const Linear& linear) { total += linear.bytes(); });
+  for (const Layer& layer : impl_->layers) {
+    total += (layer.input_norm.size() + layer.post_norm.size() + layer.q_norm.size() +
+              layer.k_norm.size()) *
+             sizeof(float);
+  }
+  return total + impl_->final_norm.size() * sizeof(float);
+}
+
+}  // namespace waggle

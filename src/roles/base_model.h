@@ -1,0 +1,47 @@
+// The policy a run starts from: loaded from a directory, or made on the spot (random weights of the recipe's shape, then a
+// supervised warm-up on the environment's demonstrations) and cached by content, so that a second run starts at once.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "environments/environment.h"
+#include "kernels/ops.h"
+#include "model/checkpoint.h"
+#include "roles/recipe.h"
+#include "tokenizer/tokenizer.h"
+
+namespace waggle {
+
+struct BaseModel {
+  LoadedModel model;
+  Tokenizer tokenizer;
+};
+
+struct BaseModelContext {
+  const Ops* ops = nullptr;
+  ThreadPool* pool = nullptr;
+  std::filesystem::path cache_directory;            // created if missing
+  std::function<void(const std::string&)> say;      // progress lines
+};
+
+// The environment of the recipe with "key=value" settings put on top of it.
+Result<std::unique_ptr<Environment>> MakeEnvironment(const EnvironmentRecipe& recipe, const std::vector<std::string>& extra);
+
+Result<BaseModel> PrepareBaseModel(const Recipe& recipe, const BaseModelContext& context);
+
+// A model directory with its tokenizer, as PrepareBaseModel leaves it and Transformers reads it.
+Result<BaseModel> LoadBaseModel(const std::filesystem::path& path);
+Status SaveBaseModel(const std::filesystem::path& directory, const ModelConfig& config, const Parameters& parameters,
+                     const Tokenizer& tokenizer, WeightFormat format);
+
+Result<NumericsConfig> NumericsOf(const ModelRecipe& recipe);
+
+// Demonstrations of the training tasks [first, first + count) of a seed's stream, as SFT samples: prompt, answer, stop.
+Result<std::vector<SftSample>> Demonstrations(const Environment& environment, const class TaskCodec& codec, std::uint64_t seed,
+                                              std::uint64_t first, std::uint64_t count);
+
+}  // namespace waggle

@@ -1,0 +1,247 @@
+// The three cores joined by hand, with a worker that answers from a script: no engine, no weights.
+#include <gtest/gtest.h>
+
+#include "crypto/hash.h"
+#include "roles/orchestrator_core.h"
+#include "roles/trainer_core.h"
+#include "roles/worker_core.h"
+
+namespace waggle {
+namespace {
+
+// "n?" is answered by "n". With turns == 2, a first answer "+" makes the environment say "!" and ask again.
+class Echo final : public Environment {
+ public:
+  std::string_view name() const override { return "echo"; }
+  std::string_view description() const override { return "repeat the digit"; }
+  Result<Task> MakeTask(std::uint64_t seed) const override {
+    Task task{.environment = "echo", .seed = seed};
+    task.answer = std::string(1, static_cast<char>('0' + seed % 10));
+    task.prompt = {{.content = task.answer + "?"}};
+    return task;
+  }
+  std::optional<std::string> Parse(const Task&, std::string_view completion) const override { return std::string(completion); }
+  Score Grade(const Task& task, const std::vector<Message>& transcript) const override {
+    Score score;
+    score.correct = transcript.back().content == task.answer;
+    score.components.push_back({"exact", 1.0, score.correct ? 1.0 : 0.0});
+    return score;
+  }
+  std::vector<Message> Respond(const Task&, const std::vector<Message>& transcript) const override {
+    if (transcript.back().role == Role::kAssistant && transcript.back().content == "+") return {{.role = Role::kTool, .content = "!"}};
+    return {};
+  }
+};
+
+class CoresTest : public ::testing::Test {
+ protected:
+  static Tokenizer MakeTokenizer() {
+    const std::vector<std::string> specials = {"<s>", "</s>", "<unk>"};
+    return Tokenizer::FromCharacters(specials, "0123456789?+!").value();
+  }
+  Recipe MakeRecipe() {
+    Recipe recipe;
+    recipe.orchestrator.steps = 3;
+    recipe.orchestrator.groups_per_step = 4;
+    recipe.orchestrator.group_size = 2;
+    recipe.evaluation.tasks = 3;
+    recipe.sampling.tokens_max = 4;
+    return recipe;
+  }
+  TokenId Id(std::string_view token) { return *tokenizer_.Find(token); }
+
+  // A group that answers right in its even samples and "9?" in the odd ones.
+  Group Answer(const Lease& lease) {
+    const Task task = echo_.MakeTask(lease.task_seed).value();
+    Group group{.lease = lease.id, .prompt = codec_.PromptTokens(task)};
+    for (std::uint32_t i = 0; i < lease.group_size; ++i) {
+      Rollout rollout;
+      rollout.tokens = tokenizer_.Encode(i % 2 == 0 ? task.answer : "?");
+      rollout.tokens.push_back(Id("</s>"));
+      rollout.logps.assign(rollout.tokens.size(), -0.5f);
+      rollout.loss_mask.assign(rollout.tokens.size(), 1);
+      rollout.spans = {{0, lease.version}};
+      group.rollouts.push_back(rollout);
+    }
+    return group;
+  }
+  template <class T, class Effects>
+  static std::vector<T> Only(const Effects& effects) {
+    std::vector<T> found;
+    for (const auto& effect : effects) {
+      if (const T* one = std::get_if<T>(&effect)) found.push_back(*one);
+    }
+    return found;
+  }
+
+  Echo echo_;
+  Tokenizer tokenizer_ = MakeTokenizer();
+  TaskCodec codec_{echo_, tokenizer_, {1}};
+  Hash256 run_{};
+};
+
+TEST_F(CoresTest, ARunIsEvaluatedTrainedAndFinished) {
+  OrchestratorCore core(run_, MakeRecipe(), codec_, tokenizer_.vocab_size());
+  std::vector<std::uint64_t> batches;
+  int evaluations = 0;
+  bool finished = false;
+  for (int round = 0; round < 100 && !finished; ++round) {
+    auto effects = core.Step(WorkerIdle{WorkerId{1}, 100});
+    // Groups come back in reverse order: the batch must be in lease order all the same.
+    auto grants = Only<GrantLease>(effects);
+    for (auto it = grants.rbegin(); it != grants.rend(); ++it) {
+      for (auto& effect : core.Step(GroupArrived{WorkerId{1}, Answer(it->lease)})) effects.push_back(effect);
+    }
+    for (const Evaluated& evaluated : Only<Evaluated>(effects)) {
+      ++evaluations;
+      EXPECT_EQ(evaluated.evaluation.correct, 3u);
+    }
+    for (const TrainOn& batch : Only<TrainOn>(effects)) {
+      batches.push_back(batch.batch);
+      ASSERT_EQ(batch.groups.size(), 4u);
+      for (std::size_t i = 1; i < 4; ++i) EXPECT_LT(batch.groups[i - 1].group.lease, batch.groups[i].group.lease);
+      EXPECT_EQ(batch.groups[0].rewards[0], 1.0);
+      EXPECT_EQ(batch.groups[0].rewards[1], 0.0);
+      EXPECT_TRUE(core.Step(PolicyPublished{PolicyVersion{batch.batch + 1}}).empty());
+      EXPECT_TRUE(core.quiescent());
+    }
+    finished = !Only<RunFinished>(effects).empty();
+  }
+  EXPECT_TRUE(finished);
+  EXPECT_EQ(batches, (std::vector<std::uint64_t>{0, 1, 2}));
+  EXPECT_EQ(evaluations, 2);  // before and after
+}
+
+TEST_F(CoresTest, SavedStateGoesOnWithTheSameLeases) {
+  OrchestratorCore straight(run_, MakeRecipe(), codec_, tokenizer_.vocab_size());
+  const auto finish_wave = [&](OrchestratorCore& core) {
+    std::vector<Lease> leases;
+    for (int i = 0; i < 3; ++i) {
+      for (const GrantLease& grant : Only<GrantLease>(core.Step(WorkerIdle{WorkerId{1}, 100}))) {
+        leases.push_back(grant.lease);
+        for (const TrainOn& batch : Only<TrainOn>(core.Step(GroupArrived{WorkerId{1}, Answer(grant.lease)}))) {
+          static_cast<void>(core.Step(PolicyPublished{PolicyVersion{batch.batch + 1}}));
+          return leases;
+        }
+      }
+    }
+    return leases;
+  };
+  finish_wave(straight);
+  OrchestratorCore resumed(run_, MakeRecipe(), codec_, tokenizer_.vocab_size());
+  ASSERT_TRUE(resumed.Load(straight.Save()).has_value());
+  EXPECT_EQ(finish_wave(resumed), finish_wave(straight));
+  EXPECT_EQ(resumed.Save(), straight.Save());
+}
+
+TEST_F(CoresTest, WavesAheadSurviveSaveAndLoad) {
+  Recipe recipe = MakeRecipe();
+  recipe.orchestrator.ahead = 2;
+  recipe.evaluation.tasks = 0;
+  OrchestratorCore core(run_, recipe, codec_, tokenizer_.vocab_size());
+  const auto grants = Only<GrantLease>(core.Step(WorkerIdle{WorkerId{1}, 1000}));
+  ASSERT_EQ(grants.size(), 12u);  // three waves of four
+  for (const GrantLease& grant : grants) static_cast<void>(core.Step(GroupArrived{WorkerId{1}, Answer(grant.lease)}));
+  static_cast<void>(core.Step(PolicyPublished{PolicyVersion{1}}));
+  ASSERT_TRUE(core.quiescent());
+  OrchestratorCore resumed(run_, recipe, codec_, tokenizer_.vocab_size());
+  ASSERT_TRUE(resumed.Load(core.Save()).has_value());
+  const auto batch = Only<TrainOn>(core.Step(WorkerIdle{WorkerId{1}, 0}));
+  const auto again = Only<TrainOn>(resumed.Step(WorkerIdle{WorkerId{1}, 0}));
+  ASSERT_EQ(batch.size(), 1u);
+  ASSERT_EQ(again.size(), 1u);
+  ASSERT_EQ(again[0].groups.size(), batch[0].groups.size());
+  EXPECT_EQ(again[0].groups[2].group, batch[0].groups[2].group);
+  EXPECT_EQ(again[0].groups[2].rewards, batch[0].groups[2].rewards);
+}
+
+TEST_F(CoresTest, ALostWorkersLeasesGoToAnother) {
+  OrchestratorCore core(run_, MakeRecipe(), codec_, tokenizer_.vocab_size());
+  const auto first = Only<GrantLease>(core.Step(WorkerIdle{WorkerId{1}, 2}));
+  ASSERT_EQ(first.size(), 2u);
+  static_cast<void>(core.Step(WorkerLost{WorkerId{1}}));
+  const auto second = Only<GrantLease>(core.Step(WorkerIdle{WorkerId{2}, 2}));
+  ASSERT_EQ(second.size(), 2u);
+  EXPECT_EQ(second[0].lease, first[0].lease);
+  const auto judged = Only<GroupJudged>(core.Step(GroupArrived{WorkerId{1}, Answer(first[0].lease)}));
+  ASSERT_EQ(judged.size(), 1u);
+  EXPECT_EQ(std::get<Reject>(judged[0].verdict).reason, RejectReason::kUnknownLease);
+}
+
+TEST_F(CoresTest, AdmissionNamesEveryLie) {
+  Lease lease{.id = LeaseId{5}, .environment = "echo", .task_seed = 7, .group_size = 2, .version = PolicyVersion{3}};
+  lease.sampling.tokens_max = 4;
+  const Task task = echo_.MakeTask(7).value();
+  const AdmissionPolicy policy{.lag_versions_max = 2, .vocab = tokenizer_.vocab_size()};
+  const auto judge = [&](auto&& tamper) -> std::optional<RejectReason> {
+    Group group = Answer(lease);
+    tamper(group);
+    const auto admission = Admit(lease, task, group, PolicyVersion{4}, codec_, policy);
+    if (const auto* reject = std::get_if<Reject>(&admission.verdict)) return reject->reason;
+    return std::nullopt;
+  };
+  EXPECT_EQ(judge([](Group&) {}), std::nullopt);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[0].reward = 100; }), std::nullopt);  // believed by nobody
+  EXPECT_EQ(judge([](Group& g) { g.lease = LeaseId{6}; }), RejectReason::kUnknownLease);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts.pop_back(); }), RejectReason::kMalformed);
+  EXPECT_EQ(judge([](Group& g) { g.prompt.push_back(4); }), RejectReason::kWrongTask);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].tokens[0] = 99; }), RejectReason::kMalformed);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].tokens[0] = -1; }), RejectReason::kMalformed);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].logps[0] = 0.1f; }), RejectReason::kMalformed);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].logps[0] = __builtin_nanf(""); }), RejectReason::kMalformed);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].logps.pop_back(); }), RejectReason::kMalformed);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].finish = FinishReason::kLength; }), RejectReason::kBadTermination);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].tokens.back() = 4; }), RejectReason::kBadTermination);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].spans.clear(); }), RejectReason::kMalformed);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].spans[0].version = PolicyVersion{5}; }), RejectReason::kMalformed);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].spans[0].version = PolicyVersion{1}; }), RejectReason::kStalePolicy);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].loss_mask[0] = 0; }), RejectReason::kWrongTask);
+}
+
+TEST_F(CoresTest, TheWorkerPlaysBothTurnsOfAnEpisode) {
+  WorkerCore worker(codec_, 100);
+  Lease lease{.id = LeaseId{1}, .environment = "echo", .task_seed = 7, .group_size = 1};
+  lease.sampling.tokens_max = 8;
+  auto effects = worker.Step(LeaseGranted{lease});
+  ASSERT_EQ(Only<StartSampling>(effects).size(), 1u);
+  static_cast<void>(worker.Step(SamplingStarted{lease.id, 0, 11}));
+  const auto token = [&](RequestId request, std::string_view text, bool last) {
+    TokenEvent event{.request = request, .token = Id(text), .logp = -1.0f};
+    if (last) event.finish = FinishReason::kStop;
+    return event;
+  };
+  effects = worker.Step(TokensSampled{{token(11, "+", false), token(11, "</s>", true)}});
+  const auto again = Only<StartSampling>(effects);
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(again[0].prompt, (std::vector<TokenId>{Id("7"), Id("?"), Id("+"), Id("</s>"), Id("!")}));
+  EXPECT_EQ(again[0].options.config.tokens_max, 5u);
+  static_cast<void>(worker.Step(SamplingStarted{lease.id, 0, 12}));
+  effects = worker.Step(TokensSampled{{token(12, "7", false), token(12, "</s>", true)}});
+  const auto submitted = Only<SubmitGroup>(effects);
+  ASSERT_EQ(submitted.size(), 1u);
+  EXPECT_EQ(submitted[0].group.rollouts[0].loss_mask, (std::vector<std::uint8_t>{1, 1, 0, 1, 1}));
+  const Task task = echo_.MakeTask(7).value();
+  const auto admission = Admit(lease, task, submitted[0].group, PolicyVersion{0}, codec_,
+                               {.lag_versions_max = 0, .vocab = tokenizer_.vocab_size()});
+  EXPECT_TRUE(std::holds_alternative<Accepted>(admission.verdict));
+  EXPECT_EQ(admission.scored.rewards[0], 1.0);
+}
+
+TEST_F(CoresTest, TheTrainerChecksPointsAndAborts) {
+  TrainerCore core(PolicyVersion{0}, 2, 3);
+  TrainOn batch{.groups = {ScoredGroup{}}};
+  EXPECT_EQ(Only<RunStep>(core.Step(BatchReady{batch})).size(), 1u);
+  EXPECT_TRUE(Only<SaveCheckpoint>(core.Step(StepFinished{})).empty());
+  static_cast<void>(core.Step(BatchReady{batch}));
+  EXPECT_EQ(Only<SaveCheckpoint>(core.Step(StepFinished{})).size(), 1u);
+  const auto empty = core.Step(BatchReady{});  // everything was filtered out: no step, but the run goes on
+  EXPECT_EQ(Only<PublishPolicy>(empty).at(0).version, PolicyVersion{3});
+  EXPECT_EQ(Only<SaveCheckpoint>(empty).size(), 1u);
+  static_cast<void>(core.Step(BatchReady{batch}));
+  const auto failed = core.Step(StepFailed{Error{Blame::kMachine, "numeric fault"}});
+  EXPECT_EQ(Only<AbortRun>(failed).size(), 1u);
+  EXPECT_TRUE(Only<PublishPolicy>(failed).empty());
+}
+
+}  // namespace
+}  // namespace waggle

@@ -1,0 +1,111 @@
+// The orchestrator: hands out leases, admits groups, forms training batches, evaluates on held-out tasks.
+// A state machine without I/O (no clock, no sockets, no threads): events in, effects out, the driver performs them.
+//
+// Sampling goes in waves: wave w is the leases of training batch w. `ahead` waves are sampled before the trainer needs
+// them, so at lag `ahead` the trainer never waits; at 0 the run is synchronous and strictly on-policy. A batch is formed
+// in lease order, never in order of arrival, so the run's bits do not depend on who was fast.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "roles/admission.h"
+#include "roles/recipe.h"
+#include "roles/task_codec.h"
+
+namespace waggle {
+
+using WorkerId = Strong<std::uint64_t, struct WorkerIdTag>;
+
+// Held-out accuracy under one policy version.
+struct Evaluation {
+  PolicyVersion version;
+  std::uint64_t tasks = 0, correct = 0;
+  double reward_mean = 0, length_mean = 0;
+  std::vector<std::string> samples;  // a few transcripts, one JSON object each
+};
+
+// Events
+struct WorkerIdle { WorkerId worker; std::uint32_t rollouts_max = 0; };  // can take leases of up to this many rollouts
+struct GroupArrived { WorkerId worker; Group group; };
+struct WorkerLost { WorkerId worker; };                                   // its leases go to others
+struct PolicyPublished { PolicyVersion version; };                        // the trainer finished a step
+using OrchestratorEvent = std::variant<WorkerIdle, GroupArrived, WorkerLost, PolicyPublished>;
+
+// Effects
+struct GrantLease { WorkerId worker; Lease lease; };
+struct TrainOn { std::uint64_t batch = 0; std::vector<ScoredGroup> groups; };
+struct GroupJudged { WorkerId worker; LeaseId lease; Verdict verdict; };
+struct Evaluated { Evaluation evaluation; };
+struct RunFinished {};
+using OrchestratorEffect = std::variant<GrantLease, TrainOn, GroupJudged, Evaluated, RunFinished>;
+
+class OrchestratorCore {
+ public:
+  OrchestratorCore(const Hash256& run, const Recipe& recipe, const TaskCodec& codec, std::size_t vocab);
+
+  [[nodiscard]] std::vector<OrchestratorEffect> Step(const OrchestratorEvent& event);
+
+  // State at a moment when no lease is out and no batch waits (the drivers checkpoint there), as JSON text, and back.
+  bool quiescent() const;
+  std::string Save() const;
+  Status Load(std::string_view state);
+
+  PolicyVersion version() const { return version_; }
+  std::uint64_t batches_sent() const { return batches_sent_; }
+
+ private:
+  struct Outstanding {
+    Lease lease;
+    WorkerId worker;
+    std::uint64_t wave = 0;
+  };
+  struct Wave {
+    std::uint64_t number = 0;
+    std::uint32_t to_grant = 0, granted = 0, resolved = 0, rounds = 1;
+    std::map<std::uint64_t, ScoredGroup> groups;  // accepted, by lease id
+  };
+  struct EvaluationRound {
+    struct Outcome {
+      bool correct = false;
+      double reward = 0, length = 0;
+      std::string sample;  // JSON, for the first few
+    };
+    Evaluation result;
+    std::uint64_t granted = 0;
+    std::map<std::uint64_t, Outcome> outcomes;  // by task seed, so that sums do not depend on arrival
+  };
+
+  void GrantTo(WorkerIdle idle, std::vector<OrchestratorEffect>& effects);
+  std::optional<Lease> NextEvaluationLease();
+  std::optional<Lease> NextTrainingLease(std::uint64_t& wave);
+  Result<Lease> MakeLease(std::uint64_t task_seed, std::uint32_t group_size, bool evaluation);
+  void OnGroup(const GroupArrived& event, std::vector<OrchestratorEffect>& effects);
+  void OnLost(WorkerLost event);
+  void OnEvaluationGroup(const Lease& lease, const Admission& admission, const Task& task);
+  void FinishEvaluation(std::vector<OrchestratorEffect>& effects);
+  void Advance(std::vector<OrchestratorEffect>& effects);
+  bool TopUp(Wave& wave);
+  void StartEvaluationIfDue();
+
+  const Hash256 run_;
+  const Recipe recipe_;
+  const TaskCodec& codec_;
+  const std::size_t vocab_;
+
+  PolicyVersion version_;
+  std::uint64_t next_lease_ = 1, next_task_ = 0, next_wave_ = 0, batches_sent_ = 0;
+  bool batch_in_training_ = false, finished_ = false;
+  std::map<std::uint64_t, Outstanding> outstanding_;
+  std::deque<Outstanding> returned_;          // leases of lost workers, first to be granted again
+  std::deque<Wave> waves_;                    // oldest first
+  std::optional<EvaluationRound> evaluation_;
+  std::optional<std::uint64_t> evaluated_version_;
+};
+
+}  // namespace waggle

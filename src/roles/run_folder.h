@@ -1,0 +1,37 @@
+// What lies where in a run's folder, and the rule that a checkpoint is complete or absent.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "base/result.h"
+
+namespace waggle {
+
+class RunFolder {
+ public:
+  explicit RunFolder(std::filesystem::path root) : root_(std::move(root)) {}
+
+  const std::filesystem::path& root() const { return root_; }
+  std::filesystem::path recipe() const { return root_ / "recipe.toml"; }
+  std::filesystem::path base() const { return root_ / "base"; }
+  std::filesystem::path model() const { return root_ / "model"; }
+  std::filesystem::path faults() const { return root_ / "faults"; }
+  std::filesystem::path result() const { return root_ / "result.json"; }
+  std::filesystem::path checkpoint(std::uint64_t version) const;
+
+  // Versions of the complete checkpoints, ascending.
+  std::vector<std::uint64_t> Checkpoints() const;
+  // An empty folder to fill with a checkpoint of this version; Commit gives it its name in one rename.
+  Result<std::filesystem::path> StageCheckpoint(std::uint64_t version) const;
+  Status CommitCheckpoint(std::uint64_t version) const;
+  // Deletes all but the newest `kept`, and what crashed runs left half done.
+  Status Prune(std::uint64_t kept) const;
+
+ private:
+  std::filesystem::path root_;
+};
+
+}  // namespace waggle
