@@ -1,32 +1,40 @@
 #include "kernels/packed_matrix.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <cstring>
 
 #include "base/check.h"
-#include "kernels/math.h"
 
 namespace waggle {
 namespace {
 
-// Smallest amax whose inverse scale does not overflow (sheet 2.11).
-constexpr float kAmaxMin = 0x1p-100f;
-
-struct Quantised {
-  float scale = 0, inverse = 0;
-};
-
-Quantised ScaleOf(const float* w, std::size_t n) {
-  float amax = 0.0f;
-  for (std::size_t i = 0; i < n; ++i) amax = std::max(amax, std::fabs(w[i]));
-  if (amax < kAmaxMin) return {};
-  return {amax / 127.0f, 127.0f / amax};
+// Round to nearest even, subnormals kept, NaN -> 0x7FC0 (rule 2.2).
+std::uint32_t Bf16Bits(float value) {
+  if (value != value) return 0x7FC0u;
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  return (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
 }
 
-std::int8_t CodeOf(float x, float inverse) {
-  const float scaled = x * inverse;
-  return static_cast<std::int8_t>(NearestInt(std::clamp(scaled, -127.0f, 127.0f)));
+float WidenBf16(std::uint32_t half) { return std::bit_cast<float>(half << 16); }
+
+std::size_t PanelBytes(std::size_t k, WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kF32: return k * kPanelWidth * 4;
+    case WeightFormat::kBf16: return k * kPanelWidth * 2;
+    case WeightFormat::kInt8: return k * kPanelWidth;
+    case WeightFormat::kCi8: return (k + 3) / 4 * 4 * kPanelWidth;
+  }
+  return 0;
+}
+
+bool HasCodes(WeightFormat format) {
+  return format == WeightFormat::kInt8 || format == WeightFormat::kCi8;
+}
+
+std::size_t CodeIndex(WeightFormat format, std::size_t column, std::size_t k) {
+  return format == WeightFormat::kInt8 ? k * kPanelWidth + column
+                                       : (k / 4 * kPanelWidth + column) * 4 + k % 4;
 }
 
 }  // namespace
@@ -41,68 +49,101 @@ const char* ToString(WeightFormat format) {
   return "?";
 }
 
-PackedMatrix PackedMatrix::Pack(const float* w, std::size_t n, std::size_t k, std::size_t ldw, WeightFormat format) {
-  PackedMatrix m;
-  m.n_ = n;
-  m.k_ = k;
-  m.format_ = format;
-  const std::size_t panels = m.panels(), groups = (k + kQuantGroup - 1) / kQuantGroup, quads = (k + 3) / 4;
-  const std::size_t per_panel = format == WeightFormat::kF32    ? k * 32 * 4
-                                : format == WeightFormat::kBf16 ? k * 16 * 4
-                                : format == WeightFormat::kInt8 ? k * 32
-                                                                : quads * 4 * 32;
-  m.codes_.assign(panels * per_panel, std::byte{0});
-  const bool quantised = format == WeightFormat::kInt8 || format == WeightFormat::kCi8;
-  if (quantised) m.scales_.assign(panels * groups * 32, 0.0f);
-  if (format == WeightFormat::kCi8) m.code_sums_.assign(panels * groups * 32, 0);
-  for (std::size_t row = 0; row < n; ++row) {
-    const std::size_t panel = row / 32, lane = row % 32;
-    std::byte* base = m.codes_.data() + panel * per_panel;
-    const float* source = w + row * ldw;
-    if (format == WeightFormat::kF32) {
-      auto* out = reinterpret_cast<float*>(base);
-      for (std::size_t i = 0; i < k; ++i) out[i * 32 + lane] = source[i];
-      continue;
-    }
-    if (format == WeightFormat::kBf16) {
-      auto* out = reinterpret_cast<std::uint32_t*>(base);
-      for (std::size_t i = 0; i < k; ++i) {
-        out[i * 16 + lane % 16] |= static_cast<std::uint32_t>(Bf16FromFloat(source[i])) << (lane < 16 ? 0 : 16);
-      }
-      continue;
-    }
-    auto* out = reinterpret_cast<std::int8_t*>(base);
-    for (std::size_t g = 0; g < groups; ++g) {
-      const std::size_t begin = g * kQuantGroup, end = std::min(k, begin + kQuantGroup);
-      const Quantised q = ScaleOf(source + begin, end - begin);
-      m.scales_[(panel * groups + g) * 32 + lane] = q.scale;
-      std::int32_t sum = 0;
-      for (std::size_t i = begin; i < end; ++i) {
-        const std::int8_t code = CodeOf(source[i], q.inverse);
-        sum += code;
-        const std::size_t at = format == WeightFormat::kInt8 ? i * 32 + lane : (i / 4 * 32 + lane) * 4 + i % 4;
-        out[at] = code;
-      }
-      if (format == WeightFormat::kCi8) m.code_sums_[(panel * groups + g) * 32 + lane] = sum;
-    }
+float QuantiseGroup(std::span<const float> values, std::int8_t* codes) {
+  float amax = 0.0f;
+  for (float value : values) amax = std::max(amax, std::fabs(value));
+  const bool usable = amax >= 0x1p-100f;  // below, 127/amax could overflow
+  const float inverse = usable ? 127.0f / amax : 0.0f;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const float scaled = values[i] * inverse;
+    // Nearest integer, ties to even: the low mantissa bits of scaled + 1.5 * 2^23.
+    const auto bits = std::bit_cast<std::uint32_t>(scaled + 0x1.8p23f);
+    codes[i] = static_cast<std::int8_t>(static_cast<std::int32_t>(bits - 0x4B400000u));
   }
-  return m;
+  return usable ? amax / 127.0f : 0.0f;
 }
 
-PackedMatrix PackedMatrix::PackTransposed(const float* w, std::size_t n, std::size_t k, std::size_t ldw, WeightFormat format) {
-  AlignedVector<float> transposed(n * k);
-  const bool quantised = format == WeightFormat::kInt8 || format == WeightFormat::kCi8;
+PackedMatrix::PackedMatrix(std::size_t n, std::size_t k, WeightFormat format)
+    : n_(n), k_(k), format_(format) {
+  codes_.resize(panels() * PanelBytes(k, format));
+  if (HasCodes(format)) scales_.resize(panels() * groups() * kPanelWidth);
+  if (format == WeightFormat::kCi8) code_sums_.resize(panels() * groups() * kPanelWidth);
+}
+
+void PackedMatrix::PackFloatRow(const float* row, std::size_t n) {
+  const std::size_t column = n % kPanelWidth;
+  std::byte* panel = codes_.data() + n / kPanelWidth * PanelBytes(k_, format_);
+  if (format_ == WeightFormat::kF32) {
+    float* out = reinterpret_cast<float*>(panel) + column;
+    for (std::size_t k = 0; k < k_; ++k) out[k * kPanelWidth] = row[k];
+    return;
+  }
+  std::uint32_t* out = reinterpret_cast<std::uint32_t*>(panel) + column % 16;
+  const unsigned shift = column < 16 ? 0 : 16;
+  for (std::size_t k = 0; k < k_; ++k) out[k * 16] |= Bf16Bits(row[k]) << shift;
+}
+
+void PackedMatrix::PackCodeRow(const float* row, std::size_t n) {
+  const std::size_t panel = n / kPanelWidth, column = n % kPanelWidth;
+  auto* out = reinterpret_cast<std::int8_t*>(codes_.data() + panel * PanelBytes(k_, format_));
+  for (std::size_t g = 0; g < groups(); ++g) {
+    const std::size_t begin = g * kQuantGroup, count = std::min(kQuantGroup, k_ - begin);
+    const std::size_t at = (panel * groups() + g) * kPanelWidth + column;
+    std::int8_t codes[kQuantGroup];
+    scales_[at] = QuantiseGroup({row + begin, count}, codes);
+    std::int32_t sum = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      out[CodeIndex(format_, column, begin + i)] = codes[i];
+      sum += codes[i];
+    }
+    if (format_ == WeightFormat::kCi8) code_sums_[at] = sum;
+  }
+}
+
+PackedMatrix PackedMatrix::Pack(const float* w, std::size_t n, std::size_t k, std::size_t ldw,
+                                WeightFormat format) {
+  Check(ldw >= k, "rows do not overlap");
+  PackedMatrix packed(n, k, format);
   for (std::size_t row = 0; row < n; ++row) {
-    const float* source = w + row * ldw;
-    for (std::size_t begin = 0; begin < k; begin += kQuantGroup) {
-      const std::size_t end = std::min(k, begin + kQuantGroup);
-      const Quantised q = quantised ? ScaleOf(source + begin, end - begin) : Quantised{};
-      for (std::size_t i = begin; i < end; ++i) {
-        transposed[i * n + row] = quantised ? static_cast<float>(CodeOf(source[i], q.inverse)) * q.scale : source[i];
+    if (HasCodes(format)) {
+      packed.PackCodeRow(w + row * ldw, row);
+    } else {
+      packed.PackFloatRow(w + row * ldw, row);
+    }
+  }
+  return packed;
+}
+
+PackedMatrix PackedMatrix::PackTransposed(const float* w, std::size_t n, std::size_t k,
+                                          std::size_t ldw, WeightFormat format) {
+  Check(ldw >= k, "rows do not overlap");
+  const bool is_bf16 = format == WeightFormat::kBf16;
+  PackedMatrix packed(k, n, is_bf16 ? WeightFormat::kBf16 : WeightFormat::kF32);
+  std::vector<float> values(k);
+  for (std::size_t row = 0; row < n; ++row) {
+    std::copy_n(w + row * ldw, k, values.begin());
+    for (std::size_t g = 0; HasCodes(format) && g < k; g += kQuantGroup) {
+      const std::span group(values.data() + g, std::min(kQuantGroup, k - g));
+      std::int8_t codes[kQuantGroup];
+      const float scale = QuantiseGroup(group, codes);
+      for (std::size_t i = 0; i < group.size(); ++i) {
+        group[i] = static_cast<float>(codes[i]) * scale;
+      }
+    }
+    // Row `row` of W is column k = row of the transpose: 32 consecutive values per panel.
+    for (std::size_t column = 0; column < k; ++column) {
+      std::byte* panel = packed.codes_.data() +
+                         column / kPanelWidth * PanelBytes(n, packed.format_);
+      const std::size_t lane = column % kPanelWidth;
+      if (is_bf16) {
+        reinterpret_cast<std::uint32_t*>(panel)[row * 16 + lane % 16] |=
+            Bf16Bits(values[column]) << (lane < 16 ? 0 : 16);
+      } else {
+        reinterpret_cast<float*>(panel)[row * kPanelWidth + lane] = values[column];
       }
     }
   }
-  return Pack(transposed.data(), k, n, n, quantised ? WeightFormat::kF32 : format);
+  return packed;
 }
 
 std::size_t PackedMatrix::bytes() const {
@@ -110,39 +151,44 @@ std::size_t PackedMatrix::bytes() const {
 }
 
 float PackedMatrix::At(std::size_t n, std::size_t k) const {
-  const std::size_t panel = n / 32, lane = n % 32;
+  Check(n < n_ && k < k_, "element inside the matrix");
+  const std::size_t panel = n / kPanelWidth, column = n % kPanelWidth;
   switch (format_) {
-    case WeightFormat::kF32: return F32Panel(panel)[k * 32 + lane];
+    case WeightFormat::kF32: return F32Panel(panel)[k * kPanelWidth + column];
     case WeightFormat::kBf16: {
-      const std::uint32_t word = Bf16Panel(panel)[k * 16 + lane % 16];
-      return FloatFromBf16(static_cast<std::uint16_t>(lane < 16 ? word : word >> 16));
+      const std::uint32_t word = Bf16Panel(panel)[k * 16 + column % 16];
+      return WidenBf16(column < 16 ? word & 0xFFFFu : word >> 16);
     }
     case WeightFormat::kInt8:
-      return static_cast<float>(CodePanel(panel)[k * 32 + lane]) * ScalePanel(panel)[k / kQuantGroup * 32 + lane];
-    case WeightFormat::kCi8:
-      return static_cast<float>(CodePanel(panel)[(k / 4 * 32 + lane) * 4 + k % 4]) *
-             ScalePanel(panel)[k / kQuantGroup * 32 + lane];
+    case WeightFormat::kCi8: break;
   }
-  return 0.0f;
+  const float code = CodePanel(panel)[CodeIndex(format_, column, k)];
+  return code * ScalePanel(panel)[k / kQuantGroup * kPanelWidth + column];
 }
 
 const float* PackedMatrix::F32Panel(std::size_t panel) const {
-  Check(format_ == WeightFormat::kF32, "an f32 panel belongs to an f32 matrix");
-  return reinterpret_cast<const float*>(codes_.data()) + panel * k_ * 32;
+  Check(format_ == WeightFormat::kF32, "an fp32 matrix");
+  return reinterpret_cast<const float*>(codes_.data() + panel * PanelBytes(k_, format_));
 }
+
 const std::uint32_t* PackedMatrix::Bf16Panel(std::size_t panel) const {
-  Check(format_ == WeightFormat::kBf16, "a bf16 panel belongs to a bf16 matrix");
-  return reinterpret_cast<const std::uint32_t*>(codes_.data()) + panel * k_ * 16;
+  Check(format_ == WeightFormat::kBf16, "a bf16 matrix");
+  return reinterpret_cast<const std::uint32_t*>(codes_.data() + panel * PanelBytes(k_, format_));
 }
+
 const std::int8_t* PackedMatrix::CodePanel(std::size_t panel) const {
-  const std::size_t rows = format_ == WeightFormat::kCi8 ? (k_ + 3) / 4 * 4 : k_;
-  return reinterpret_cast<const std::int8_t*>(codes_.data()) + panel * rows * 32;
+  Check(HasCodes(format_), "a matrix of int8 codes");
+  return reinterpret_cast<const std::int8_t*>(codes_.data() + panel * PanelBytes(k_, format_));
 }
+
 const float* PackedMatrix::ScalePanel(std::size_t panel) const {
-  return scales_.data() + panel * ((k_ + kQuantGroup - 1) / kQuantGroup) * 32;
+  Check(HasCodes(format_), "a matrix of int8 codes");
+  return scales_.data() + panel * groups() * kPanelWidth;
 }
+
 const std::int32_t* PackedMatrix::CodeSumPanel(std::size_t panel) const {
-  return code_sums_.data() + panel * ((k_ + kQuantGroup - 1) / kQuantGroup) * 32;
+  Check(format_ == WeightFormat::kCi8, "a ci8 matrix");
+  return code_sums_.data() + panel * groups() * kPanelWidth;
 }
 
 }  // namespace waggle

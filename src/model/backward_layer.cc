@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "kernels/math.h"
 #include "model/backward_impl.h"
 #include "model/moe.h"
 
@@ -52,7 +53,6 @@ void Accumulate(const BackwardPass& pass, float* grad, float* bias_grad, const f
 
 // ci8 multiplies codes, so dW sees the codes' values: fl32(q * sa) per group of 128, sheet 2.11.
 void Dequantise(float* y, const float* x, std::size_t cols) {
-  constexpr float kMagic = 0x1.8p23f;
   for (std::size_t group = 0; group < cols; group += kQuantGroup) {
     const std::size_t end = std::min(group + kQuantGroup, cols);
     float amax = 0.0f;
@@ -61,8 +61,7 @@ void Dequantise(float* y, const float* x, std::size_t cols) {
     const float inverse = tiny ? 0.0f : 127.0f / amax, scale = tiny ? 0.0f : amax / 127.0f;
     for (std::size_t i = group; i < end; ++i) {
       const float scaled = x[i] * inverse;
-      const float code = (scaled + kMagic) - kMagic;
-      y[i] = code * scale;
+      y[i] = NearestFloat(scaled) * scale;
     }
   }
 }

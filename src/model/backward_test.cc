@@ -39,8 +39,10 @@ ModelConfig MoeConfig(const char* architecture, bool norm_topk) {
 
 std::vector<Variant> Variants() {
   ModelConfig wide = AnswerConfig(false);
-  wide.hidden = 300;
-  wide.vocab = 600;
+  wide.layers = 1;
+  wide.hidden = 264;
+  wide.vocab = 530;
+  wide.intermediate = 33;
   return {
       {"tied", AnswerConfig(false), {}},
       {"optional_parts", AnswerConfig(true), {}},
@@ -60,19 +62,19 @@ class BackwardBits : public ::testing::TestWithParam<Variant> {
   std::shared_ptr<const Model> Build(const Ops& ops) {
     return MakeModel(GetParam().config, RandomParameters(GetParam().config, 5, 0.15f), ops, GetParam().numerics);
   }
-  const Problem problem_ = MakeProblem({70, 290, 3, 41}, 0.7f);
+  const Problem problem_ = MakeProblem({20, 261, 3, 31}, 0.7f);
 };
 
 TEST_P(BackwardBits, RecomputeModesAndThreads) {
   const auto model = Build(BestOps());
-  ThreadPool one(1), three(3);
+  ThreadPool one(1), two(2), three(3);
   const GradientRun expected = RunBackwardOnce(*model, one, problem_, Recompute::kNone);
-  for (const Recompute mode : {Recompute::kNone, Recompute::kSwiGlu, Recompute::kBlock}) {
-    for (ThreadPool* pool : {&one, &three}) {
-      const GradientRun run = RunBackwardOnce(*model, *pool, problem_, mode);
-      EXPECT_TRUE(SameBits(run.gradients, expected.gradients)) << static_cast<int>(mode) << " " << pool->threads();
-      EXPECT_EQ(run.scores.logp, expected.scores.logp);
-    }
+  const std::pair<Recompute, ThreadPool*> cases[] = {
+      {Recompute::kNone, &three}, {Recompute::kSwiGlu, &one}, {Recompute::kBlock, &two}};
+  for (const auto& [mode, pool] : cases) {
+    const GradientRun run = RunBackwardOnce(*model, *pool, problem_, mode);
+    EXPECT_TRUE(SameBits(run.gradients, expected.gradients)) << static_cast<int>(mode);
+    EXPECT_EQ(run.scores.logp, expected.scores.logp);
   }
 }
 
@@ -85,10 +87,10 @@ TEST_P(BackwardBits, ReusedMemory) {
   const ModelConfig other = AnswerConfig(true);
   const NumericsConfig numerics{WeightFormat::kF32, KvFormat::kF32, 1};
   const auto first = MakeModel(other, AnswerParameters(other), BestOps(), numerics);
-  const Problem p = MakeProblem({200, 90}, 1.0f);
+  const Problem p = MakeProblem({80, 70}, 1.0f);
   Parameters unused;
   ASSERT_TRUE(Backward(*first, pool, p.batch, p.targets, p.u, {}, Recompute::kNone, {.full = &unused}, &memory));
-  for (const Recompute mode : {Recompute::kBlock, Recompute::kNone, Recompute::kBlock}) {
+  for (const Recompute mode : {Recompute::kBlock, Recompute::kNone}) {
     Parameters gradients = ZeroParameters(model->config()), tied;
     const GradientSink sink{.full = &gradients, .tied_embedding = &tied};
     ASSERT_TRUE(
@@ -174,6 +176,7 @@ TEST_P(Differences, AgreeWithTheGradient) {
   }
   const auto model = MakeModel(config, parameters, BestOps());
   const GradientRun run = RunBackwardOnce(*model, pool, p, Recompute::kNone, u_entropy);
+  std::size_t tested = 0, jumps = 0;
   for (auto& [name, tensor] : parameters) {
     const AlignedVector<float>& gradient = run.gradients.at(name).data;
     float largest = 0;
@@ -185,15 +188,25 @@ TEST_P(Differences, AgreeWithTheGradient) {
       EXPECT_GT(largest, 1e-3f) << name;
     }
     if (largest < 1e-2f) continue;
-    const float old = tensor.data[at], step = 2e-3f;
-    tensor.data[at] = old + step;
-    const double up = LossOf(config, parameters, p, pool, u_entropy);
-    tensor.data[at] = old - step;
-    const double down = LossOf(config, parameters, p, pool, u_entropy);
-    tensor.data[at] = old;
-    const double difference = (up - down) / (2.0 * static_cast<double>(step));
-    EXPECT_NEAR(difference, gradient[at], 0.03 * largest + 5e-3) << name << "[" << at << "]";
+    const auto difference = [&](float step) {
+      const float old = tensor.data[at];
+      tensor.data[at] = old + step;
+      const double up = LossOf(config, parameters, p, pool, u_entropy);
+      tensor.data[at] = old - step;
+      const double down = LossOf(config, parameters, p, pool, u_entropy);
+      tensor.data[at] = old;
+      return (up - down) / (2.0 * static_cast<double>(step));
+    };
+    const double wide = difference(2e-3f), narrow = difference(1e-3f);
+    tested += 1;
+    if (std::fabs(wide - narrow) > 0.1 * largest + 0.02) {
+      jumps += 1;  // some token changes its experts between the two points: no derivative there
+      continue;
+    }
+    EXPECT_NEAR(wide, gradient[at], 0.03 * largest + 5e-3) << name << "[" << at << "]";
   }
+  EXPECT_GE(tested, config.layers * 6);
+  EXPECT_LE(jumps * 5, config.experts > 0 ? tested : 0) << "of " << tested;
 }
 
 std::vector<Variant> DifferenceVariants() {
@@ -250,8 +263,8 @@ TEST(Backward, LoraLeavesTheBaseAloneAndMatchesDifferences) {
 // The head's tiles (4096 ids), passes (1024 rows) and shards against the definition by whole matrices.
 TEST(Backward, LargeVocabularyIsCutWithoutATrace) {
   ModelConfig config = AnswerConfig(false);
-  config.vocab = 9000;
-  config.hidden = 16;
+  config.vocab = 8500;
+  config.hidden = 8;
   config.heads = 2, config.kv_heads = 1, config.head_dim = 8;
   config.intermediate = 16;
   config.layers = 1;
@@ -260,14 +273,14 @@ TEST(Backward, LargeVocabularyIsCutWithoutATrace) {
   for (const std::uint32_t kshards : {1u, 3u}) {
     const NumericsConfig numerics{WeightFormat::kF32, KvFormat::kF32, kshards};
     const auto model = MakeModel(config, parameters, BestOps(), numerics);
-    const Problem p = MakeProblem({700, 600, 30}, 1.0f, 9000);
+    const Problem p = MakeProblem({700, 600, 30}, 1.0f, 8500);
     Parameters head = ZeroParameters(config), tied;
     auto scores = Backward(*model, pool, p.batch, p.targets, p.u, {}, Recompute::kBlock,
                            {.full = &head, .tied_embedding = &tied});
     ASSERT_TRUE(scores);
 
     // dz of every row at once, then one outer product with the blocks of the sheet.
-    const std::size_t rows = p.batch.tokens.size(), vocab = config.vocab, d = config.hidden, chunks = 36;
+    const std::size_t rows = p.batch.tokens.size(), vocab = config.vocab, d = config.hidden, chunks = 34;
     std::vector<float> hidden;
     for (std::size_t s = 0; s < 3; ++s) {
       const auto h = ForwardInChunks(

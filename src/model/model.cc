@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "kernels/math.h"
 #include "model/model_impl.h"
 
 namespace waggle {
@@ -16,16 +17,6 @@ std::string ShapeText(const std::vector<std::size_t>& shape) {
     text += std::to_string(shape[i]);
   }
   return text + "]";
-}
-
-std::uint16_t ToBf16(float value) {
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
-  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return 0x7FC0;
-  return static_cast<std::uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
-}
-
-float FromBf16(std::uint16_t value) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(value) << 16);
 }
 
 // Finds tensors by name, checks shapes and packs them.
@@ -56,7 +47,7 @@ class Builder {
     WG_ASSIGN(const Tensor* tensor, Find(parameters_, name, {n}));
     out = tensor->data;
     if (bf16_) {
-      for (float& value : out) value = FromBf16(ToBf16(value));
+      for (float& value : out) value = RoundToBf16(value);
     }
     return {};
   }
@@ -162,7 +153,7 @@ Status BuildEmbedding(const Builder& builder, const Parameters& parameters, Mode
   if (impl.numerics.weights == WeightFormat::kBf16) {
     impl.embedding_bf16.resize(tensor->data.size());
     for (std::size_t i = 0; i < tensor->data.size(); ++i)
-      impl.embedding_bf16[i] = ToBf16(tensor->data[i]);
+      impl.embedding_bf16[i] = Bf16FromFloat(tensor->data[i]);
   } else {
     impl.embedding_f32 = tensor->data;
   }
@@ -241,7 +232,7 @@ void Model::Impl::EmbedRow(TokenId id, float* out) const {
   if (!embedding_f32.empty()) {
     std::memcpy(out, embedding_f32.data() + n * d, d * sizeof(float));
   } else if (!embedding_bf16.empty()) {
-    for (std::size_t k = 0; k < d; ++k) out[k] = FromBf16(embedding_bf16[n * d + k]);
+    for (std::size_t k = 0; k < d; ++k) out[k] = FloatFromBf16(embedding_bf16[n * d + k]);
   } else if (head.w.format() ==
              WeightFormat::kF32) {  // tied: the row's cells lie one panel width apart
     const float* column = head.w.F32Panel(n / kPanelWidth) + n % kPanelWidth;

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <numeric>
 
+#include "kernels/reductions.h"
+
 namespace waggle {
 namespace {
 
@@ -64,18 +66,6 @@ ExpertRows RunExpert(const Exec& exec, const Moe& moe, const Routes& routes, std
   return r;
 }
 
-// D1 of two vectors.
-float Dot(const float* a, const float* b, std::size_t n) {
-  float total = 0.0f;
-  for (std::size_t block = 0; block < n; block += kReductionBlock) {
-    float acc = 0.0f;
-    const std::size_t end = std::min(block + kReductionBlock, n);
-    for (std::size_t k = block; k < end; ++k) acc = std::fma(a[k], b[k], acc);
-    total += acc;
-  }
-  return total;
-}
-
 // The pass's token blocks as ranges of one expert's rows; blocks without rows are dropped.
 std::vector<std::uint32_t> BlocksOfExpert(const TokenBlocks& blocks, const ExpertRows& r,
                                           std::size_t per_token) {
@@ -104,7 +94,7 @@ void ExpertBackward(const BackwardPass& pass, const Moe& moe, const Routes& rout
   exec.ForElements(n).Run(r.rows, [&](std::size_t i) {
     const std::uint32_t slot = r.slots[i];
     const float* dy_row = dy + slot / routes.per_token * d;
-    dweight[slot] = Dot(dy_row, r.out + i * d, d);
+    dweight[slot] = DotD1(dy_row, r.out + i * d, d);
     const float w = routes.weight[slot];
     for (std::size_t c = 0; c < d; ++c) dout[i * d + c] = w * dy_row[c];
   });

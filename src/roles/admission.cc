@@ -58,6 +58,16 @@ double CoinReward(std::uint64_t seed, LeaseId lease, std::size_t sample) {
   return words[0] & 1 ? 1.0 : 0.0;
 }
 
+// The reward's parts, for algorithms that normalise each by itself; weight 0 marks a metric, which is none.
+void AddComponents(const Score& score, bool first, ScoredGroup& scored) {
+  auto& values = scored.components.emplace_back();
+  for (const RewardComponent& component : score.components) {
+    if (component.weight == 0) continue;
+    values.push_back(component.value);
+    if (first) scored.weights.push_back(component.weight);
+  }
+}
+
 Admission Rejected(Reject reject) { return {.verdict = std::move(reject), .scored = {}}; }
 
 }  // namespace
@@ -71,6 +81,7 @@ Admission Admit(const Lease& lease, const Task& task, const Group& group, Policy
   }
   Admission admission{.verdict = Accepted{}, .scored = {.group = group}};
   ScoredGroup& scored = admission.scored;
+  scored.temperature = lease.sampling.temperature;
   for (std::size_t i = 0; i < group.rollouts.size(); ++i) {
     const Rollout& rollout = group.rollouts[i];
     if (auto bad = CheckRollout(lease, rollout, codec, policy.vocab)) return Rejected(std::move(*bad));
@@ -83,6 +94,7 @@ Admission Admit(const Lease& lease, const Task& task, const Group& group, Policy
     scored.group.rollouts[i].reward = static_cast<float>(reward.value_or(0.0));
     scored.rewards.push_back(reward);
     scored.correct.push_back(score.correct);
+    AddComponents(score, i == 0, scored);
   }
   return admission;
 }

@@ -11,8 +11,10 @@
 #include "environments/environment.h"
 #include "kernels/ops.h"
 #include "model/checkpoint.h"
+#include "model/model.h"
 #include "roles/recipe.h"
 #include "tokenizer/tokenizer.h"
+#include "training/trainer.h"
 
 namespace waggle {
 
@@ -40,8 +42,9 @@ Status SaveBaseModel(const std::filesystem::path& directory, const ModelConfig& 
 
 Result<NumericsConfig> NumericsOf(const ModelRecipe& recipe);
 
+class TaskCodec;
 // Demonstrations of the training tasks [first, first + count) of a seed's stream, as SFT samples: prompt, answer, stop.
-Result<std::vector<SftSample>> Demonstrations(const Environment& environment, const class TaskCodec& codec, std::uint64_t seed,
+Result<std::vector<SftSample>> Demonstrations(const Environment& environment, const TaskCodec& codec, std::uint64_t seed,
                                               std::uint64_t first, std::uint64_t count);
 
 }  // namespace waggle

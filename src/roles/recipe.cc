@@ -7,23 +7,45 @@
 
 namespace waggle {
 namespace {
-constexpr std::size_t kRecipeBytesMax = 1 << 20;
-}
 
-Result<Recipe> LoadRecipe(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
-  const auto file = std::filesystem::is_directory(path) ? path / "recipe.toml" : path;
-  WG_ASSIGN(const std::string text, ReadFile(file, kRecipeBytesMax));
-  Recipe recipe;
-  WG_TRY(ReadToml(text, file.string(), recipe));
+constexpr std::size_t kRecipeBytesMax = 1 << 20;
+
+Status Apply(Recipe& recipe, const std::string& text, const std::string& file, const std::vector<std::string>& overrides) {
+  WG_TRY(ReadToml(text, file, recipe));
   for (const std::string& entry : overrides) {
     const std::size_t equals = entry.find('=');
     if (equals == std::string::npos) return Fail(Blame::kOperator, "--set {}: expected section.key=value", entry);
     WG_TRY(Override(recipe, entry.substr(0, equals), entry.substr(equals + 1)));
   }
+  return {};
+}
+
+}  // namespace
+
+Result<Recipe> LoadRecipe(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
+  const auto file = std::filesystem::is_directory(path) ? path / "recipe.toml" : path;
+  WG_ASSIGN(const std::string text, ReadFile(file, kRecipeBytesMax));
+  Recipe named;
+  WG_TRY(Apply(named, text, file.string(), overrides));
+  // The named algorithm's row gives the defaults of its section; what the recipe says on top of it wins.
+  Recipe recipe;
+  WG_ASSIGN(recipe.trainer.algorithm, NamedAlgorithm(named.trainer.algorithm.name));
+  WG_TRY(Apply(recipe, text, file.string(), overrides));
+  WG_TRY(Validate(recipe.trainer));
   return recipe;
 }
 
 Hash256 RunIdOf(Recipe recipe, const Hash256& initial_weights) {
+  // What never changes a bit, and what only people read, is not part of the identity.
+  const Recipe defaults;
+  recipe.name = defaults.name;
+  recipe.about = defaults.about;
+  recipe.checkpoint_every = defaults.checkpoint_every;
+  recipe.checkpoints_kept = defaults.checkpoints_kept;
+  recipe.model.path = defaults.model.path;  // the weights themselves are hashed
+  recipe.sampling.kv_bytes = defaults.sampling.kv_bytes;
+  recipe.sampling.step_tokens = defaults.sampling.step_tokens;
+  recipe.sampling.sequences_max = defaults.sampling.sequences_max;
   const std::string text = "WGL-RUN-1\n" + WriteToml(recipe);
   std::vector<std::uint8_t> bytes(text.begin(), text.end());
   bytes.insert(bytes.end(), initial_weights.begin(), initial_weights.end());

@@ -151,7 +151,7 @@ void Tokenizer::Impl::EncodePiece(std::size_t step, std::string_view piece, bool
         return now.individual ? at + unicode::Decode(piece, at).length : DigitsRun(piece, at, true);
       });
     case PreTokenizer::Kind::kByteLevel:
-      if (now.add_prefix_space && piece.front() != ' ') piece = changed.append(" ").append(piece);
+      if (now.add_prefix_space && piece.front() != ' ') piece = changed.append(1, ' ').append(piece);
       if (!now.use_regex) return EncodePiece(step + 1, piece, first, cache, out);
       return cut([&](std::size_t at) { return NextPiece(SplitFamily::kGpt2, piece, at); });
     case PreTokenizer::Kind::kMetaspace: {

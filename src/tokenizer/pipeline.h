@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,8 +19,12 @@ namespace waggle {
 struct Normalizer {
   enum class Kind : std::uint8_t { kNfc, kPrepend, kReplace, kTrimSpaces, kCollapseSpaces };
   Kind kind = Kind::kNfc;
-  std::string pattern, content;  // kReplace: pattern -> content; kPrepend: content
+  std::string pattern{}, content{};  // kReplace: pattern -> content; kPrepend: content
 };
+
+// The only regular expressions that a Replace normalizer may hold: SentencePiece's "remove extra whitespaces".
+inline constexpr std::string_view kTrimRegex = "^ +| +$";
+inline constexpr std::string_view kCollapseRegex = " {2,}";
 
 struct PreTokenizer {
   enum class Kind : std::uint8_t { kByteLevel, kSplit, kDigits, kMetaspace };
@@ -31,13 +36,13 @@ struct PreTokenizer {
   bool individual = false;                  // kDigits: one piece per digit
   bool split = true;                        // kMetaspace: a piece per word
   Prepend prepend = Prepend::kAlways;       // kMetaspace
-  std::string replacement;                  // kMetaspace
+  std::string replacement{};                // kMetaspace
 };
 
 struct DecoderStep {
   enum class Kind : std::uint8_t { kByteLevel, kReplace, kByteFallback, kFuse, kStrip, kMetaspace };
   Kind kind = Kind::kFuse;
-  std::string pattern, content;       // kReplace; kStrip: content is the character; kMetaspace: pattern
+  std::string pattern{}, content{};   // kReplace; kStrip: content is the character; kMetaspace: pattern
   std::size_t start = 0, stop = 0;    // kStrip: at most so many at either end
   bool drop_first = true;             // kMetaspace: the first token loses its marks
 };

@@ -24,6 +24,8 @@ struct EncodeOptions {
 // Immutable after construction; Encode/Decode may be called from many threads.
 class Tokenizer {
  public:
+  struct Impl;  // pipeline.h
+
   // A directory holding tokenizer.json (or llama2.c's tokenizer .bin / a SentencePiece .model file path).
   static Result<Tokenizer> Load(const std::filesystem::path& path);
   static Result<Tokenizer> FromJson(std::string_view json);
@@ -46,7 +48,7 @@ class Tokenizer {
   const std::string& chat_template() const;  // empty: none
 
  private:
-  struct Impl;
+  friend class StreamingDecoder;
   explicit Tokenizer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,10 +15,9 @@
 #include "rollout/rollout.h"
 #include "training/algorithm.h"
 #include "training/optimizer.h"
+#include "training/trainer_config.h"
 
 namespace waggle {
-
-struct TrainerConfig;  // training/trainer_config.h (visited: optimizer, schedule, clip, micro-batch tokens, recompute, lora, updates per batch)
 
 // One training text: loss on tokens whose mask is 1.
 struct SftSample {
@@ -42,19 +42,32 @@ class Trainer {
 
   // One optimizer step on these samples; u = -1 / (masked tokens of the whole call).
   Result<StepReport> SftStep(const std::vector<SftSample>& samples);
-  // One batch of scored groups: config.updates_per_batch optimizer steps. On non-finite numbers: an error with Blame::kMachine,
-  // state unchanged, and a dump that `waggle inspect` shows and Trainer replays (see DumpFaults).
-  Result<StepReport> PolicyStep(const std::vector<ScoredGroup>& groups);
+  // One batch of scored groups: config.passes * config.updates_per_batch optimizer steps. On non-finite numbers: an error
+  // with Blame::kMachine, state unchanged, and a dump that ReplayDump repeats (see DumpFaultsTo).
+  // `current`: the policy version of these weights, if the caller numbers them. Tokens sampled under it are not scored
+  // again; instead every log-prob that the step computes anyway is compared with the sampler's, bit for bit, and a
+  // difference is an error (the sampler was not canonical, or lied).
+  Result<StepReport> PolicyStep(const std::vector<ScoredGroup>& groups, std::optional<PolicyVersion> current = std::nullopt);
+  // Where numeric faults leave their batch; empty: nowhere.
   void DumpFaultsTo(std::filesystem::path directory);
+  // Repeats the step of a dump. The state must be the one the dump names (same StateHash); errors as the step's own.
+  Result<StepReport> ReplayDump(const std::filesystem::path& dump);
 
   std::uint64_t step() const;
   const Parameters& parameters() const;          // fp32 masters (base weights; unchanged when training LoRA)
   const LoraParameters* lora() const;            // null unless training adapters
   // Working weights of the current step, shared with engines. Rebuilt lazily, immutable once handed out.
   Result<std::shared_ptr<const Model>> WorkingModel();
-  Hash256 StateHash() const;                     // engine sheet 7: Merkle root over p, m, v tensors in name order
+  Hash256 StateHash() const;                     // training/state_hash.h: Merkle root over p, m, v in name order
+
+  // Stochastic rounding draws from the run's id (zeros until set). Changes the next WorkingModel.
+  void SetRunId(const Hash256& run_id);
+  // A text of the caller's that travels with checkpoints, such as the position in its data.
+  void SetCursor(std::string cursor);
+  const std::string& cursor() const;
 
   // Everything a later process needs to go on with the same bits: masters, moments, powers, step.
+  // The directory is complete or it does not count: files first, then a manifest with their SHA-256, then one rename.
   Status SaveCheckpoint(const std::filesystem::path& directory) const;
   static Result<std::unique_ptr<Trainer>> LoadCheckpoint(const std::filesystem::path& directory, const ModelConfig& model,
                                                          const NumericsConfig& numerics, const TrainerConfig& config,

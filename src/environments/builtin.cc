@@ -1,0 +1,24 @@
+// The one list of everything that ships.
+#include "environments/arithmetic.h"
+#include "environments/countdown.h"
+#include "environments/digit_completion.h"
+#include "environments/registry.h"
+#include "environments/sequences.h"
+#include "environments/stories.h"
+
+namespace waggle {
+
+EnvironmentRegistry BuiltinEnvironments() {
+  EnvironmentRegistry all;
+  all.Add<ArithmeticConfig>("arithmetic", "Exact integer sums, differences and products of any length.", &MakeArithmetic);
+  all.Add<CountdownConfig>("countdown", "Reach a target with + - * / using every given number exactly once.", &MakeCountdown);
+  all.Add<SequenceConfig>("sort", "Put the characters of a text in order.", &MakeSort);
+  all.Add<SequenceConfig>("copy", "Repeat a text.", &MakeCopy);
+  all.Add<SequenceConfig>("reverse", "Write a text backwards.", &MakeReverse);
+  all.Add<DigitCompletionConfig>("digit-completion", "Continue an arithmetic progression modulo M; dense prefix reward.",
+                                 &MakeDigitCompletion);
+  all.Add<StoriesConfig>("stories", "Tell a story that has checkable properties.", &MakeStories);
+  return all;
+}
+
+}  // namespace waggle

@@ -1,0 +1,36 @@
+#include "rollout/rollout.h"
+
+#include <string_view>
+
+#include "crypto/hash.h"
+#include "rollout/verdict.h"
+
+namespace waggle {
+
+PhiloxKey SamplingKey(const Hash256& run, const Hash256& prompt, std::uint64_t epoch) {
+  constexpr std::string_view kDomain = "WGL-SAMPLE-1";
+  std::array<std::uint8_t, 8> epoch_bytes{};
+  for (int i = 0; i < 8; ++i) epoch_bytes[i] = static_cast<std::uint8_t>(epoch >> (8 * i));
+  Sha256Hasher hasher;
+  hasher.Update(std::span(reinterpret_cast<const std::uint8_t*>(kDomain.data()), kDomain.size()));
+  hasher.Update(std::span<const std::uint8_t>(run));
+  hasher.Update(std::span<const std::uint8_t>(prompt));
+  hasher.Update(std::span<const std::uint8_t>(epoch_bytes));
+  const Digest256 digest = hasher.Finish();
+  PhiloxKey key{};
+  for (int i = 0; i < 8; ++i) key[i / 4] |= std::uint32_t{digest[i]} << (8 * (i % 4));
+  return key;
+}
+
+const char* ToString(RejectReason reason) {
+  switch (reason) {
+    case RejectReason::kMalformed: return "malformed";
+    case RejectReason::kUnknownLease: return "unknown lease";
+    case RejectReason::kWrongTask: return "wrong task";
+    case RejectReason::kStalePolicy: return "stale policy";
+    case RejectReason::kBadTermination: return "bad termination";
+  }
+  return "?";
+}
+
+}  // namespace waggle
