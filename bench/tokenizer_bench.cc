@@ -1,5 +1,6 @@
-// Tokenizer throughput on one core, in MB/s of text. Usage: tokenizer_bench [TEXT_FILE [TOKENIZER...]]
-// Without arguments: words drawn from a small made-up language, and a BPE of 4096 tokens trained on them.
+// Tokenizer throughput on one core, in MB/s of text. Usage: tokenizer_bench [TEXT_FILE
+// [TOKENIZER...]] Without arguments: words drawn from a small made-up language, and a BPE of 4096
+// tokens trained on them.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -22,7 +23,8 @@ double Seconds(Body body) {
   for (int i = 0; i < 5; ++i) {
     const auto begin = std::chrono::steady_clock::now();
     body();
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    best = std::min(
+        best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   }
   return best;
 }
@@ -60,9 +62,12 @@ void Measure(const std::string& name, const Tokenizer& tokenizer, const std::str
       at = end;
     }
   });
-  std::printf("%-32s vocab %7zu  %.2f bytes/token  encode %6.1f MB/s  by line %6.1f MB/s  decode %6.1f MB/s%s\n",
-              name.c_str(), tokenizer.vocab_size(), static_cast<double>(text.size()) / static_cast<double>(ids.size()),
-              megabytes / encode, megabytes / short_texts, megabytes / decode, back == text ? "" : "  (not a round trip)");
+  std::printf(
+      "%-32s vocab %7zu  %.2f bytes/token  encode %6.1f MB/s  by line %6.1f MB/s  decode %6.1f "
+      "MB/s%s\n",
+      name.c_str(), tokenizer.vocab_size(),
+      static_cast<double>(text.size()) / static_cast<double>(ids.size()), megabytes / encode,
+      megabytes / short_texts, megabytes / decode, back == text ? "" : "  (not a round trip)");
 }
 
 }  // namespace
@@ -89,8 +94,10 @@ int main(int argc, char** argv) {
     const auto begin = std::chrono::steady_clock::now();
     const auto tokenizer = waggle::TrainBpe(documents, {.vocab_size = 4096});
     if (!tokenizer) return std::fprintf(stderr, "%s\n", tokenizer.error().what.c_str()), 2;
-    const double train = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    std::printf("trained in %.2f s (%.1f MB/s)\n", train, static_cast<double>(text.size()) * 1e-6 / train);
+    const double train =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    std::printf("trained in %.2f s (%.1f MB/s)\n", train,
+                static_cast<double>(text.size()) * 1e-6 / train);
     Measure("trained here", *tokenizer, text);
   }
   return 0;

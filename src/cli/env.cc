@@ -40,8 +40,8 @@ Status Sample(const EnvArguments& arguments) {
 Status CheckOne(const EnvArguments& arguments) {
   WG_ASSIGN(const auto environment, BuiltinEnvironments().Make(arguments.name, arguments.settings));
   const EnvironmentReport report = CheckEnvironment(*environment, arguments.count);
-  fmt::print("{}", report.text);
-  if (!report.ok) return Fail(Blame::kBug, "environment {} does not keep its promises", arguments.name);
+  fmt::print("{}", report.Text());
+  if (!report.problems.empty()) return Fail(Blame::kBug, "environment {} does not keep its promises", arguments.name);
   return {};
 }
 

@@ -16,17 +16,21 @@ struct ArithmeticConfig {
 
   template <class V>
   void Visit(V&& v) {
-    v("operations", operations, Any{}, "Characters of + - *; each operator of a task is drawn from them.");
+    v("operations", operations, Any{},
+      "Characters of + - *; each operator of a task is drawn from them.");
     v("operands_min", operands_min, Range<std::uint32_t>{2, 8}, "Fewest operands.");
     v("operands_max", operands_max, Range<std::uint32_t>{2, 8}, "Most operands.");
     v("digits_min", digits_min, Range<std::uint32_t>{1, 16}, "Fewest digits of an operand.");
     v("digits_max", digits_max, Range<std::uint32_t>{1, 16}, "Most digits of an operand.");
     v("pad", pad, Any{}, "Write operands with leading zeros, digits_max wide.");
     v("negative", negative, Any{}, "Whether results below zero may be asked for.");
-    v("reversed", reversed, Any{}, "The answer is asked with its last digit first, which small models learn faster.");
+    v("reversed", reversed, Any{},
+      "The answer is asked with its last digit first, which small models learn faster.");
     v("form", form, Any{}, "Prompt; {} stands for the expression.");
-    v("answer", answer, OneOf{"whole", "number"}, "The answer is the whole response, or the last number in it.");
-    v("prefix_weight", prefix_weight, Range<double>{0, 0.5}, "Part of the reward given for leading right digits of a wrong answer.");
+    v("answer", answer, OneOf{"whole", "number"},
+      "The answer is the whole response, or the last number in it.");
+    v("prefix_weight", prefix_weight, Range<double>{0, 0.5},
+      "Part of the reward given for leading right digits of a wrong answer.");
   }
 };
 

@@ -12,8 +12,10 @@ namespace {
 
 using Json = nlohmann::json;
 constexpr std::string_view kTags =
-    "Using the numbers {numbers}, create an equation that equals {target}. You can use + - * / and parentheses, and each "
-    "number must be used exactly once. Give the expression inside <answer> </answer> tags, for example "
+    "Using the numbers {numbers}, create an equation that equals {target}. You can use + - * / and "
+    "parentheses, and each "
+    "number must be used exactly once. Give the expression inside <answer> </answer> tags, for "
+    "example "
     "<answer>(1+2)/3</answer>.\n";
 constexpr std::string_view kCompact = "{numbers}={target}:";
 
@@ -36,12 +38,14 @@ Result<Instance> ReadRow(const Json& row) {
   Instance instance;
   WG_ASSIGN(instance.numbers, IntegersField(row, "nums", 1000000));
   WG_ASSIGN(instance.target, IntegerField(row, "target", 1000000000));
-  if (instance.numbers.empty() || instance.numbers.size() > 6) return Fail(Blame::kOperator, "nums: 1 to 6 numbers");
+  if (instance.numbers.empty() || instance.numbers.size() > 6)
+    return Fail(Blame::kOperator, "nums: 1 to 6 numbers");
   if (row.contains("solution")) {
     WG_ASSIGN(instance.solution, TextField(row, "solution"));
     std::erase(instance.solution, ' ');
     const auto verdict = VerifyCountdown(instance.solution, instance.numbers, instance.target);
-    if (!verdict.correct) return Fail(Blame::kOperator, "solution '{}': {}", instance.solution, verdict.reason);
+    if (!verdict.correct)
+      return Fail(Blame::kOperator, "solution '{}': {}", instance.solution, verdict.reason);
   } else if (auto solution = SolveCountdown(instance.numbers, instance.target)) {
     instance.solution = std::move(*solution);
   }
@@ -59,7 +63,8 @@ struct Part {
   int strength;
 };
 
-// Combines two random parts into a positive whole number, as people do in the game; false if the draw does not allow it.
+// Combines two random parts into a positive whole number, as people do in the game; false if the
+// draw does not allow it.
 bool CombineTwo(std::vector<Part>& parts, char operation, Rng& rng) {
   const std::size_t i = rng.Below(static_cast<std::uint32_t>(parts.size()));
   std::size_t j = rng.Below(static_cast<std::uint32_t>(parts.size() - 1));
@@ -94,7 +99,8 @@ class Countdown final : public Environment {
  public:
   Countdown(const CountdownConfig& config, std::vector<Instance> train, std::vector<Instance> test)
       : config_(config), train_(std::move(train)), test_(std::move(test)) {
-    form_ = !config.form.empty() ? config.form : std::string(config.style == "tags" ? kTags : kCompact);
+    form_ =
+        !config.form.empty() ? config.form : std::string(config.style == "tags" ? kTags : kCompact);
   }
 
   std::string_view name() const override { return "countdown"; }
@@ -107,8 +113,10 @@ class Countdown final : public Environment {
       const auto& rows = seed & kHeldOutBit ? test_ : train_;
       return ToTask(rows[RowOf(seed, rows.size())], seed);
     }
-    const auto instance = DrawOnSide(seed, [this](Rng& rng) { return Draw(rng); });
-    if (!instance) return Fail(Blame::kOperator, "countdown: no tasks in these ranges; widen the targets or the numbers");
+    const auto instance = DrawOnSide(seed, rules, [this](Rng& rng) { return Draw(rng); });
+    if (!instance)
+      return Fail(Blame::kOperator,
+                  "countdown: no tasks in these ranges; widen the targets or the numbers");
     return ToTask(*instance, seed);
   }
 
@@ -137,7 +145,8 @@ class Countdown final : public Environment {
     score.components[1].value = verdict.well_formed ? 1.0 : 0.0;
     if (verdict.value) {
       if (const auto difference = Subtract(*verdict.value, {gold->target, 1})) {
-        const double gap = static_cast<double>(difference->numerator) / static_cast<double>(difference->denominator);
+        const double gap = static_cast<double>(difference->numerator) /
+                           static_cast<double>(difference->denominator);
         score.components[2].value = 1.0 / (1.0 + (gap < 0 ? -gap : gap));
       }
     }
@@ -148,6 +157,8 @@ class Countdown final : public Environment {
     if (task.answer.empty()) return std::nullopt;
     return config_.style == "tags" ? "<answer>" + task.answer + "</answer>" : task.answer;
   }
+
+  DrawRules rules;
 
  private:
   std::optional<Instance> Draw(Rng& rng) const {
@@ -160,11 +171,13 @@ class Countdown final : public Environment {
       parts.push_back({number, std::to_string(number), 2});
     }
     while (parts.size() > 1) {
-      const char operation = config_.operations[rng.Below(static_cast<std::uint32_t>(config_.operations.size()))];
+      const char operation =
+          config_.operations[rng.Below(static_cast<std::uint32_t>(config_.operations.size()))];
       if (!CombineTwo(parts, operation, rng)) return std::nullopt;
     }
     instance.target = parts[0].value;
-    if (instance.target < config_.target_low || instance.target > config_.target_high) return std::nullopt;
+    if (instance.target < config_.target_low || instance.target > config_.target_high)
+      return std::nullopt;
     instance.solution = std::move(parts[0].text);
     return instance;
   }
@@ -172,9 +185,13 @@ class Countdown final : public Environment {
   Task ToTask(const Instance& instance, std::uint64_t seed) const {
     std::string numbers;
     for (const std::int64_t number : instance.numbers) {
-      numbers += (numbers.empty() ? "" : config_.style == "tags" ? ", " : " ") + std::to_string(number);
+      numbers += (numbers.empty()           ? ""
+                  : config_.style == "tags" ? ", "
+                                            : " ") +
+                 std::to_string(number);
     }
-    std::string prompt = Replaced(Replaced(form_, "{numbers}", numbers), "{target}", std::to_string(instance.target));
+    std::string prompt = Replaced(Replaced(form_, "{numbers}", numbers), "{target}",
+                                  std::to_string(instance.target));
     Task task = UserTask(name(), seed, std::move(prompt), instance.solution);
     task.info_json = Json{{"nums", instance.numbers}, {"target", instance.target}}.dump();
     return task;
@@ -187,7 +204,8 @@ class Countdown final : public Environment {
 
 }  // namespace
 
-CountdownVerdict VerifyCountdown(std::string_view expression, std::span<const std::int64_t> numbers, std::int64_t target) {
+CountdownVerdict VerifyCountdown(std::string_view expression, std::span<const std::int64_t> numbers,
+                                 std::int64_t target) {
   CountdownVerdict verdict;
   auto evaluated = EvaluateExpression(expression);
   if (!evaluated) {
@@ -209,10 +227,13 @@ CountdownVerdict VerifyCountdown(std::string_view expression, std::span<const st
 }
 
 Result<std::unique_ptr<Environment>> MakeCountdown(const CountdownConfig& config) {
-  if (config.operations.empty() || config.operations.find_first_not_of("+-*/") != std::string::npos) {
-    return Fail(Blame::kOperator, "countdown: operations = '{}' must be characters of + - * /", config.operations);
+  if (config.operations.empty() ||
+      config.operations.find_first_not_of("+-*/") != std::string::npos) {
+    return Fail(Blame::kOperator, "countdown: operations = '{}' must be characters of + - * /",
+                config.operations);
   }
-  if (config.numbers_min > config.numbers_max || config.number_low > config.number_high || config.target_low > config.target_high) {
+  if (config.numbers_min > config.numbers_max || config.number_low > config.number_high ||
+      config.target_low > config.target_high) {
     return Fail(Blame::kOperator, "countdown: a minimum is above its maximum");
   }
   if (config.train_file.empty() != config.test_file.empty()) {
@@ -226,6 +247,7 @@ Result<std::unique_ptr<Environment>> MakeCountdown(const CountdownConfig& config
   }
   auto environment = std::make_unique<Countdown>(config, std::move(train), std::move(test));
   WG_TRY(CheckBothSides(*environment));
+  environment->rules.attempts_max = kDrawsMax;
   return environment;
 }
 

@@ -12,21 +12,28 @@ struct Term {
   int strength = 2;  // 2: number, 1: product or quotient, 0: sum or difference
 };
 
-std::string Wrapped(const Term& term, int weakest) { return term.strength < weakest ? "(" + term.text + ")" : term.text; }
+std::string Wrapped(const Term& term, int weakest) {
+  return term.strength < weakest ? "(" + term.text + ")" : term.text;
+}
 
 std::optional<Term> Combine(char operation, const Term& a, const Term& b) {
   const auto value = Apply(operation, a.value, b.value);
   if (!value) return std::nullopt;
   switch (operation) {
-    case '+': return Term{*value, a.text + "+" + b.text, 0};
-    case '-': return Term{*value, a.text + "-" + Wrapped(b, 1), 0};
-    case '*': return Term{*value, Wrapped(a, 1) + "*" + Wrapped(b, 1), 1};
-    default: return Term{*value, Wrapped(a, 1) + "/" + Wrapped(b, 2), 1};
+    case '+':
+      return Term{*value, a.text + "+" + b.text, 0};
+    case '-':
+      return Term{*value, a.text + "-" + Wrapped(b, 1), 0};
+    case '*':
+      return Term{*value, Wrapped(a, 1) + "*" + Wrapped(b, 1), 1};
+    default:
+      return Term{*value, Wrapped(a, 1) + "/" + Wrapped(b, 2), 1};
   }
 }
 
 std::optional<std::string> Search(const std::vector<Term>& terms, const Rational& target) {
-  if (terms.size() == 1) return terms[0].value == target ? std::optional(terms[0].text) : std::nullopt;
+  if (terms.size() == 1)
+    return terms[0].value == target ? std::optional(terms[0].text) : std::nullopt;
   for (std::size_t i = 0; i < terms.size(); ++i) {
     for (std::size_t j = 0; j < terms.size(); ++j) {
       if (i == j) continue;
@@ -47,10 +54,12 @@ std::optional<std::string> Search(const std::vector<Term>& terms, const Rational
 
 }  // namespace
 
-std::optional<std::string> SolveCountdown(std::span<const std::int64_t> numbers, std::int64_t target) {
+std::optional<std::string> SolveCountdown(std::span<const std::int64_t> numbers,
+                                          std::int64_t target) {
   if (numbers.empty() || numbers.size() > 6) return std::nullopt;
   std::vector<Term> terms;
-  for (const std::int64_t number : numbers) terms.push_back({{number, 1}, std::to_string(number), 2});
+  for (const std::int64_t number : numbers)
+    terms.push_back({{number, 1}, std::to_string(number), 2});
   return Search(terms, {target, 1});
 }
 

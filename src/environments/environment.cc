@@ -13,7 +13,9 @@ std::optional<double> Score::Total() const {
   return total;
 }
 
-std::vector<Message> Environment::Respond(const Task&, const std::vector<Message>&) const { return {}; }
+std::vector<Message> Environment::Respond(const Task&, const std::vector<Message>&) const {
+  return {};
+}
 
 std::optional<std::string> Environment::Demonstrate(const Task&) const { return std::nullopt; }
 

@@ -1,5 +1,6 @@
-// A verifiable task family. Everything is a pure function of (environment, config, seed) and of the text the policy wrote:
-// no clock, no randomness of its own, no weights. Safe to call from many threads.
+// A verifiable task family. Everything is a pure function of (environment, config, seed) and of the
+// text the policy wrote: no clock, no randomness of its own, no weights. Safe to call from many
+// threads.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +24,8 @@ struct ToolCall {
 struct Message {
   Role role = Role::kUser;
   std::string content;
-  std::vector<ToolCall> tool_calls;   // assistant only
-  std::string tool_call_id;           // tool only
+  std::vector<ToolCall> tool_calls;  // assistant only
+  std::string tool_call_id;          // tool only
   bool operator==(const Message&) const = default;
 };
 
@@ -36,11 +37,12 @@ struct Task {
   std::string environment;
   std::uint64_t seed = 0;
   std::vector<Message> prompt;
-  std::string answer;                 // what a reference solution prints; graders may accept others
-  std::string info_json = "{}";       // whatever the grader needs besides
+  std::string answer;            // what a reference solution prints; graders may accept others
+  std::string info_json = "{}";  // whatever the grader needs besides
 };
 
-// A weight of 0 makes a component a metric. `value` unset: this component could not be computed (never "0 by accident").
+// A weight of 0 makes a component a metric. `value` unset: this component could not be computed
+// (never "0 by accident").
 struct RewardComponent {
   std::string name;
   double weight = 1;
@@ -48,9 +50,10 @@ struct RewardComponent {
 };
 struct Score {
   std::vector<RewardComponent> components;
-  // Weighted sum; unset when any component with weight != 0 is unset (the rollout then leaves its group's baseline).
+  // Weighted sum; unset when any component with weight != 0 is unset (the rollout then leaves its
+  // group's baseline).
   std::optional<double> Total() const;
-  bool correct = false;               // for accuracy and for the difficulty filter
+  bool correct = false;  // for accuracy and for the difficulty filter
 };
 
 class Environment {
@@ -58,14 +61,17 @@ class Environment {
   virtual ~Environment() = default;
   virtual std::string_view name() const = 0;
   virtual std::string_view description() const = 0;
-  // The task with this seed. Held-out tasks use seeds with the top bit set; they never coincide with training tasks.
+  // The task with this seed. Held-out tasks use seeds with the top bit set; they never coincide
+  // with training tasks.
   virtual Result<Task> MakeTask(std::uint64_t seed) const = 0;
-  // The text of the policy's final answer inside its last message; empty optional: no answer in the asked form.
+  // The text of the policy's final answer inside its last message; empty optional: no answer in the
+  // asked form.
   virtual std::optional<std::string> Parse(const Task& task, std::string_view completion) const = 0;
   // `transcript` is everything after the task's prompt, starting with an assistant message.
   virtual Score Grade(const Task& task, const std::vector<Message>& transcript) const = 0;
   // Multi-turn: what the environment answers to the transcript so far; empty: the episode is over.
-  virtual std::vector<Message> Respond(const Task& task, const std::vector<Message>& transcript) const;
+  virtual std::vector<Message> Respond(const Task& task,
+                                       const std::vector<Message>& transcript) const;
   virtual std::vector<ToolSpec> Tools() const { return {}; }
   // A good demonstration (for SFT warm-up), if the environment knows one.
   virtual std::optional<std::string> Demonstrate(const Task& task) const;

@@ -59,7 +59,8 @@ class Parser {
     return value;
   }
   Result<Rational> Atom(std::size_t depth) {
-    if (depth > limits_.depth_max) return Fail(Blame::kPeer, "character {}: nested deeper than {}", at_, limits_.depth_max);
+    if (depth > limits_.depth_max)
+      return Fail(Blame::kPeer, "character {}: nested deeper than {}", at_, limits_.depth_max);
     const char next = Peek();
     if (next == '(') {
       ++at_;
@@ -80,14 +81,16 @@ class Parser {
     const std::size_t begin = at_;
     std::int64_t value = 0;
     for (; at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9'; ++at_) {
-      if (at_ - begin >= 15) return Fail(Blame::kPeer, "character {}: a number of more than 15 digits", begin);
+      if (at_ - begin >= 15)
+        return Fail(Blame::kPeer, "character {}: a number of more than 15 digits", begin);
       value = value * 10 + (text_[at_] - '0');
     }
     numbers_.push_back(value);
     return Rational{value, 1};
   }
 
-  // The next symbol, '\0' at the end. A NUL byte in the text is no symbol: it becomes '?', which no rule accepts.
+  // The next symbol, '\0' at the end. A NUL byte in the text is no symbol: it becomes '?', which no
+  // rule accepts.
   char Peek() {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t')) ++at_;
     if (at_ == text_.size()) return '\0';
@@ -95,7 +98,8 @@ class Parser {
   }
   tl::unexpected<Error> Unexpected() {
     if (Peek() == '\0') return Fail(Blame::kPeer, "the expression ends too early");
-    return Fail(Blame::kPeer, "character {}: byte {:#04x} was not expected", at_, static_cast<unsigned char>(text_[at_]));
+    return Fail(Blame::kPeer, "character {}: byte {:#04x} was not expected", at_,
+                static_cast<unsigned char>(text_[at_]));
   }
 
   std::string_view text_;
@@ -107,15 +111,19 @@ class Parser {
 }  // namespace
 
 std::string Rational::Text() const {
-  return denominator == 1 ? std::to_string(numerator) : fmt::format("{}/{}", numerator, denominator);
+  return denominator == 1 ? std::to_string(numerator)
+                          : fmt::format("{}/{}", numerator, denominator);
 }
 
-// |numerators|, denominators < 2^63, so each product is below 2^126 and a sum of two below 2^127: no 128-bit overflow.
+// |numerators|, denominators < 2^63, so each product is below 2^126 and a sum of two below 2^127:
+// no 128-bit overflow.
 Result<Rational> Add(const Rational& a, const Rational& b) {
-  return Reduced(Wide{a.numerator} * b.denominator + Wide{b.numerator} * a.denominator, Wide{a.denominator} * b.denominator);
+  return Reduced(Wide{a.numerator} * b.denominator + Wide{b.numerator} * a.denominator,
+                 Wide{a.denominator} * b.denominator);
 }
 Result<Rational> Subtract(const Rational& a, const Rational& b) {
-  return Reduced(Wide{a.numerator} * b.denominator - Wide{b.numerator} * a.denominator, Wide{a.denominator} * b.denominator);
+  return Reduced(Wide{a.numerator} * b.denominator - Wide{b.numerator} * a.denominator,
+                 Wide{a.denominator} * b.denominator);
 }
 Result<Rational> Multiply(const Rational& a, const Rational& b) {
   return Reduced(Wide{a.numerator} * b.numerator, Wide{a.denominator} * b.denominator);
@@ -126,17 +134,23 @@ Result<Rational> Divide(const Rational& a, const Rational& b) {
 }
 Result<Rational> Apply(char operation, const Rational& a, const Rational& b) {
   switch (operation) {
-    case '+': return Add(a, b);
-    case '-': return Subtract(a, b);
-    case '*': return Multiply(a, b);
-    case '/': return Divide(a, b);
-    default: return Fail(Blame::kBug, "no operation '{}'", operation);
+    case '+':
+      return Add(a, b);
+    case '-':
+      return Subtract(a, b);
+    case '*':
+      return Multiply(a, b);
+    case '/':
+      return Divide(a, b);
+    default:
+      return Fail(Blame::kBug, "no operation '{}'", operation);
   }
 }
 
 Result<Evaluated> EvaluateExpression(std::string_view text, const ExpressionLimits& limits) {
   if (text.size() > limits.characters_max) {
-    return Fail(Blame::kPeer, "an expression of {} characters, limit {}", text.size(), limits.characters_max);
+    return Fail(Blame::kPeer, "an expression of {} characters, limit {}", text.size(),
+                limits.characters_max);
   }
   return Parser(text, limits).Run();
 }

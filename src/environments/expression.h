@@ -1,5 +1,6 @@
-// Arithmetic expressions over whole numbers, evaluated exactly: + - * / and parentheses, nothing else. For text that a
-// policy wrote, so every form of abuse (depth, length, overflow, division by zero) is a refusal, never a surprise.
+// Arithmetic expressions over whole numbers, evaluated exactly: + - * / and parentheses, nothing
+// else. For text that a policy wrote, so every form of abuse (depth, length, overflow, division by
+// zero) is a refusal, never a surprise.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +38,9 @@ struct Evaluated {
   std::vector<std::int64_t> numbers;  // the literals, in order
 };
 
-// Grammar: sum = product {(+|-) product}; product = atom {(*|/) atom}; atom = digits | ( sum ) | - atom (if allowed).
-// ASCII spaces are skipped between symbols. Literals below 10^15. Blame::kPeer on every refusal.
+// Grammar: sum = product {(+|-) product}; product = atom {(*|/) atom}; atom = digits | ( sum ) | -
+// atom (if allowed). ASCII spaces are skipped between symbols. Literals below 10^15. Blame::kPeer
+// on every refusal.
 Result<Evaluated> EvaluateExpression(std::string_view text, const ExpressionLimits& limits = {});
 
 }  // namespace waggle

@@ -8,15 +8,18 @@ namespace waggle {
 using Json = nlohmann::json;
 
 Result<Json> ParseObject(std::string_view text) {
-  if (text.size() > kTaskRowBytesMax) return Fail(Blame::kOperator, "a row of {} bytes, limit {}", text.size(), kTaskRowBytesMax);
-  // The library's parser keeps its own stack, but destroying a deeply nested value recurses: refuse depth first.
+  if (text.size() > kTaskRowBytesMax)
+    return Fail(Blame::kOperator, "a row of {} bytes, limit {}", text.size(), kTaskRowBytesMax);
+  // The library's parser keeps its own stack, but destroying a deeply nested value recurses: refuse
+  // depth first.
   int depth = 0;
   const auto shallow = [&depth](int at, Json::parse_event_t, Json&) {
     depth = std::max(depth, at);
     return at < 32;
   };
   Json row = Json::parse(text, shallow, /*allow_exceptions=*/false);
-  if (row.is_discarded() || !row.is_object() || depth >= 32) return Fail(Blame::kOperator, "not a JSON object");
+  if (row.is_discarded() || !row.is_object() || depth >= 32)
+    return Fail(Blame::kOperator, "not a JSON object");
   return row;
 }
 
@@ -40,17 +43,20 @@ Result<std::vector<Json>> ReadJsonLines(const std::string& path) {
 
 Result<std::string> TextField(const Json& row, const char* field) {
   const auto at = row.find(field);
-  if (at == row.end() || !at->is_string()) return Fail(Blame::kOperator, "field '{}' must be a text", field);
+  if (at == row.end() || !at->is_string())
+    return Fail(Blame::kOperator, "field '{}' must be a text", field);
   return at->get<std::string>();
 }
 
 namespace {
 
 Result<std::int64_t> Bounded(const Json& value, const char* field, std::int64_t max) {
-  if (!value.is_number_integer()) return Fail(Blame::kOperator, "field '{}' must hold whole numbers", field);
+  if (!value.is_number_integer())
+    return Fail(Blame::kOperator, "field '{}' must hold whole numbers", field);
   const auto number = value.get<std::int64_t>();
   const bool wrapped = value.is_number_unsigned() && number < 0;
-  if (wrapped || number > max || number < -max) return Fail(Blame::kOperator, "field '{}': beyond {}", field, max);
+  if (wrapped || number > max || number < -max)
+    return Fail(Blame::kOperator, "field '{}': beyond {}", field, max);
   return number;
 }
 
@@ -62,9 +68,11 @@ Result<std::int64_t> IntegerField(const Json& row, const char* field, std::int64
   return Bounded(*at, field, max);
 }
 
-Result<std::vector<std::int64_t>> IntegersField(const Json& row, const char* field, std::int64_t max) {
+Result<std::vector<std::int64_t>> IntegersField(const Json& row, const char* field,
+                                                std::int64_t max) {
   const auto at = row.find(field);
-  if (at == row.end() || !at->is_array()) return Fail(Blame::kOperator, "field '{}' must be a list", field);
+  if (at == row.end() || !at->is_array())
+    return Fail(Blame::kOperator, "field '{}' must be a list", field);
   std::vector<std::int64_t> numbers;
   for (const Json& item : *at) {
     WG_ASSIGN(const std::int64_t number, Bounded(item, field, max));

@@ -1,4 +1,5 @@
-// JSON Lines task files: read whole and checked at start, so that tasks can be handed out without failing later.
+// JSON Lines task files: read whole and checked at start, so that tasks can be handed out without
+// failing later.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,8 @@ Result<std::vector<nlohmann::json>> ReadJsonLines(const std::string& path);
 Result<std::string> TextField(const nlohmann::json& row, const char* field);
 // |value| <= max.
 Result<std::int64_t> IntegerField(const nlohmann::json& row, const char* field, std::int64_t max);
-Result<std::vector<std::int64_t>> IntegersField(const nlohmann::json& row, const char* field, std::int64_t max);
+Result<std::vector<std::int64_t>> IntegersField(const nlohmann::json& row, const char* field,
+                                                std::int64_t max);
 
 // read(json) -> Result<Row>.
 template <class Read>
@@ -38,13 +40,15 @@ Result<std::vector<Row>> ReadRows(const std::string& path, const Read& read) {
   std::vector<Row> rows;
   for (const nlohmann::json& line : lines) {
     auto row = read(line);
-    if (!row) return Fail(Blame::kOperator, "{}: row {}: {}", path, rows.size() + 1, row.error().what);
+    if (!row)
+      return Fail(Blame::kOperator, "{}: row {}: {}", path, rows.size() + 1, row.error().what);
     rows.push_back(std::move(*row));
   }
   return rows;
 }
 
-// Removes training rows that are also held out (published splits are not always disjoint). Rows have key().
+// Removes training rows that are also held out (published splits are not always disjoint). Rows
+// have key().
 template <class Row>
 Status DropHeldOut(std::vector<Row>& train, const std::vector<Row>& test, const std::string& path) {
   std::set<std::string> held_out;

@@ -11,14 +11,14 @@ Result<const EnvironmentRegistry::Record*> EnvironmentRegistry::Find(std::string
   return Fail(Blame::kOperator, "unknown environment '{}': there are {}", name, known);
 }
 
-Result<std::unique_ptr<Environment>> EnvironmentRegistry::Make(std::string_view name,
-                                                               const std::vector<std::string>& settings) const {
+Result<std::unique_ptr<Environment>> EnvironmentRegistry::Make(
+    std::string_view name, const std::vector<std::string>& settings) const {
   WG_ASSIGN(const Record* record, Find(name));
   return record->make(settings);
 }
 
-Result<std::string> EnvironmentRegistry::EffectiveSettings(std::string_view name,
-                                                           const std::vector<std::string>& settings) const {
+Result<std::string> EnvironmentRegistry::EffectiveSettings(
+    std::string_view name, const std::vector<std::string>& settings) const {
   WG_ASSIGN(const Record* record, Find(name));
   return record->effective(settings);
 }

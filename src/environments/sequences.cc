@@ -11,7 +11,8 @@ namespace {
 
 enum class Kind : std::uint8_t { kSort, kCopy, kReverse };
 constexpr const char* kNames[] = {"sort", "copy", "reverse"};
-constexpr const char* kDescriptions[] = {"Put the characters of a text in order.", "Repeat a text.", "Write a text backwards."};
+constexpr const char* kDescriptions[] = {"Put the characters of a text in order.", "Repeat a text.",
+                                         "Write a text backwards."};
 
 struct Instance {
   std::string text;
@@ -26,9 +27,11 @@ class Sequence final : public Environment {
   std::string_view description() const override { return kDescriptions[static_cast<int>(kind_)]; }
 
   Result<Task> MakeTask(std::uint64_t seed) const override {
-    const auto instance = DrawOnSide(seed, [this](Rng& rng) { return Draw(rng); });
-    if (!instance) return Fail(Blame::kOperator, "{}: too few texts to hold some out; raise length_max", name());
-    return UserTask(name(), seed, FillTemplate(config_.form, Spaced(instance->text)), Spaced(Solve(instance->text)));
+    const auto instance = DrawOnSide(seed, rules, [this](Rng& rng) { return Draw(rng); });
+    if (!instance)
+      return Fail(Blame::kOperator, "{}: too few texts to hold some out; raise length_max", name());
+    return UserTask(name(), seed, FillTemplate(config_.form, Spaced(instance->text)),
+                    Spaced(Solve(instance->text)));
   }
 
   std::optional<std::string> Parse(const Task& task, std::string_view completion) const override {
@@ -41,20 +44,24 @@ class Sequence final : public Environment {
     const auto answer = Parse(task, FinalText(transcript));
     Score score;
     score.correct = answer == task.answer;
-    score.components = {{"correct", 1 - config_.prefix_weight, score.correct ? 1.0 : 0.0},
-                        {"prefix", config_.prefix_weight, answer ? PrefixShare(*answer, task.answer) : 0.0},
-                        {"length", 0, answer && answer->size() == task.answer.size() ? 1.0 : 0.0}};
+    score.components = {
+        {"correct", 1 - config_.prefix_weight, score.correct ? 1.0 : 0.0},
+        {"prefix", config_.prefix_weight, answer ? PrefixShare(*answer, task.answer) : 0.0},
+        {"length", 0, answer && answer->size() == task.answer.size() ? 1.0 : 0.0}};
     return score;
   }
 
   std::optional<std::string> Demonstrate(const Task& task) const override { return task.answer; }
+
+  DrawRules rules;
 
  private:
   std::optional<Instance> Draw(Rng& rng) const {
     Instance instance;
     const auto length = rng.Between(config_.length_min, config_.length_max);
     for (std::int64_t i = 0; i < length; ++i) {
-      instance.text += config_.alphabet[rng.Below(static_cast<std::uint32_t>(config_.alphabet.size()))];
+      instance.text +=
+          config_.alphabet[rng.Below(static_cast<std::uint32_t>(config_.alphabet.size()))];
     }
     return instance;
   }
@@ -83,21 +90,31 @@ class Sequence final : public Environment {
 
 Result<std::unique_ptr<Environment>> Make(Kind kind, const SequenceConfig& config) {
   const char* name = kNames[static_cast<int>(kind)];
-  const bool printable = std::all_of(config.alphabet.begin(), config.alphabet.end(), [](char c) { return c > ' ' && c < 127; });
+  const bool printable = std::all_of(config.alphabet.begin(), config.alphabet.end(),
+                                     [](char c) { return c > ' ' && c < 127; });
   const std::set<char> distinct(config.alphabet.begin(), config.alphabet.end());
   if (!printable || distinct.size() != config.alphabet.size() || distinct.empty()) {
-    return Fail(Blame::kOperator, "{}: the alphabet must be different printable ASCII characters", name);
+    return Fail(Blame::kOperator, "{}: the alphabet must be different printable ASCII characters",
+                name);
   }
-  if (config.length_min > config.length_max) return Fail(Blame::kOperator, "{}: length_min is above length_max", name);
+  if (config.length_min > config.length_max)
+    return Fail(Blame::kOperator, "{}: length_min is above length_max", name);
   auto environment = std::make_unique<Sequence>(kind, config);
   WG_TRY(CheckBothSides(*environment));
+  environment->rules.attempts_max = kDrawsMax;
   return environment;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Environment>> MakeSort(const SequenceConfig& config) { return Make(Kind::kSort, config); }
-Result<std::unique_ptr<Environment>> MakeCopy(const SequenceConfig& config) { return Make(Kind::kCopy, config); }
-Result<std::unique_ptr<Environment>> MakeReverse(const SequenceConfig& config) { return Make(Kind::kReverse, config); }
+Result<std::unique_ptr<Environment>> MakeSort(const SequenceConfig& config) {
+  return Make(Kind::kSort, config);
+}
+Result<std::unique_ptr<Environment>> MakeCopy(const SequenceConfig& config) {
+  return Make(Kind::kCopy, config);
+}
+Result<std::unique_ptr<Environment>> MakeReverse(const SequenceConfig& config) {
+  return Make(Kind::kReverse, config);
+}
 
 }  // namespace waggle

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <functional>
 #include <set>
+#include <span>
 
 #include "environments/task_tools.h"
 
@@ -17,7 +18,7 @@ struct Property {
 
 bool IsWordByte(char c) {
   const auto byte = static_cast<unsigned char>(c);
-  return (byte | 0x20u) - 'a' < 26u || byte - '0' < 10u || byte == '\'' || byte >= 0x80;
+  return (byte | 0x20u) - 'a' < 26u || (c >= '0' && c <= '9') || c == '\'' || byte >= 0x80;
 }
 
 std::vector<std::string_view> Words(std::string_view text) {
@@ -58,7 +59,9 @@ bool Unrepeated(std::string_view text, std::size_t run) {
   const auto words = Words(text);
   std::set<std::vector<std::string_view>> seen;
   for (std::size_t i = 0; i + run <= words.size(); ++i) {
-    if (!seen.emplace(words.begin() + static_cast<std::ptrdiff_t>(i), words.begin() + static_cast<std::ptrdiff_t>(i + run)).second) {
+    if (!seen.emplace(words.begin() + static_cast<std::ptrdiff_t>(i),
+                      words.begin() + static_cast<std::ptrdiff_t>(i + run))
+             .second) {
       return false;
     }
   }
@@ -67,10 +70,12 @@ bool Unrepeated(std::string_view text, std::size_t run) {
 
 Result<std::string> Unescape(std::string_view argument) {
   std::string text(argument);
-  constexpr std::pair<const char*, const char*> kNamed[] = {{"<comma>", ","}, {"<quote>", "\""}, {"<newline>", "\n"}};
+  constexpr std::pair<const char*, const char*> kNamed[] = {
+      {"<comma>", ","}, {"<quote>", "\""}, {"<newline>", "\n"}};
   for (const auto& [name, character] : kNamed) {
     const std::string_view wanted = name;
-    for (std::size_t at = text.find(wanted); at != std::string::npos; at = text.find(wanted, at + 1)) {
+    for (std::size_t at = text.find(wanted); at != std::string::npos;
+         at = text.find(wanted, at + 1)) {
       text.replace(at, wanted.size(), character);
     }
   }
@@ -78,10 +83,14 @@ Result<std::string> Unescape(std::string_view argument) {
 }
 
 std::function<bool(std::string_view)> TextProperty(std::string_view kind, const std::string& text) {
-  if (kind == "contains") return [text](std::string_view story) { return story.find(text) != std::string_view::npos; };
-  if (kind == "lacks") return [text](std::string_view story) { return story.find(text) == std::string_view::npos; };
-  if (kind == "ends_with") return [text](std::string_view story) { return Trim(story).ends_with(text); };
-  if (kind == "starts_with") return [text](std::string_view story) { return Trim(story).starts_with(text); };
+  if (kind == "contains")
+    return [text](std::string_view story) { return story.find(text) != std::string_view::npos; };
+  if (kind == "lacks")
+    return [text](std::string_view story) { return story.find(text) == std::string_view::npos; };
+  if (kind == "ends_with")
+    return [text](std::string_view story) { return Trim(story).ends_with(text); };
+  if (kind == "starts_with")
+    return [text](std::string_view story) { return Trim(story).starts_with(text); };
   if (kind == "word") {
     return [text](std::string_view story) {
       const auto words = Words(story);
@@ -92,28 +101,38 @@ std::function<bool(std::string_view)> TextProperty(std::string_view kind, const 
 }
 
 std::function<bool(std::string_view)> CountProperty(std::string_view kind, std::size_t count) {
-  if (kind == "full_stops") return [count](std::string_view story) { return FullStops(story) >= count; };
-  if (kind == "sentences") return [count](std::string_view story) { return Sentences(story) == count; };
-  if (kind == "words_min") return [count](std::string_view story) { return Words(story).size() >= count; };
-  if (kind == "words_max") return [count](std::string_view story) { return Words(story).size() <= count; };
-  if (kind == "unrepeated" && count > 0) return [count](std::string_view story) { return Unrepeated(story, count); };
+  if (kind == "full_stops")
+    return [count](std::string_view story) { return FullStops(story) >= count; };
+  if (kind == "sentences")
+    return [count](std::string_view story) { return Sentences(story) == count; };
+  if (kind == "words_min")
+    return [count](std::string_view story) { return Words(story).size() >= count; };
+  if (kind == "words_max")
+    return [count](std::string_view story) { return Words(story).size() <= count; };
+  if (kind == "unrepeated" && count > 0)
+    return [count](std::string_view story) { return Unrepeated(story, count); };
   return nullptr;
 }
 
 Result<Property> ReadProperty(const std::string& setting) {
   const std::size_t space = std::min(setting.find(' '), setting.size());
   const std::string_view kind = std::string_view(setting).substr(0, space);
-  const std::string_view argument = std::string_view(setting).substr(std::min(space + 1, setting.size()));
+  const std::string_view argument =
+      std::string_view(setting).substr(std::min(space + 1, setting.size()));
   if (!argument.empty()) {
     WG_ASSIGN(const std::string text, Unescape(argument));
     if (auto holds = TextProperty(kind, text)) return Property{setting, std::move(holds)};
     std::uint32_t count = 0;
-    const auto [end, error] = std::from_chars(argument.data(), argument.data() + argument.size(), count);
+    const auto [end, error] =
+        std::from_chars(argument.data(), argument.data() + argument.size(), count);
     if (error == std::errc{} && end == argument.data() + argument.size() && count <= 100000) {
       if (auto holds = CountProperty(kind, count)) return Property{setting, std::move(holds)};
     }
   }
-  return Fail(Blame::kOperator, "stories: property '{}' is not understood; for example \"contains dog\" or \"full_stops 4\"", setting);
+  return Fail(
+      Blame::kOperator,
+      "stories: property '{}' is not understood; for example \"contains dog\" or \"full_stops 4\"",
+      setting);
 }
 
 struct Opening {
@@ -122,11 +141,17 @@ struct Opening {
 };
 
 std::optional<Opening> ComposeOpening(Rng& rng) {
-  static constexpr const char* kTimes[] = {"Once upon a time", "One day", "One sunny day", "Long ago", "One morning"};
-  static constexpr const char* kAdjectives[] = {"little", "big", "happy", "sad", "brave", "kind", "curious", "shy"};
-  static constexpr const char* kHeroes[] = {"girl", "boy", "cat", "bird", "rabbit", "bear", "mouse", "fish"};
-  static constexpr const char* kNames[] = {"Lily", "Tom", "Ben", "Sue", "Max", "Mia", "Tim", "Anna", "Sam", "Lucy"};
-  const auto pick = [&rng](const auto& list) { return list[rng.Below(static_cast<std::uint32_t>(std::size(list)))]; };
+  static constexpr const char* kTimes[] = {"Once upon a time", "One day", "One sunny day",
+                                           "Long ago", "One morning"};
+  static constexpr const char* kAdjectives[] = {"little", "big",  "happy",   "sad",
+                                                "brave",  "kind", "curious", "shy"};
+  static constexpr const char* kHeroes[] = {"girl",   "boy",  "cat",   "bird",
+                                            "rabbit", "bear", "mouse", "fish"};
+  static constexpr const char* kNames[] = {"Lily", "Tom", "Ben",  "Sue", "Max",
+                                           "Mia",  "Tim", "Anna", "Sam", "Lucy"};
+  const auto pick = [&rng](const auto& list) {
+    return list[rng.Below(static_cast<std::uint32_t>(std::size(list)))];
+  };
   const char* time = pick(kTimes);
   const char* adjective = pick(kAdjectives);
   const char* hero = pick(kHeroes);
@@ -140,15 +165,22 @@ class Stories final : public Environment {
       : config_(config), properties_(std::move(properties)) {}
 
   std::string_view name() const override { return "stories"; }
-  std::string_view description() const override { return "Tell a story that has checkable properties."; }
+  std::string_view description() const override {
+    return "Tell a story that has checkable properties.";
+  }
 
   Result<Task> MakeTask(std::uint64_t seed) const override {
     if (config_.openings == "varied") {
-      const auto opening = DrawOnSide(seed, ComposeOpening);
+      const auto opening = DrawOnSide(seed, {.attempts_max = kDrawsMax}, ComposeOpening);
       if (!opening) return Fail(Blame::kBug, "stories: no opening found");
       return UserTask(name(), seed, opening->text, "");
     }
-    return UserTask(name(), seed, config_.prompts[RowOf(seed, config_.prompts.size())], "");
+    // With several prompts the last eighth, at least one, is held out.
+    const std::span<const std::string> all = config_.prompts;
+    const std::size_t held_out = all.size() == 1 ? 0 : std::max<std::size_t>(1, all.size() / 8);
+    const bool evaluation = (seed & kHeldOutBit) != 0 && held_out > 0;
+    const auto prompts = evaluation ? all.last(held_out) : all.first(all.size() - held_out);
+    return UserTask(name(), seed, prompts[RowOf(seed, prompts.size())], "");
   }
 
   std::optional<std::string> Parse(const Task&, std::string_view completion) const override {
@@ -162,7 +194,8 @@ class Stories final : public Environment {
     score.correct = story.has_value();
     for (const Property& property : properties_) {
       const bool holds = story && property.holds(*story);
-      score.components.push_back({property.name, 1.0 / static_cast<double>(properties_.size()), holds ? 1.0 : 0.0});
+      score.components.push_back(
+          {property.name, 1.0 / static_cast<double>(properties_.size()), holds ? 1.0 : 0.0});
       score.correct = score.correct && holds;
     }
     score.components.push_back({"length", 0, static_cast<double>(FinalText(transcript).size())});
@@ -170,7 +203,9 @@ class Stories final : public Environment {
       const auto words = Words(*story);
       const std::set<std::string_view> distinct(words.begin(), words.end());
       if (!words.empty()) {
-        score.components.push_back({"distinct_words", 0, static_cast<double>(distinct.size()) / static_cast<double>(words.size())});
+        score.components.push_back(
+            {"distinct_words", 0,
+             static_cast<double>(distinct.size()) / static_cast<double>(words.size())});
       }
     }
     return score;
@@ -184,9 +219,12 @@ class Stories final : public Environment {
 }  // namespace
 
 Result<std::unique_ptr<Environment>> MakeStories(const StoriesConfig& config) {
-  if (config.properties.empty() || config.properties.size() > 32) return Fail(Blame::kOperator, "stories: 1 to 32 properties");
-  const bool blank = std::any_of(config.prompts.begin(), config.prompts.end(), [](const auto& prompt) { return prompt.empty(); });
-  if (config.prompts.empty() || blank) return Fail(Blame::kOperator, "stories: name at least one prompt, none of them empty");
+  if (config.properties.empty() || config.properties.size() > 32)
+    return Fail(Blame::kOperator, "stories: 1 to 32 properties");
+  const bool blank = std::any_of(config.prompts.begin(), config.prompts.end(),
+                                 [](const auto& prompt) { return prompt.empty(); });
+  if (config.prompts.empty() || blank)
+    return Fail(Blame::kOperator, "stories: name at least one prompt, none of them empty");
   std::vector<Property> properties;
   for (const std::string& setting : config.properties) {
     WG_ASSIGN(Property property, ReadProperty(setting));

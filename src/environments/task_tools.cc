@@ -9,14 +9,17 @@ namespace waggle {
 bool IsHeldOutContent(std::string_view key, std::uint32_t percent) {
   const std::uint64_t hash = Fnv1a64(std::as_bytes(std::span(key.data(), key.size())));
   // FNV leaves its low bits weakly mixed; one Philox round trip spreads them.
-  const auto words = Philox({static_cast<std::uint32_t>(hash), static_cast<std::uint32_t>(hash >> 32), 0, 11}, {0x57474c, 1});
+  const auto words =
+      Philox({static_cast<std::uint32_t>(hash), static_cast<std::uint32_t>(hash >> 32), 0, 11},
+             {0x57474c, 1});
   return (std::uint64_t{words[0]} * 100 >> 32) < percent;
 }
 
 Status CheckBothSides(const Environment& environment) {
   for (const std::uint64_t side : {std::uint64_t{0}, kHeldOutBit}) {
     for (std::uint64_t seed = 0; seed < 16; ++seed) {
-      if (auto task = environment.MakeTask(seed | side); !task) return Forward(std::move(task.error()));
+      if (auto task = environment.MakeTask(seed | side); !task)
+        return Forward(std::move(task.error()));
     }
   }
   return {};
@@ -45,11 +48,13 @@ std::string_view FinalText(const std::vector<Message>& transcript) {
   return {};
 }
 
-Task UserTask(std::string_view environment, std::uint64_t seed, std::string prompt, std::string answer) {
+Task UserTask(std::string_view environment, std::uint64_t seed, std::string prompt,
+              std::string answer) {
   Task task;
   task.environment = std::string(environment);
   task.seed = seed;
-  task.prompt.push_back({.role = Role::kUser, .content = std::move(prompt), .tool_calls = {}, .tool_call_id = {}});
+  task.prompt.push_back(
+      {.role = Role::kUser, .content = std::move(prompt), .tool_calls = {}, .tool_call_id = {}});
   task.answer = std::move(answer);
   return task;
 }
@@ -57,7 +62,8 @@ Task UserTask(std::string_view environment, std::uint64_t seed, std::string prom
 double PrefixShare(std::string_view text, std::string_view answer) {
   if (answer.empty()) return text.empty() ? 1.0 : 0.0;
   const auto end = std::mismatch(text.begin(), text.end(), answer.begin(), answer.end()).second;
-  return static_cast<double>(end - answer.begin()) / static_cast<double>(std::max(answer.size(), text.size()));
+  return static_cast<double>(end - answer.begin()) /
+         static_cast<double>(std::max(answer.size(), text.size()));
 }
 
 }  // namespace waggle

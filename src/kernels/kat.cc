@@ -15,9 +15,9 @@ bool KatReport::Passed() const {
 }
 
 float KatRandom(std::uint32_t stream, std::uint64_t index) {
-  const PhiloxCounter words = Philox({static_cast<std::uint32_t>(index >> 2),
-                                      static_cast<std::uint32_t>(index >> 34), stream, 0},
-                                     {0x57616767u, 0x6C650001u});
+  const PhiloxCounter words = Philox(
+      {static_cast<std::uint32_t>(index >> 2), static_cast<std::uint32_t>(index >> 34), stream, 0},
+      {0x57616767u, 0x6C650001u});
   return (static_cast<float>(words[index & 3] >> 9) + 0.5f) * 0x1p-23f - 0.5f;
 }
 

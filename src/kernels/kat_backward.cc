@@ -16,7 +16,8 @@ constexpr AttentionAnswers kAnswers[] = {
     {100, 0x3819c534e6a598ddull, 0x183d6ffab3b0815bull, 0xbc294f47fb06c9f5ull,
      0x89eb95f089c9a9b5ull, 0xabaface8023aa6bcull, 0xbc95d604, 0x3dec2f57, 0xbf3cf1ec}};
 
-void CheckSample(const Ops& ops, ThreadPool& pool, const AttentionAnswers& answers, KatRecorder& record) {
+void CheckSample(const Ops& ops, ThreadPool& pool, const AttentionAnswers& answers,
+                 KatRecorder& record) {
   constexpr std::size_t tokens = 300, heads = 2, dh = 64, width = heads * dh;
   constexpr std::size_t pages = (tokens + kPageTokens - 1) / kPageTokens;
   const std::vector<float> q = KatArray(5, tokens * width, 4), k = KatArray(3, tokens * dh, 4);
@@ -32,7 +33,8 @@ void CheckSample(const Ops& ops, ThreadPool& pool, const AttentionAnswers& answe
   store.rows = tokens, store.kv_heads = 1, store.head_dim = dh;
   ops.KvStore(pool, store);
   AttentionSpan span;
-  span.q = q.data(), span.ldq = width, span.out = out.data(), span.ldo = width, span.lse = lse.data();
+  span.q = q.data(), span.ldq = width, span.out = out.data(), span.ldo = width,
+  span.lse = lse.data();
   span.rows = tokens, span.pages = page.data();
   AttentionArgs forward;
   forward.spans = {&span, 1}, forward.heads = heads, forward.kv_heads = 1, forward.head_dim = dh;

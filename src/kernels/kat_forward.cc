@@ -1,8 +1,8 @@
 // Known answers of the forward operations.
+#include <fmt/format.h>
+
 #include <array>
 #include <cmath>
-
-#include <fmt/format.h>
 
 #include "base/aligned.h"
 #include "kernels/kat.h"
@@ -11,8 +11,9 @@
 namespace waggle {
 namespace {
 
-float Dot(const Ops& ops, ThreadPool& pool, const std::vector<float>& x, const std::vector<float>& w,
-          std::uint32_t kshards, WeightFormat format = WeightFormat::kF32) {
+float Dot(const Ops& ops, ThreadPool& pool, const std::vector<float>& x,
+          const std::vector<float>& w, std::uint32_t kshards,
+          WeightFormat format = WeightFormat::kF32) {
   const PackedMatrix packed = PackedMatrix::Pack(w.data(), 1, w.size(), w.size(), format);
   float y = 0;
   GemmArgs args;
@@ -33,7 +34,8 @@ void CheckReductions(const Ops& ops, ThreadPool& pool, KatRecorder& record) {
   float grad = 0;
   const std::uint32_t blocks[] = {0, 256, 300, 341, 597, 853, 1000};  // segments 300, 41, 659
   OuterArgs outer;
-  outer.grad = &grad, outer.ldg = 1, outer.a = a.data(), outer.lda = 1, outer.b = b.data(), outer.ldb = 1;
+  outer.grad = &grad, outer.ldg = 1, outer.a = a.data(), outer.lda = 1, outer.b = b.data(),
+  outer.ldb = 1;
   outer.n = 1, outer.k = 1, outer.blocks = blocks;
   ops.OuterAccumulate(pool, outer);
   record.Bits("D1 over tokens", 0x40389a86, grad);
@@ -64,7 +66,8 @@ void CheckSwiGlu(const Ops& ops, ThreadPool& pool, KatRecorder& record) {
   std::vector<float> silu(3);
   ops.SwiGlu(pool, silu.data(), points.data(), ones.data(), 3);
   constexpr std::uint32_t kSilu[] = {0xbe11b139, 0x3d57080f, 0x409eeddc};
-  for (std::size_t i = 0; i < 3; ++i) record.Bits(fmt::format("swiglu({})", points[i]), kSilu[i], silu[i]);
+  for (std::size_t i = 0; i < 3; ++i)
+    record.Bits(fmt::format("swiglu({})", points[i]), kSilu[i], silu[i]);
 
   constexpr std::size_t n = 1000;
   const std::vector<float> g = KatArray(9, n, 16), u = KatArray(10, n), dh = KatArray(14, n);
@@ -92,7 +95,8 @@ void CheckRope(const Ops& ops, ThreadPool& pool, KatRecorder& record) {
     std::vector<float> x = KatArray(15, head_dim);
     RopeArgs args;
     args.x = x.data(), args.ldx = head_dim, args.rows = 1, args.heads = 1, args.head_dim = head_dim;
-    args.positions = &position, args.cos = cos.data(), args.sin = sin.data(), args.backward = backward;
+    args.positions = &position, args.cos = cos.data(), args.sin = sin.data(),
+    args.backward = backward;
     ops.Rope(pool, args);
     return x;
   };
@@ -113,7 +117,8 @@ void CheckAttention(const Ops& ops, ThreadPool& pool, KatRecorder& record) {
     std::vector<std::byte*> page(pages);
     for (std::size_t i = 0; i < pages; ++i) page[i] = memory.data() + i * bytes;
     KvStoreArgs store;
-    store.pages = page.data(), store.k = k.data(), store.ldk = dh, store.v = v.data(), store.ldv = dh;
+    store.pages = page.data(), store.k = k.data(), store.ldk = dh, store.v = v.data(),
+    store.ldv = dh;
     store.rows = tokens, store.kv_heads = 1, store.head_dim = dh, store.format = format;
     ops.KvStore(pool, store);
     std::vector<float> out(dh), lse(1);
@@ -121,7 +126,8 @@ void CheckAttention(const Ops& ops, ThreadPool& pool, KatRecorder& record) {
     span.q = q.data(), span.ldq = dh, span.out = out.data(), span.ldo = dh, span.lse = lse.data();
     span.rows = 1, span.first_position = tokens - 1, span.pages = page.data();
     AttentionArgs args;
-    args.spans = {&span, 1}, args.heads = 1, args.kv_heads = 1, args.head_dim = dh, args.format = format;
+    args.spans = {&span, 1}, args.heads = 1, args.kv_heads = 1, args.head_dim = dh,
+    args.format = format;
     ops.Attention(pool, args);
     if (format == KvFormat::kBf16) {
       record.Unpublished(out);
@@ -143,7 +149,8 @@ void CheckAdamW(const Ops& ops, ThreadPool& pool, KatRecorder& record) {
     const float g = KatRandom(11, t);
     AdamWArgs args;
     args.p = &p, args.m = &m, args.v = &v, args.g = &g, args.n = 1;
-    args.lr = 1e-3f, args.beta1 = 0.9f, args.beta2 = 0.999f, args.eps = 1e-8f, args.weight_decay = 0.01f;
+    args.lr = 1e-3f, args.beta1 = 0.9f, args.beta2 = 0.999f, args.eps = 1e-8f,
+    args.weight_decay = 0.01f;
     args.c1 = static_cast<float>(1.0 / (1.0 - b1)), args.c2 = static_cast<float>(1.0 / (1.0 - b2));
     ops.AdamW(pool, args);
     record.Bits(fmt::format("adamw p after {}", t), kAnswers[t - 1], p);
@@ -169,13 +176,15 @@ void CheckCi8(const Ops& ops, ThreadPool& pool, KatRecorder& record) {
 
 // Formats and small operations without a published number: they enter the digest.
 void MixTheRest(const Ops& ops, ThreadPool& pool, KatRecorder& record) {
-  const std::vector<float> x = KatArray(20, 3 * 600), w = KatArray(21, 40 * 600), z = KatArray(22, 3 * 40, 9);
+  const std::vector<float> x = KatArray(20, 3 * 600), w = KatArray(21, 40 * 600),
+                           z = KatArray(22, 3 * 40, 9);
   for (const WeightFormat format :
        {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kInt8, WeightFormat::kCi8}) {
     const PackedMatrix packed = PackedMatrix::Pack(w.data(), 40, 600, 600, format);
     std::vector<float> y(3 * 40);
     GemmArgs args;
-    args.y = y.data(), args.ldy = 40, args.x = x.data(), args.ldx = 600, args.m = 3, args.w = &packed;
+    args.y = y.data(), args.ldy = 40, args.x = x.data(), args.ldx = 600, args.m = 3,
+    args.w = &packed;
     ops.Gemm(pool, args);
     record.Unpublished(y);
   }

@@ -1,7 +1,8 @@
-// Known answers of log-probabilities, their backward, and sampling, all on the same 1000 logits at T = 0.7.
-#include <algorithm>
-
+// Known answers of log-probabilities, their backward, and sampling, all on the same 1000 logits at
+// T = 0.7.
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "kernels/kat.h"
 #include "kernels/math.h"
@@ -13,7 +14,8 @@ namespace {
 constexpr std::size_t kVocab = 1000;
 constexpr float kTemperature = 0.7f;
 
-void CheckLogProbs(const Ops& ops, ThreadPool& pool, const std::vector<float>& z, KatRecorder& record) {
+void CheckLogProbs(const Ops& ops, ThreadPool& pool, const std::vector<float>& z,
+                   KatRecorder& record) {
   const float inverse = 1.0f / kTemperature;
   float m[4], l[4], s[4];
   ChunkStatsArgs chunks;

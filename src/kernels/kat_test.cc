@@ -1,8 +1,8 @@
 #include "kernels/kat.h"
 
-#include <algorithm>
-
 #include <gtest/gtest.h>
+
+#include <algorithm>
 
 namespace waggle {
 namespace {
@@ -21,16 +21,19 @@ TEST(KnownAnswers, EveryTableGivesThePublishedBits) {
   }
 }
 
-TEST(KnownAnswers, DigestsAgreeAcrossTables) {
+TEST(KnownAnswers, EveryTableGivesTheDigestOfTheProfile) {
   ThreadPool pool(2);
-  const std::uint64_t reference = RunKnownAnswers(ReferenceOps(), pool).digest;
-  for (const Ops* ops : AvailableOps()) EXPECT_EQ(RunKnownAnswers(*ops, pool).digest, reference) << ops->name;
+  for (const Ops* ops : AvailableOps()) {
+    EXPECT_EQ(RunKnownAnswers(*ops, pool).digest, kKatDigest) << ops->name;
+  }
 }
 
 TEST(KnownAnswers, AWrongTableIsNoticed) {
   Ops wrong = ReferenceOps();
   wrong.Scale = nullptr;  // not asked
-  wrong.RoundBf16 = [](ThreadPool&, float* y, const float* a, std::size_t n) { std::copy_n(a, n, y); };
+  wrong.RoundBf16 = [](ThreadPool&, float* y, const float* a, std::size_t n) {
+    std::copy_n(a, n, y);
+  };
   wrong.SwiGlu = [](ThreadPool& pool, float* h, const float* g, const float* u, std::size_t n) {
     ReferenceOps().SwiGlu(pool, h, g, u, n);
     h[1] = h[1] * 1.0000002f;
@@ -38,7 +41,7 @@ TEST(KnownAnswers, AWrongTableIsNoticed) {
   ThreadPool pool(1);
   const KatReport report = RunKnownAnswers(wrong, pool);
   EXPECT_FALSE(report.Passed());
-  EXPECT_NE(report.digest, RunKnownAnswers(ReferenceOps(), pool).digest);
+  EXPECT_NE(report.digest, kKatDigest);
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
+#include "kernels/math.h"
+
 #include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
-
-#include "kernels/math.h"
 
 namespace waggle {
 namespace {
@@ -37,7 +37,8 @@ double Exp64(double x) {
   r = std::fma(-n, kLn2Low64, r);
   double q = kInverseFactorial[14];
   for (int k = 13; k >= 0; --k) q = std::fma(q, r, kInverseFactorial[static_cast<unsigned>(k)]);
-  const std::int64_t integer = std::bit_cast<std::int64_t>(t) - std::bit_cast<std::int64_t>(kMagic64);
+  const std::int64_t integer =
+      std::bit_cast<std::int64_t>(t) - std::bit_cast<std::int64_t>(kMagic64);
   const std::int64_t half = integer >> 1;
   return (q * PowerOfTwo64(half)) * PowerOfTwo64(integer - half);
 }

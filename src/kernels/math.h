@@ -1,6 +1,6 @@
-// Scalar functions of canonical arithmetic (docs/arithmetic.md; engine sheet 2.2 and 2.5). Every step is one correctly
-// rounded operation, in the order written, so that any machine and any vector width repeats the same bits.
-// The SIMD versions (canonical/math-inl.h) follow these line by line.
+// Scalar functions of canonical arithmetic (docs/arithmetic.md; engine sheet 2.2 and 2.5). Every
+// step is one correctly rounded operation, in the order written, so that any machine and any vector
+// width repeats the same bits. The SIMD versions (canonical/math-inl.h) follow these line by line.
 #pragma once
 
 #include <array>
@@ -20,9 +20,9 @@ inline constexpr float kRoundMagic = 0x1.8p23f;  // x + kRoundMagic rounds |x| <
 // Polynomials, highest power first; evaluated by Horner with fma.
 inline constexpr std::array<float, 5> kExpPoly = {0x1.6ac7b6p-10f, 0x1.123de6p-7f, 0x1.555858p-5f,
                                                   0x1.55548cp-3f, 0x1.fffffcp-2f};
-inline constexpr std::array<float, 8> kLogPoly = {
-    -0x1.07bf22p-3f, 0x1.1e728ep-3f, -0x1.f3329cp-4f, 0x1.1ed454p-3f,
-    -0x1.559c8ap-3f, 0x1.99d05cp-3f, -0x1.fffef8p-3f, 0x1.555506p-2f};
+inline constexpr std::array<float, 8> kLogPoly = {-0x1.07bf22p-3f, 0x1.1e728ep-3f,  -0x1.f3329cp-4f,
+                                                  0x1.1ed454p-3f,  -0x1.559c8ap-3f, 0x1.99d05cp-3f,
+                                                  -0x1.fffef8p-3f, 0x1.555506p-2f};
 inline constexpr std::array<float, 5> kTanhPoly = {-0x1.750de6p-8f, 0x1.51f898p-6f, -0x1.b835a0p-5f,
                                                    0x1.1106f6p-3f, -0x1.555532p-2f};
 inline constexpr float kLog2E = 0x1.715476p+0f;
@@ -133,9 +133,8 @@ inline float RoundToBf16(float x) { return FloatFromBf16(Bf16FromFloat(x)); }
 inline std::uint16_t Bf16Stochastic(float x, std::uint64_t index, std::uint32_t step,
                                     PhiloxKey key) {
   const std::uint64_t block = index >> 2;
-  const PhiloxCounter words =
-      Philox({static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), step, 2},
-             key);
+  const PhiloxCounter words = Philox(
+      {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), step, 2}, key);
   return static_cast<std::uint16_t>(
       (std::bit_cast<std::uint32_t>(x) + (words[index & 3] & 0xFFFFu)) >> 16);
 }
@@ -147,7 +146,8 @@ inline float UniformFromWord(std::uint32_t word) {
   return v < 0x1.fffffep-1f ? v : 0x1.fffffep-1f;
 }
 
-// fp64 helpers, for tables made once on the host: |error| about 2e-16 (relative; sin and cos absolute, |x| < 1e6).
+// fp64 helpers, for tables made once on the host: |error| about 2e-16 (relative; sin and cos
+// absolute, |x| < 1e6).
 double Exp64(double x);
 double Log64(double x);  // x normal > 0
 struct SinCos {

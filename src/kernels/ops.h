@@ -129,13 +129,13 @@ struct LogProbBackwardArgs {
   std::size_t first_id = 0;           // vocabulary id of column 0
   float inv_temperature = 1.0f;
   const RowStats* stats = nullptr;    // (rows)
-  const TokenId* targets = nullptr;   // (rows)
+  const TokenId* targets = nullptr;   // (rows); negative: no target, the row becomes +0
   const float* u = nullptr;           // (rows): dLoss/dlogp
   const float* u_entropy = nullptr;   // (rows) or null: dLoss/dH
 };
 
 struct SampleParams {
-  float temperature = 1.0f;           // 0: argmax of z
+  float temperature = 1.0f;           // 0: argmax of z, lowest id; top_p, min_p, top_k are ignored
   float top_p = 1.0f, min_p = 0.0f;
   std::uint32_t top_k = 0;            // 0: off
   PhiloxKey key{};
@@ -146,7 +146,7 @@ struct SampleResult {
   TokenId token = 0;
   float logp = 0;        // under temperature, no truncation ("policy"); at temperature 0: at T = 1
   float kept_logp = 0;   // over the kept set; equals logp when nothing is truncated
-  float score = 0, runner_up = 0;  // Gumbel-race scores of the winner and of the second (margin test)
+  float score = 0, runner_up = 0;  // race scores (T = 0: logits) of winner and second; no second: lowest finite float
 };
 
 struct AdamWArgs {

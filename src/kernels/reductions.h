@@ -9,7 +9,8 @@
 
 namespace waggle {
 
-// Rule D1: term(acc, i) returns fma(a_i, b_i, acc); chains of 256, their sums added to `total` in ascending order.
+// Rule D1: term(acc, i) returns fma(a_i, b_i, acc); chains of 256, their sums added to `total` in
+// ascending order.
 template <class Term>
 inline float SumD1(std::size_t n, Term term, float total = 0.0f) {
   for (std::size_t begin = 0; begin < n; begin += kReductionBlock) {
@@ -25,7 +26,8 @@ inline float DotD1(const float* a, const float* b, std::size_t n) {
   return SumD1(n, [&](float acc, std::size_t i) { return std::fma(a[i], b[i], acc); });
 }
 
-// Rule R64: term(lane, i) returns lane + v_i or fma(a_i, b_i, lane); element i goes to lane i mod 64, then halving.
+// Rule R64: term(lane, i) returns lane + v_i or fma(a_i, b_i, lane); element i goes to lane i mod
+// 64, then halving.
 template <class Term>
 inline float SumR64(std::size_t n, Term term) {
   float lane[64] = {};

@@ -11,14 +11,14 @@ namespace {
 constexpr std::size_t kChunk = 256;
 
 // Ids in the order of rule 2.9: y descending, id ascending.
-std::vector<std::uint32_t> SortedIds(const float* y, std::size_t vocab, const std::vector<char>& kept) {
+std::vector<std::uint32_t> SortedIds(const float* y, std::size_t vocab,
+                                     const std::vector<char>& kept) {
   std::vector<std::uint32_t> ids;
   for (std::size_t i = 0; i < vocab; ++i) {
     if (kept[i]) ids.push_back(static_cast<std::uint32_t>(i));
   }
-  std::sort(ids.begin(), ids.end(), [&](std::uint32_t a, std::uint32_t b) {
-    return y[a] != y[b] ? y[a] > y[b] : a < b;
-  });
+  std::sort(ids.begin(), ids.end(),
+            [&](std::uint32_t a, std::uint32_t b) { return y[a] != y[b] ? y[a] > y[b] : a < b; });
   return ids;
 }
 
@@ -62,7 +62,8 @@ RowStats KeptStats(const float* y, std::size_t vocab, const char* kept) {
   return stats;
 }
 
-std::vector<char> KeptSet(const float* y, std::size_t vocab, const SampleParams& params, float max) {
+std::vector<char> KeptSet(const float* y, std::size_t vocab, const SampleParams& params,
+                          float max) {
   std::vector<char> kept(vocab, 1);
   if (params.min_p > 0.0f) {
     const float threshold = CaLog(params.min_p);

@@ -1,5 +1,6 @@
-// The set of tokens that min_p, top_k and top_p keep, in this order (sheet 2.9), and its statistics (2.8).
-// Scalar; shared by all tables, because truncation is off in training runs and its sort dominates anyway.
+// The set of tokens that min_p, top_k and top_p keep, in this order (sheet 2.9), and its statistics
+// (2.8). Scalar; shared by all tables, because truncation is off in training runs and its sort
+// dominates anyway.
 #pragma once
 
 #include <cstddef>

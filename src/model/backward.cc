@@ -59,7 +59,8 @@ void LayOut(const Model::Impl& impl, const TokenBatch& tokens, std::size_t first
   for (std::size_t s = first; s < last; ++s) {
     pages += (tokens.offsets[s + 1] - tokens.offsets[s] + kPageTokens - 1) / kPageTokens;
   }
-  // Whatever an earlier use left must read as finite numbers: true of any geometry in the same format.
+  // Whatever an earlier use left must read as finite numbers: true of any geometry in the same
+  // format.
   if (ws.pages_format != batch.kv) std::fill(ws.pages.begin(), ws.pages.end(), std::byte{0});
   ws.pages_format = batch.kv;
   if (ws.pages.size() < pages * page_bytes) ws.pages.resize(pages * page_bytes);
@@ -77,7 +78,8 @@ void LayOut(const Model::Impl& impl, const TokenBatch& tokens, std::size_t first
 // Forward with everything kept that backward reads.
 class TapedForward {
  public:
-  TapedForward(const Exec& exec, const Model::Impl& impl, Recompute recompute, BackwardMemory::Impl& memory)
+  TapedForward(const Exec& exec, const Model::Impl& impl, Recompute recompute,
+               BackwardMemory::Impl& memory)
       : exec_(exec),
         impl_(impl),
         recompute_(recompute),
@@ -194,8 +196,9 @@ Status CheckGradients(const GradientSink& sink) {
 }
 
 Result<TokenScores> RunBackward(const Exec& exec, const Model::Impl& impl, const TokenBatch& batch,
-                                const TokenTargets& targets, std::span<const float> u, std::span<const float> u_entropy,
-                                Recompute recompute, const GradientSink& sink, BackwardMemory::Impl& memory) {
+                                const TokenTargets& targets, std::span<const float> u,
+                                std::span<const float> u_entropy, Recompute recompute,
+                                const GradientSink& sink, BackwardMemory::Impl& memory) {
   const std::size_t rows = batch.tokens.size(), n = rows * impl.config.hidden;
   TokenScores scores;
   scores.logp.assign(rows, 0.0f);
@@ -271,22 +274,26 @@ TokenScores Score(const Model& model, ThreadPool& pool, const TokenBatch& batch,
 BackwardMemory::BackwardMemory() : impl_(std::make_unique<Impl>()) {}
 BackwardMemory::~BackwardMemory() = default;
 
-Result<TokenScores> Backward(const Model& model, ThreadPool& pool, const TokenBatch& batch, const TokenTargets& targets,
-                             std::span<const float> u, std::span<const float> u_entropy, Recompute recompute,
+Result<TokenScores> Backward(const Model& model, ThreadPool& pool, const TokenBatch& batch,
+                             const TokenTargets& targets, std::span<const float> u,
+                             std::span<const float> u_entropy, Recompute recompute,
                              const GradientSink& sink, BackwardMemory* memory) {
   CheckBatch(model, batch, targets);
   const Model::Impl& impl = model.impl();
-  Check((sink.full == nullptr) != (sink.lora == nullptr), "exactly one kind of gradient is asked for");
+  Check((sink.full == nullptr) != (sink.lora == nullptr),
+        "exactly one kind of gradient is asked for");
   Check(sink.full == nullptr || !impl.config.tied_head || sink.tied_embedding != nullptr,
         "a tied head has two gradient buffers");
   Check(u.size() == batch.tokens.size(), "one u per row");
-  Check(u_entropy.empty() || u_entropy.size() == batch.tokens.size(), "one entropy weight per row, or none");
+  Check(u_entropy.empty() || u_entropy.size() == batch.tokens.size(),
+        "one entropy weight per row, or none");
   impl.PrepareBackward(pool);
   std::optional<BackwardMemory> own;
   if (memory == nullptr) memory = &own.emplace();
   Workspace& ws = memory->impl().workspace;
   const Exec exec{impl.ops, pool, impl.serial, impl.numerics.kshards, ws};
-  auto scores = RunBackward(exec, impl, batch, targets, u, u_entropy, recompute, sink, memory->impl());
+  auto scores =
+      RunBackward(exec, impl, batch, targets, u, u_entropy, recompute, sink, memory->impl());
   // Pages must hold finite numbers for whoever comes next.
   if (!scores) std::fill(ws.pages.begin(), ws.pages.end(), std::byte{0});
   return scores;

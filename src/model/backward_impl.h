@@ -56,7 +56,8 @@ struct LayerTape {
   Buffer<float> x_in, q_raw, k_raw, q, k, v, attn, lse, x_mid, gate, up, act;
 };
 
-// Everything a backward pass needs beside the model: kept between calls where the caller offers a BackwardMemory.
+// Everything a backward pass needs beside the model: kept between calls where the caller offers a
+// BackwardMemory.
 struct BackwardMemory::Impl {
   Workspace workspace;
   BackwardBuffers buffers;

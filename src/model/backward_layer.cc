@@ -183,7 +183,7 @@ void AttentionBackwardAll(const BackwardPass& pass, const Layer& layer, LayerTap
   }
   for (const RowSpan& span : spans) {
     const double pairs = static_cast<double>(span.rows) * static_cast<double>(span.rows);
-    const double flops = 5.0 * pairs * static_cast<double>(pass.impl.config.q_width());
+    const double flops = 4 * 5.0 * pairs * static_cast<double>(pass.impl.config.q_width());
     AttentionBackwardOfSample(pass, layer, tape, span, exec.ForFlops(flops));
   }
 }

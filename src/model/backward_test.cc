@@ -15,7 +15,8 @@ using namespace testing_models;
 bool SameBits(const Parameters& a, const Parameters& b) {
   if (a.size() != b.size()) return false;
   return std::equal(a.begin(), a.end(), b.begin(), [](const auto& x, const auto& y) {
-    return x.first == y.first && Fnv(x.second.data) == Fnv(y.second.data) && x.second.data == y.second.data;
+    return x.first == y.first && Fnv(x.second.data) == Fnv(y.second.data) &&
+           x.second.data == y.second.data;
   });
 }
 
@@ -60,7 +61,8 @@ void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; 
 class BackwardBits : public ::testing::TestWithParam<Variant> {
  protected:
   std::shared_ptr<const Model> Build(const Ops& ops) {
-    return MakeModel(GetParam().config, RandomParameters(GetParam().config, 5, 0.15f), ops, GetParam().numerics);
+    return MakeModel(GetParam().config, RandomParameters(GetParam().config, 5, 0.15f), ops,
+                     GetParam().numerics);
   }
   const Problem problem_ = MakeProblem({20, 261, 3, 31}, 0.7f);
 };
@@ -89,12 +91,13 @@ TEST_P(BackwardBits, ReusedMemory) {
   const auto first = MakeModel(other, AnswerParameters(other), BestOps(), numerics);
   const Problem p = MakeProblem({80, 70}, 1.0f);
   Parameters unused;
-  ASSERT_TRUE(Backward(*first, pool, p.batch, p.targets, p.u, {}, Recompute::kNone, {.full = &unused}, &memory));
+  ASSERT_TRUE(Backward(*first, pool, p.batch, p.targets, p.u, {}, Recompute::kNone,
+                       {.full = &unused}, &memory));
   for (const Recompute mode : {Recompute::kBlock, Recompute::kNone}) {
     Parameters gradients = ZeroParameters(model->config()), tied;
     const GradientSink sink{.full = &gradients, .tied_embedding = &tied};
-    ASSERT_TRUE(
-        Backward(*model, pool, problem_.batch, problem_.targets, problem_.u, {}, mode, sink, &memory));
+    ASSERT_TRUE(Backward(*model, pool, problem_.batch, problem_.targets, problem_.u, {}, mode, sink,
+                         &memory));
     FinishGradients(model->config(), sink);
     EXPECT_TRUE(SameBits(gradients, expected.gradients));
   }
@@ -119,15 +122,16 @@ TEST_P(BackwardBits, MicroBatches) {
     const GradientSink sink{.full = &gradients, .tied_embedding = &tied};
     for (std::size_t s = 0; s < problem_.batch.samples(); s += size) {
       const Problem part = Slice(problem_, s, std::min(s + size, problem_.batch.samples()));
-      ASSERT_TRUE(Backward(*model, pool, part.batch, part.targets, part.u, {}, Recompute::kBlock, sink));
+      ASSERT_TRUE(
+          Backward(*model, pool, part.batch, part.targets, part.u, {}, Recompute::kBlock, sink));
     }
     FinishGradients(model->config(), sink);
     EXPECT_TRUE(SameBits(gradients, expected.gradients)) << size;
   }
 }
 
-// Rows that carry no loss: leaving their targets out or giving them u = 0 is the same, and token 0 stays the first
-// token of the prompt.
+// Rows that carry no loss: leaving their targets out or giving them u = 0 is the same, and token 0
+// stays the first token of the prompt.
 TEST_P(BackwardBits, RowsWithoutLoss) {
   const auto model = Build(BestOps());
   ThreadPool pool(2);
@@ -147,13 +151,14 @@ TEST_P(BackwardBits, RowsWithoutLoss) {
 INSTANTIATE_TEST_SUITE_P(Variants, BackwardBits, ::testing::ValuesIn(Variants()),
                          [](const auto& info) { return info.param.name; });
 
-// Central differences of the loss, in the directions of single weights. The forward is fp32, so the bound is loose;
-// it still catches any wrong term.
+// Central differences of the loss, in the directions of single weights. The forward is fp32, so the
+// bound is loose; it still catches any wrong term.
 class Differences : public ::testing::TestWithParam<Variant> {};
 
-double LossOf(const ModelConfig& config, const Parameters& parameters, const Problem& p, ThreadPool& pool,
-              std::span<const float> u_entropy) {
-  const TokenScores scores = Score(*MakeModel(config, parameters, BestOps()), pool, p.batch, p.targets);
+double LossOf(const ModelConfig& config, const Parameters& parameters, const Problem& p,
+              ThreadPool& pool, std::span<const float> u_entropy) {
+  const TokenScores scores =
+      Score(*MakeModel(config, parameters, BestOps()), pool, p.batch, p.targets);
   double loss = 0;
   for (std::size_t i = 0; i < p.u.size(); ++i) {
     loss += static_cast<double>(p.u[i]) * scores.logp[i];
@@ -188,13 +193,14 @@ TEST_P(Differences, AgreeWithTheGradient) {
       EXPECT_GT(largest, 1e-3f) << name;
     }
     if (largest < 1e-2f) continue;
+    float& weight = tensor.data[at];
     const auto difference = [&](float step) {
-      const float old = tensor.data[at];
-      tensor.data[at] = old + step;
+      const float old = weight;
+      weight = old + step;
       const double up = LossOf(config, parameters, p, pool, u_entropy);
-      tensor.data[at] = old - step;
+      weight = old - step;
       const double down = LossOf(config, parameters, p, pool, u_entropy);
-      tensor.data[at] = old;
+      weight = old;
       return (up - down) / (2.0 * static_cast<double>(step));
     };
     const double wide = difference(2e-3f), narrow = difference(1e-3f);
@@ -224,6 +230,32 @@ std::vector<Variant> DifferenceVariants() {
 INSTANTIATE_TEST_SUITE_P(Variants, Differences, ::testing::ValuesIn(DifferenceVariants()),
                          [](const auto& info) { return info.param.name; });
 
+TEST(Backward, LoraGradientsDoNotDependOnTheSplit) {
+  const ModelConfig config = MoeConfig("MixtralForCausalLM", true);
+  LoraParameters lora = InitLora(config, {.rank = 3, .alpha = 5.0f, .targets = {}}, 11);
+  for (auto& [name, tensor] : lora.tensors) {
+    for (std::size_t i = 0; i < tensor.size(); ++i) tensor.data[i] += 0.1f * Rnd(300, i);
+  }
+  const NumericsConfig numerics{WeightFormat::kInt8, KvFormat::kBf16, 1};
+  const auto model =
+      MakeModel(config, RandomParameters(config, 5, 0.15f), BestOps(), numerics, &lora);
+  const Problem p = MakeProblem({20, 261, 3, 31}, 0.7f);
+  const auto run = [&](std::size_t samples_at_once, Recompute mode, unsigned threads) {
+    ThreadPool pool(threads);
+    LoraParameters sink;
+    for (std::size_t s = 0; s < p.batch.samples(); s += samples_at_once) {
+      const Problem part = Slice(p, s, std::min(s + samples_at_once, p.batch.samples()));
+      EXPECT_TRUE(
+          Backward(*model, pool, part.batch, part.targets, part.u, {}, mode, {.lora = &sink}));
+    }
+    return sink.tensors;
+  };
+  const Parameters expected = run(4, Recompute::kNone, 1);
+  EXPECT_EQ(expected.size(), lora.tensors.size());
+  EXPECT_TRUE(SameBits(run(1, Recompute::kBlock, 2), expected));
+  EXPECT_TRUE(SameBits(run(3, Recompute::kSwiGlu, 3), expected));
+}
+
 TEST(Backward, LoraLeavesTheBaseAloneAndMatchesDifferences) {
   const ModelConfig config = AnswerConfig(true);
   const Parameters parameters = AnswerParameters(config);
@@ -237,18 +269,21 @@ TEST(Backward, LoraLeavesTheBaseAloneAndMatchesDifferences) {
   const Problem p = MakeProblem({23, 40}, 0.9f);
   LoraParameters gradients{.config = lora.config, .tensors = {}};
   const auto model = MakeModel(config, parameters, BestOps(), {}, &lora);
-  ASSERT_TRUE(Backward(*model, pool, p.batch, p.targets, p.u, {}, Recompute::kBlock, {.lora = &gradients}));
+  ASSERT_TRUE(
+      Backward(*model, pool, p.batch, p.targets, p.u, {}, Recompute::kBlock, {.lora = &gradients}));
   ASSERT_EQ(gradients.tensors.size(), lora.tensors.size());
   const auto loss = [&] {
     const auto moved = MakeModel(config, parameters, BestOps(), {}, &lora);
     const TokenScores scores = Score(*moved, pool, p.batch, p.targets);
     double sum = 0;
-    for (std::size_t i = 0; i < p.u.size(); ++i) sum += static_cast<double>(p.u[i]) * scores.logp[i];
+    for (std::size_t i = 0; i < p.u.size(); ++i)
+      sum += static_cast<double>(p.u[i]) * scores.logp[i];
     return sum;
   };
   for (auto& [name, tensor] : lora.tensors) {
     const AlignedVector<float>& g = gradients.tensors.at(name).data;
-    const auto largest = std::max_element(g.begin(), g.end(), [](float a, float b) { return std::fabs(a) < std::fabs(b); });
+    const auto largest = std::max_element(
+        g.begin(), g.end(), [](float a, float b) { return std::fabs(a) < std::fabs(b); });
     const std::size_t at = static_cast<std::size_t>(largest - g.begin());
     const float old = tensor.data[at], step = 2e-3f;
     tensor.data[at] = old + step;
@@ -256,11 +291,14 @@ TEST(Backward, LoraLeavesTheBaseAloneAndMatchesDifferences) {
     tensor.data[at] = old - step;
     const double down = loss();
     tensor.data[at] = old;
-    EXPECT_NEAR((up - down) / (2.0 * static_cast<double>(step)), *largest, 0.03 * std::fabs(*largest) + 5e-3) << name;
+    EXPECT_NEAR((up - down) / (2.0 * static_cast<double>(step)), *largest,
+                0.03 * std::fabs(*largest) + 5e-3)
+        << name;
   }
 }
 
-// The head's tiles (4096 ids), passes (1024 rows) and shards against the definition by whole matrices.
+// The head's tiles (4096 ids), passes (1024 rows) and shards against the definition by whole
+// matrices.
 TEST(Backward, LargeVocabularyIsCutWithoutATrace) {
   ModelConfig config = AnswerConfig(false);
   config.vocab = 8500;
@@ -280,23 +318,36 @@ TEST(Backward, LargeVocabularyIsCutWithoutATrace) {
     ASSERT_TRUE(scores);
 
     // dz of every row at once, then one outer product with the blocks of the sheet.
-    const std::size_t rows = p.batch.tokens.size(), vocab = config.vocab, d = config.hidden, chunks = 34;
+    const std::size_t rows = p.batch.tokens.size(), vocab = config.vocab, d = config.hidden,
+                      chunks = 34;
     std::vector<float> hidden;
     for (std::size_t s = 0; s < 3; ++s) {
       const auto h = ForwardInChunks(
-          *model, pool, std::span<const TokenId>(p.batch.tokens).subspan(p.batch.offsets[s], p.batch.offsets[s + 1] - p.batch.offsets[s]), 0);
+          *model, pool,
+          std::span<const TokenId>(p.batch.tokens)
+              .subspan(p.batch.offsets[s], p.batch.offsets[s + 1] - p.batch.offsets[s]),
+          0);
       hidden.insert(hidden.end(), h.begin(), h.end());
     }
     std::vector<float> z = AllLogits(*model, pool, hidden), m(rows * chunks), l(rows * chunks);
     const Ops& ops = BestOps();
-    ops.ChunkStats(pool, {.z = z.data(), .ldz = vocab, .rows = rows, .columns = vocab, .m = m.data(), .l = l.data(), .ldc = chunks});
+    ops.ChunkStats(pool, {.z = z.data(),
+                          .ldz = vocab,
+                          .rows = rows,
+                          .columns = vocab,
+                          .m = m.data(),
+                          .l = l.data(),
+                          .ldc = chunks});
     std::vector<RowStats> stats;
-    for (std::size_t i = 0; i < rows; ++i) stats.push_back(ops.FinishStats(&m[i * chunks], &l[i * chunks], nullptr, chunks));
+    for (std::size_t i = 0; i < rows; ++i)
+      stats.push_back(ops.FinishStats(&m[i * chunks], &l[i * chunks], nullptr, chunks));
     LogProbBackwardArgs dz;
     dz.z = z.data(), dz.ldz = dz.columns = vocab, dz.rows = rows;
     dz.stats = stats.data(), dz.targets = p.targets.target.data(), dz.u = p.u.data();
     ops.LogProbBackward(pool, dz);
-    for (std::size_t s = 1; s <= 3; ++s) std::fill_n(z.begin() + static_cast<std::ptrdiff_t>((p.batch.offsets[s] - 1) * vocab), vocab, 0.0f);
+    for (std::size_t s = 1; s <= 3; ++s)
+      std::fill_n(z.begin() + static_cast<std::ptrdiff_t>((p.batch.offsets[s] - 1) * vocab), vocab,
+                  0.0f);
     std::vector<float> expected(vocab * d);
     const std::vector<std::uint32_t> blocks{0, 256, 512, 700, 956, 1212, 1300, 1330};
     OuterArgs outer;
@@ -307,10 +358,12 @@ TEST(Backward, LargeVocabularyIsCutWithoutATrace) {
 
     // dX of the head reaches the final norm: compare its weight gradient.
     const Tensor& e = parameters.at("model.embed_tokens.weight");
-    const PackedMatrix transposed = PackedMatrix::PackTransposed(e.data.data(), vocab, d, d, WeightFormat::kF32);
+    const PackedMatrix transposed =
+        PackedMatrix::PackTransposed(e.data.data(), vocab, d, d, WeightFormat::kF32);
     std::vector<float> dx(rows * d);
     GemmArgs gemm;
-    gemm.y = dx.data(), gemm.ldy = d, gemm.x = z.data(), gemm.ldx = vocab, gemm.m = rows, gemm.w = &transposed;
+    gemm.y = dx.data(), gemm.ldy = d, gemm.x = z.data(), gemm.ldx = vocab, gemm.m = rows,
+    gemm.w = &transposed;
     gemm.kshards = kshards;
     ops.Gemm(pool, gemm);
     // With a norm weight of one, hidden = x * r, and dw = D1 over tokens of dx * hidden.
@@ -318,7 +371,8 @@ TEST(Backward, LargeVocabularyIsCutWithoutATrace) {
     for (std::size_t c = 0; c < d; ++c) {
       for (std::size_t b = 0; b + 1 < blocks.size(); ++b) {
         float acc = 0;
-        for (std::size_t t = blocks[b]; t < blocks[b + 1]; ++t) acc = std::fma(dx[t * d + c], hidden[t * d + c], acc);
+        for (std::size_t t = blocks[b]; t < blocks[b + 1]; ++t)
+          acc = std::fma(dx[t * d + c], hidden[t * d + c], acc);
         dw[c] += acc;
       }
     }
@@ -338,12 +392,15 @@ TEST(Backward, NumericFaultIsTheMachinesAndLeavesTheModelUsable) {
   bad.u[5] = std::numeric_limits<float>::infinity();
   Parameters gradients, tied;
   const GradientSink sink{.full = &gradients, .tied_embedding = &tied};
-  const auto result = Backward(*good, pool, bad.batch, bad.targets, bad.u, {}, Recompute::kNone, sink);
+  const auto result =
+      Backward(*good, pool, bad.batch, bad.targets, bad.u, {}, Recompute::kNone, sink);
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().blame, Blame::kMachine);
-  EXPECT_TRUE(SameBits(RunBackwardOnce(*good, pool, p, Recompute::kNone).gradients, expected.gradients));
+  EXPECT_TRUE(
+      SameBits(RunBackwardOnce(*good, pool, p, Recompute::kNone).gradients, expected.gradients));
 
-  parameters.at("model.layers.1.mlp.up_proj.weight").data[3] = std::numeric_limits<float>::quiet_NaN();
+  parameters.at("model.layers.1.mlp.up_proj.weight").data[3] =
+      std::numeric_limits<float>::quiet_NaN();
   const auto broken = MakeModel(config, parameters, BestOps());
   const auto nan = Backward(*broken, pool, p.batch, p.targets, p.u, {}, Recompute::kNone, sink);
   ASSERT_FALSE(nan);

@@ -1,5 +1,6 @@
-// Low-rank adapters on linear layers: y = fma(D1(B, a), s, D1(W, x) + bias), a = D1(A, x), s = fl32(alpha / rank).
-// A and B are fp32 whatever the format of W, and see x itself, also where the base layer quantises it (ci8).
+// Low-rank adapters on linear layers: y = fma(D1(B, a), s, D1(W, x) + bias), a = D1(A, x), s =
+// fl32(alpha / rank). A and B are fp32 whatever the format of W, and see x itself, also where the
+// base layer quantises it (ci8).
 #pragma once
 
 #include <string>
@@ -12,11 +13,13 @@ namespace waggle {
 struct LoraConfig {
   std::size_t rank = 8;
   float alpha = 16.0f;
-  // Suffixes of the linear layers that get an adapter, e.g. "q_proj"; empty: every linear layer of every block.
+  // Suffixes of the linear layers that get an adapter, e.g. "q_proj"; empty: every linear layer of
+  // every block.
   std::vector<std::string> targets;
 };
 
-// tensors: "<layer>.lora_A.weight" [rank, in] and "<layer>.lora_B.weight" [out, rank], <layer> without ".weight".
+// tensors: "<layer>.lora_A.weight" [rank, in] and "<layer>.lora_B.weight" [out, rank], <layer>
+// without ".weight".
 struct LoraParameters {
   LoraConfig config;
   Parameters tensors;
@@ -24,7 +27,8 @@ struct LoraParameters {
 
 // fl32(alpha / rank).
 float LoraScale(const LoraConfig& config);
-// Names (without ".weight") of the linear layers that `config` adapts, in name order. Routers of experts are never adapted.
+// Names (without ".weight") of the linear layers that `config` adapts, in name order. Routers of
+// experts are never adapted.
 std::vector<std::string> AdaptedLayers(const ModelConfig& model, const LoraConfig& config);
 
 // A ~ uniform(+-1/sqrt(in)) from Philox, B = 0.

@@ -23,10 +23,13 @@ TEST_P(LoraAnswers, OneLayer) {
   const std::vector<float> x = RndArray(40, kTokens * kIn, 2.0f), dy = RndArray(43, kTokens * kOut);
   Linear linear;
   linear.name = "layer";
-  linear.w = PackedMatrix::Pack(RndArray(44, kOut * kIn).data(), kOut, kIn, kIn, WeightFormat::kF32);
+  linear.w =
+      PackedMatrix::Pack(RndArray(44, kOut * kIn).data(), kOut, kIn, kIn, WeightFormat::kF32);
   linear.adapter.emplace();
-  linear.adapter->a = PackedMatrix::Pack(RndArray(45, kRank * kIn).data(), kRank, kIn, kIn, WeightFormat::kF32);
-  linear.adapter->b = PackedMatrix::Pack(RndArray(46, kOut * kRank).data(), kOut, kRank, kRank, WeightFormat::kF32);
+  linear.adapter->a =
+      PackedMatrix::Pack(RndArray(45, kRank * kIn).data(), kRank, kIn, kIn, WeightFormat::kF32);
+  linear.adapter->b =
+      PackedMatrix::Pack(RndArray(46, kOut * kRank).data(), kOut, kRank, kRank, WeightFormat::kF32);
   linear.adapter->scale = 0.7f;
   PackTransposes(linear);
   Workspace ws;
@@ -43,7 +46,8 @@ TEST_P(LoraAnswers, OneLayer) {
   const BackwardPass pass{exec, impl, gradients, blocks, buffers};
   LinearBackward(pass, linear, x.data(), dy.data(), kTokens, blocks.bounds, dx.data());
   EXPECT_EQ(sink.tensors.size(), 2u) << "the base layer is frozen";
-  const Tensor &a = sink.tensors.at("layer.lora_A.weight"), &b = sink.tensors.at("layer.lora_B.weight");
+  const Tensor &a = sink.tensors.at("layer.lora_A.weight"),
+               &b = sink.tensors.at("layer.lora_B.weight");
   EXPECT_EQ(Fnv(a.data), 0x0b679248021c3779u);
   EXPECT_EQ(Fnv(b.data), 0x9688117aa807f814u);
   EXPECT_EQ(Fnv(dx), 0x94987d10fd2374b2u);
@@ -52,18 +56,21 @@ TEST_P(LoraAnswers, OneLayer) {
   EXPECT_EQ(std::bit_cast<std::uint32_t>(dx[0]), 0xbd09a977u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Tables, LoraAnswers, ::testing::ValuesIn(AvailableOps().begin(), AvailableOps().end()));
+INSTANTIATE_TEST_SUITE_P(Tables, LoraAnswers,
+                         ::testing::ValuesIn(AvailableOps().begin(), AvailableOps().end()));
 
 TEST(Lora, FreshAdapterChangesNothing) {
   const ModelConfig config = AnswerConfig(true);
   const Parameters parameters = AnswerParameters(config);
   const LoraParameters lora = InitLora(config, {.rank = 4, .alpha = 8.0f, .targets = {}}, 7);
   EXPECT_EQ(lora.tensors.size(), 2 * config.layers * 7);
-  EXPECT_EQ(MergeLora(parameters, lora).at("lm_head.weight").data, parameters.at("lm_head.weight").data);
+  EXPECT_EQ(MergeLora(parameters, lora).at("lm_head.weight").data,
+            parameters.at("lm_head.weight").data);
   ThreadPool pool(1);
   const Problem p = MakeProblem({33}, 1.0f);
   const auto plain = Score(*MakeModel(config, parameters, BestOps()), pool, p.batch, p.targets);
-  const auto adapted = Score(*MakeModel(config, parameters, BestOps(), {}, &lora), pool, p.batch, p.targets);
+  const auto adapted =
+      Score(*MakeModel(config, parameters, BestOps(), {}, &lora), pool, p.batch, p.targets);
   EXPECT_EQ(plain.logp, adapted.logp);
 }
 
@@ -72,7 +79,8 @@ TEST(Lora, InitialAStaysInItsBoundsAndDependsOnTheSeed) {
   const LoraConfig options{.rank = 4, .alpha = 8.0f, .targets = {"q_proj", "down_proj"}};
   const LoraParameters lora = InitLora(config, options, 7);
   EXPECT_EQ(lora.tensors.size(), 2 * config.layers * 2);
-  const AlignedVector<float>& a = lora.tensors.at("model.layers.1.mlp.down_proj.lora_A.weight").data;
+  const AlignedVector<float>& a =
+      lora.tensors.at("model.layers.1.mlp.down_proj.lora_A.weight").data;
   const float bound = 1.0f / std::sqrt(96.0f);
   const auto [low, high] = std::minmax_element(a.begin(), a.end());
   EXPECT_GE(*low, -bound);
@@ -95,8 +103,10 @@ TEST(Lora, MergeAgreesWithTheSeparateAdapter) {
   }
   ThreadPool pool(1);
   const Problem p = MakeProblem({33}, 1.0f);
-  const auto adapted = Score(*MakeModel(config, parameters, BestOps(), {}, &lora), pool, p.batch, p.targets);
-  const auto merged = Score(*MakeModel(config, MergeLora(parameters, lora), BestOps()), pool, p.batch, p.targets);
+  const auto adapted =
+      Score(*MakeModel(config, parameters, BestOps(), {}, &lora), pool, p.batch, p.targets);
+  const auto merged =
+      Score(*MakeModel(config, MergeLora(parameters, lora), BestOps()), pool, p.batch, p.targets);
   const auto plain = Score(*MakeModel(config, parameters, BestOps()), pool, p.batch, p.targets);
   float largest_change = 0;
   for (std::size_t i = 0; i < 32; ++i) {

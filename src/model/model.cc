@@ -160,11 +160,24 @@ Status BuildEmbedding(const Builder& builder, const Parameters& parameters, Mode
   return {};
 }
 
-std::size_t MatrixCells(const PackedMatrix& w) { return w.n() * w.k(); }
+// What per-layer lists and experts must satisfy before a layer is built from them.
+Status CheckLayerLists(const ModelConfig& c) {
+  const auto fits = [&](std::size_t size) { return size == 0 || size == c.layers; };
+  if (!fits(c.window.size()) || !fits(c.no_rope.size()) || !fits(c.sparse_layer.size())) {
+    return Fail(Blame::kOperator, "a per-layer option has not one entry for each of {} layers",
+                c.layers);
+  }
+  if (c.experts == 0) return {};
+  if (c.experts_per_token == 0 || c.experts_per_token > c.experts || c.expert_intermediate == 0) {
+    return Fail(Blame::kOperator, "{} of {} experts of width {} per token", c.experts_per_token,
+                c.experts, c.expert_intermediate);
+  }
+  return {};
+}
 
 // The effective values of a pack, row-major, straight from its panels.
 AlignedVector<float> Unpack(const PackedMatrix& w) {
-  AlignedVector<float> values(MatrixCells(w));
+  AlignedVector<float> values(w.n() * w.k());
   for (std::size_t n = 0; n < w.n(); ++n) {
     float* row = values.data() + n * w.k();
     const std::size_t panel = n / kPanelWidth, lane = n % kPanelWidth;
@@ -277,6 +290,7 @@ Result<std::shared_ptr<const Model>> Model::Create(const ModelConfig& config,
                                                    const Parameters& parameters,
                                                    const LoraParameters* lora, const Ops& ops) {
   WG_TRY(Validate(config));
+  WG_TRY(CheckLayerLists(config));
   if (numerics.kshards == 0) return Fail(Blame::kOperator, "kshards is 0, the least is 1");
   if (lora != nullptr && lora->config.rank == 0)
     return Fail(Blame::kOperator, "an adapter of rank 0");

@@ -1,5 +1,6 @@
-// The one definition of the transformer. Sampling, scoring, replay and training's forward all call Forward();
-// training's backward is model/backward.h. A Model is immutable working weights of one policy version, packed for the device.
+// The one definition of the transformer. Sampling, scoring, replay and training's forward all call
+// Forward(); training's backward is model/backward.h. A Model is immutable working weights of one
+// policy version, packed for the device.
 #pragma once
 
 #include <cstdlib>
@@ -13,8 +14,9 @@
 
 namespace waggle {
 
-struct NumericsConfig {           // part of the run's identity: changes bits
-  WeightFormat weights = WeightFormat::kF32;  // of linear layers; embedding, norms, head, router: f32, or bf16 if kBf16
+struct NumericsConfig {                       // part of the run's identity: changes bits
+  WeightFormat weights = WeightFormat::kF32;  // of linear layers; embedding, norms, head, router:
+                                              // f32, or bf16 if kBf16
   KvFormat kv = KvFormat::kF32;
   std::uint32_t kshards = 1;
 };
@@ -43,20 +45,23 @@ class KvPool {
   std::byte* base_ = nullptr;           // first aligned byte of memory_
 };
 
-// Consecutive new tokens of one sequence. Their keys and values are written to `pages`; earlier positions must be there.
+// Consecutive new tokens of one sequence. Their keys and values are written to `pages`; earlier
+// positions must be there.
 struct SequenceChunk {
   std::span<const TokenId> tokens;
   std::size_t first_position = 0;
-  std::span<const std::uint32_t> pages;  // page ids covering positions [0, first_position + tokens.size())
+  std::span<const std::uint32_t>
+      pages;  // page ids covering positions [0, first_position + tokens.size())
 };
 
 class Model {
  public:
-  // Packs `parameters` for `ops`. Errors name the missing or mis-shaped tensor. lora may be null; the adapter stays separate
-  // (never merged), as sheet 2.12 defines.
-  static Result<std::shared_ptr<const Model>> Create(const ModelConfig& config, const NumericsConfig& numerics,
-                                                     const Parameters& parameters, const LoraParameters* lora,
-                                                     const Ops& ops);
+  // Packs `parameters` for `ops`. Errors name the missing or mis-shaped tensor. lora may be null;
+  // the adapter stays separate (never merged), as sheet 2.12 defines.
+  static Result<std::shared_ptr<const Model>> Create(const ModelConfig& config,
+                                                     const NumericsConfig& numerics,
+                                                     const Parameters& parameters,
+                                                     const LoraParameters* lora, const Ops& ops);
   ~Model();
 
   const ModelConfig& config() const;
@@ -64,9 +69,10 @@ class Model {
   const Ops& ops() const;
   std::size_t bytes() const;
 
-  // Runs all chunks (any mix of prefill and decode) and writes the final-norm hidden state of every token to
-  // hidden (total tokens, d), in chunk order.
-  void Forward(ThreadPool& pool, KvPool& kv, std::span<const SequenceChunk> chunks, float* hidden) const;
+  // Runs all chunks (any mix of prefill and decode) and writes the final-norm hidden state of every
+  // token to hidden (total tokens, d), in chunk order.
+  void Forward(ThreadPool& pool, KvPool& kv, std::span<const SequenceChunk> chunks,
+               float* hidden) const;
 
   // logits (rows, vocab) of hidden rows (rows, d).
   void Logits(ThreadPool& pool, const float* hidden, std::size_t rows, float* logits) const;

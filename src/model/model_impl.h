@@ -55,7 +55,8 @@ struct Layer {
   bool rope = true;
 };
 
-// Memory that grows to the largest use and is then reused; content is undefined after Get, never zeroed for nothing.
+// Memory that grows to the largest use and is then reused; content is undefined after Get, never
+// zeroed for nothing.
 template <class T>
 class Buffer {
  public:

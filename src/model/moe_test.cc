@@ -13,7 +13,8 @@ using namespace testing_models;
 
 constexpr std::size_t kTokens = 300, kD = 64, kExperts = 8, kFf = 32;
 
-Linear MakeLinear(const std::string& name, const std::vector<float>& w, std::size_t out, std::size_t in) {
+Linear MakeLinear(const std::string& name, const std::vector<float>& w, std::size_t out,
+                  std::size_t in) {
   Linear linear;
   linear.name = name;
   linear.w = PackedMatrix::Pack(w.data(), out, in, in, WeightFormat::kF32);
@@ -43,7 +44,8 @@ struct MoeRun {
 };
 
 // `samples`: their first rows and the end.
-MoeRun RunMoe(const Ops& ops, bool norm_topk, std::vector<std::uint32_t> samples, unsigned threads = 2) {
+MoeRun RunMoe(const Ops& ops, bool norm_topk, std::vector<std::uint32_t> samples,
+              unsigned threads = 2) {
   ThreadPool pool(threads), serial(1);
   ModelConfig config = AnswerConfig(false);
   const Model::Impl impl(config, {}, ops);
@@ -105,19 +107,22 @@ TEST_P(MoeAnswers, ThreadsDoNotMatterAndSampleBordersDo) {
   EXPECT_EQ(one.gradients.at("router.weight").data, three.gradients.at("router.weight").data);
   EXPECT_EQ(ExpertFnv(one), ExpertFnv(three));
   EXPECT_EQ(one.dx, three.dx);
-  // Another cut of the token axis is another sum: were it the same, blocks would not be honoured at all.
+  // Another cut of the token axis is another sum: were it the same, blocks would not be honoured at
+  // all.
   const MoeRun whole = RunMoe(*GetParam(), true, {0, kTokens}, 1);
   EXPECT_EQ(one.dx, whole.dx);
   EXPECT_NE(ExpertFnv(one), ExpertFnv(whole));
 }
 
-INSTANTIATE_TEST_SUITE_P(Tables, MoeAnswers, ::testing::ValuesIn(AvailableOps().begin(), AvailableOps().end()));
+INSTANTIATE_TEST_SUITE_P(Tables, MoeAnswers,
+                         ::testing::ValuesIn(AvailableOps().begin(), AvailableOps().end()));
 
 TEST(Route, TiesGoToTheLowerExpert) {
   Moe moe;
   moe.per_token = 2;
   moe.experts.resize(4);
-  const std::vector<float> z{1, 2, 2, 1, /**/ 3, 3, 3, 3}, p{0.1f, 0.4f, 0.4f, 0.1f, /**/ 0.25f, 0.25f, 0.25f, 0.25f};
+  const std::vector<float> z{1, 2, 2, 1, /**/ 3, 3, 3, 3},
+      p{0.1f, 0.4f, 0.4f, 0.1f, /**/ 0.25f, 0.25f, 0.25f, 0.25f};
   const Routes routes = Route(z.data(), p.data(), 2, moe);
   EXPECT_EQ(routes.expert, (std::vector<std::uint32_t>{1, 2, 0, 1}));
   EXPECT_EQ(routes.weight, (std::vector<float>{0.5f, 0.5f, 0.5f, 0.5f}));

@@ -1,5 +1,7 @@
 #include "model/parameters.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <string_view>
@@ -101,7 +103,7 @@ ExpertNames NamesOfExperts(const ModelConfig& config) {
   return {"mlp.gate", "mlp.experts.", "gate_proj", "up_proj", "down_proj"};
 }
 
-std::string LayerPrefix(std::size_t layer) { return "model.layers." + std::to_string(layer) + "."; }
+std::string LayerPrefix(std::size_t layer) { return fmt::format("model.layers.{}.", layer); }
 
 std::vector<TensorSpec> TensorSpecs(const ModelConfig& config) {
   SpecList list;

@@ -1,5 +1,6 @@
 // Named fp32 tensors: the one form in which weights are trained, hashed, stored and exchanged.
-// Names are those of Transformers ("model.layers.0.self_attn.q_proj.weight"), shapes row-major [out, in].
+// Names are those of Transformers ("model.layers.0.self_attn.q_proj.weight"), shapes row-major
+// [out, in].
 #pragma once
 
 #include <map>
@@ -31,8 +32,8 @@ std::vector<TensorSpec> TensorSpecs(const ModelConfig& config);
 
 // All specs at value zero.
 Parameters ZeroParameters(const ModelConfig& config);
-// Normal(0, std) from Philox streams keyed by (seed, tensor name); norms 1, biases 0; residual outputs (o_proj, down_proj)
-// scaled by 1/sqrt(2 * layers).
+// Normal(0, std) from Philox streams keyed by (seed, tensor name); norms 1, biases 0; residual
+// outputs (o_proj, down_proj) scaled by 1/sqrt(2 * layers).
 Parameters RandomParameters(const ModelConfig& config, std::uint64_t seed, float std = 0.02f);
 
 // One tensor of zeros.

@@ -17,7 +17,9 @@ TEST(Parameters, SpecsAreSortedAndComplete) {
   EXPECT_EQ(specs.size(), AnswerNames(config).size());
   for (std::size_t i = 1; i < specs.size(); ++i) EXPECT_LT(specs[i - 1].name, specs[i].name);
   for (const std::string& name : AnswerNames(config)) {
-    EXPECT_TRUE(std::any_of(specs.begin(), specs.end(), [&](const auto& spec) { return spec.name == name; })) << name;
+    EXPECT_TRUE(std::any_of(specs.begin(), specs.end(), [&](const auto& spec) {
+      return spec.name == name;
+    })) << name;
   }
 }
 
@@ -31,7 +33,8 @@ TEST(Parameters, ExpertsAreNamedAsTheirArchitectureDoes) {
             (std::vector<std::size_t>{64, 24}));
   config.architecture = "MixtralForCausalLM";
   const Parameters mixtral = ZeroParameters(config);
-  EXPECT_EQ(mixtral.at("model.layers.0.block_sparse_moe.gate.weight").shape, (std::vector<std::size_t>{11, 64}));
+  EXPECT_EQ(mixtral.at("model.layers.0.block_sparse_moe.gate.weight").shape,
+            (std::vector<std::size_t>{11, 64}));
   EXPECT_EQ(mixtral.at("model.layers.0.block_sparse_moe.experts.10.w2.weight").shape,
             (std::vector<std::size_t>{64, 24}));
   EXPECT_EQ(mixtral.at("model.layers.0.block_sparse_moe.experts.10.w3.weight").shape,
@@ -41,7 +44,8 @@ TEST(Parameters, ExpertsAreNamedAsTheirArchitectureDoes) {
 TEST(Parameters, RandomIsNormalSeededAndOfTheStatedSize) {
   ModelConfig config = AnswerConfig(true);
   config.vocab = 2000;
-  const Parameters a = RandomParameters(config, 1), b = RandomParameters(config, 1), c = RandomParameters(config, 2);
+  const Parameters a = RandomParameters(config, 1), b = RandomParameters(config, 1),
+                   c = RandomParameters(config, 2);
   EXPECT_EQ(FnvOf(a), FnvOf(b));
   EXPECT_NE(FnvOf(a), FnvOf(c));
   const AlignedVector<float>& embedding = a.at("model.embed_tokens.weight").data;
@@ -58,7 +62,8 @@ TEST(Parameters, RandomIsNormalSeededAndOfTheStatedSize) {
   for (const float x : a.at("model.layers.0.self_attn.q_norm.weight").data) EXPECT_EQ(x, 1.0f);
   for (const float x : a.at("model.layers.0.self_attn.q_proj.bias").data) EXPECT_EQ(x, 0.0f);
   double o = 0;
-  for (const float x : a.at("model.layers.0.self_attn.o_proj.weight").data) o += static_cast<double>(x) * x;
+  for (const float x : a.at("model.layers.0.self_attn.o_proj.weight").data)
+    o += static_cast<double>(x) * x;
   EXPECT_NEAR(std::sqrt(o / 4096.0), 0.01, 0.001) << "0.02 / sqrt(2 * 2 layers)";
 }
 

@@ -43,7 +43,8 @@ TEST(Rope, TablesGrowWithoutChangingARow) {
 TEST(Rope, ScalingRules) {
   ModelConfig c = Shape(5e5, 128);
   std::vector<double> f;
-  for (std::size_t i = 0; i < 64; ++i) f.push_back(std::pow(5e5, -2.0 * static_cast<double>(i) / 128.0));
+  for (std::size_t i = 0; i < 64; ++i)
+    f.push_back(std::pow(5e5, -2.0 * static_cast<double>(i) / 128.0));
 
   c.rope_scaling = RopeScaling::kLinear;
   c.rope_factor = 4;
@@ -73,7 +74,9 @@ TEST(Rope, ScalingRules) {
 
   c.rope_scaling = RopeScaling::kYarn;
   c.rope_factor = 4, c.rope_original_positions = 32768;
-  const auto dimension = [&](double r) { return 128 * std::log(32768 / (two_pi * r)) / (2 * std::log(5e5)); };
+  const auto dimension = [&](double r) {
+    return 128 * std::log(32768 / (two_pi * r)) / (2 * std::log(5e5));
+  };
   const double low = std::floor(dimension(32)), high = std::ceil(dimension(1));
   for (std::size_t i = 0; i < 64; ++i) {
     const double ramp = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);

@@ -1,7 +1,5 @@
 #include "tokenizer/added_tokens.h"
 
-#include <algorithm>
-
 #include "tokenizer/unicode.h"
 
 namespace waggle {
@@ -69,7 +67,8 @@ void AddedTokenMatcher::Add(const AddedToken& token, std::string_view pattern) {
   tokens_.push_back(token);
 }
 
-std::int32_t AddedTokenMatcher::LongestAt(std::string_view text, std::size_t at, std::size_t* length) const {
+std::int32_t AddedTokenMatcher::LongestAt(std::string_view text, std::size_t at,
+                                          std::size_t* length) const {
   std::int32_t found = -1;
   std::uint32_t node = first_[static_cast<unsigned char>(text[at])];
   for (std::size_t i = at + 1; node != 0; ++i) {
@@ -95,8 +94,10 @@ void AddedTokenMatcher::Split(std::string_view text, std::vector<AddedSegment>& 
     const AddedToken& token = tokens_[found];
     std::size_t begin = at, end = at + length;
     at = end;
-    if (token.single_word && (EndsWithWord(text.substr(0, begin)) || StartsWithWord(text.substr(end)))) continue;
-    if (token.lstrip) begin = std::max(plain, SpacesAtEnd(text.substr(0, begin)));
+    if (token.single_word &&
+        (EndsWithWord(text.substr(0, begin)) || StartsWithWord(text.substr(end))))
+      continue;
+    if (token.lstrip) begin = plain + SpacesAtEnd(text.substr(plain, begin - plain));
     if (token.rstrip) end += SpacesAtStart(text.substr(end));
     if (begin > plain) out.push_back({-1, text.substr(plain, begin - plain)});
     out.push_back({token.id, text.substr(begin, end - begin)});

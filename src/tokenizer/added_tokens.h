@@ -1,4 +1,4 @@
-// Strings that become one token before anything else happens to the text (special tokens and the like).
+// Strings that become one token before anything else happens to the text: special tokens, mostly.
 #pragma once
 
 #include <array>
@@ -19,8 +19,8 @@ struct AddedToken {
   TokenId id = -1;
   std::string content;
   bool special = true;
-  bool normalized = false;   // matched after normalisation instead of in the raw text
-  bool single_word = false;  // only where no word character touches it
+  bool normalized = false;              // matched after normalisation instead of in the raw text
+  bool single_word = false;             // only where no word character touches it
   bool lstrip = false, rstrip = false;  // swallows the white space on that side
 };
 
@@ -46,7 +46,7 @@ class AddedTokenMatcher {
   std::uint32_t Child(std::uint32_t node, char byte) const;
 
   std::vector<AddedToken> tokens_;
-  std::vector<Node> nodes_;  // nodes_[0] is the root
+  std::vector<Node> nodes_;                 // nodes_[0] is the root
   std::array<std::uint32_t, 256> first_{};  // the root's children
 };
 

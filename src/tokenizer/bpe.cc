@@ -9,7 +9,8 @@ namespace waggle {
 namespace {
 
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581, SentencePiece's visible space
-constexpr std::size_t kShortMax = 64;                     // symbols up to which a linear scan beats a heap
+constexpr std::size_t kWholeBytesMax = 256;              // longer tokens are found by merging
+constexpr std::size_t kShortMax = 64;  // symbols up to which a linear scan beats a heap
 
 constexpr bool IsOwnCharacter(unsigned byte) {
   return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
@@ -61,7 +62,8 @@ bool SpellingToBytes(std::string_view spelling, std::string& bytes) {
 
 std::string BytesToSpelling(std::string_view bytes) {
   std::string spelling;
-  for (const char byte : bytes) unicode::Append(spelling, ByteToAlphabet(static_cast<std::uint8_t>(byte)));
+  for (const char byte : bytes)
+    unicode::Append(spelling, ByteToAlphabet(static_cast<std::uint8_t>(byte)));
   return spelling;
 }
 
@@ -100,13 +102,17 @@ Status Bpe::IndexTokens() {
     const std::string& token = tokens[i];
     const auto id = static_cast<TokenId>(i);
     if (token.empty()) continue;
-    if (token.size() > kTokenBytesMax) return Fail(Blame::kPeer, "model.vocab: token {} has {} bytes", i, token.size());
+    if (token.size() > kTokenBytesMax)
+      return Fail(Blame::kPeer, "model.vocab: token {} has {} bytes", i, token.size());
     switch (by_spelling_.Insert(token, id)) {
-      case StringIds::Added::kNew: break;
+      case StringIds::Added::kNew:
+        break;
       case StringIds::Added::kDuplicate:
-        return Fail(Blame::kPeer, "model.vocab: token '{}' appears twice, the second time as id {}", token, i);
+        return Fail(Blame::kPeer, "model.vocab: token '{}' appears twice, the second time as id {}",
+                    token, i);
       case StringIds::Added::kCrowded:
-        return Fail(Blame::kPeer, "model.vocab: too many tokens with colliding hashes near id {}", i);
+        return Fail(Blame::kPeer, "model.vocab: too many tokens with colliding hashes near id {}",
+                    i);
     }
     if (parts_.special[i]) continue;
     if (const int byte = ParseByteToken(token); byte >= 0) fallback_[byte] = id;
@@ -127,7 +133,8 @@ Status Bpe::IndexTokens() {
 Status Bpe::IndexMerges() {
   const auto& tokens = parts_.tokens;
   if (parts_.merges.size() > kMergesMax) {
-    return Fail(Blame::kPeer, "model.merges: {} entries, the limit is {}", parts_.merges.size(), kMergesMax);
+    return Fail(Blame::kPeer, "model.merges: {} entries, the limit is {}", parts_.merges.size(),
+                kMergesMax);
   }
   merges_ = PairMerges(parts_.merges.size());
   words_ = !parts_.byte_level && !parts_.ignore_merges && characters_.Find(kSpaceMark) >= 0;
@@ -141,13 +148,15 @@ Status Bpe::IndexMerges() {
     }
     whole.assign(tokens[merge.left]).append(tokens[merge.right]);
     const TokenId result = by_spelling_.Find(whole);
-    if (result < 0) return Fail(Blame::kPeer, "model.merges[{}]: '{}' is not in the vocabulary", i, whole);
+    if (result < 0)
+      return Fail(Blame::kPeer, "model.merges[{}]: '{}' is not in the vocabulary", i, whole);
     if (merge.rank == kNoRank) return Fail(Blame::kPeer, "model.merges[{}]: rank out of range", i);
     switch (merges_.Insert(merge.left, merge.right, {merge.rank, result})) {
-      case StringIds::Added::kNew: break;
+      case StringIds::Added::kNew:
+        break;
       case StringIds::Added::kDuplicate:
-        return Fail(Blame::kPeer, "model.merges[{}]: '{}' + '{}' appears twice", i, tokens[merge.left],
-                    tokens[merge.right]);
+        return Fail(Blame::kPeer, "model.merges[{}]: '{}' + '{}' appears twice", i,
+                    tokens[merge.left], tokens[merge.right]);
       case StringIds::Added::kCrowded:
         return Fail(Blame::kPeer, "model.merges[{}]: too many merges with colliding hashes", i);
     }
@@ -156,21 +165,20 @@ Status Bpe::IndexMerges() {
   return {};
 }
 
-// Most words of real text are one token. Which tokens encode to themselves is checked once, so that such a word costs
-// one look-up; with ignore_merges every token counts.
+// Most words of real text are one token. Which tokens encode to themselves is checked once, so that
+// such a word costs one look-up; with ignore_merges every token counts.
 void Bpe::IndexWholeWords() {
   StringIds whole(parts_.tokens.size());
   whole_ = StringIds();
   std::vector<TokenId> ids;
   std::string bytes;
-  PieceCache cache;
   for (std::size_t i = 0; i < parts_.tokens.size(); ++i) {
     const std::string& token = parts_.tokens[i];
     if (token.empty() || parts_.special[i]) continue;
     bytes = token;
     if (parts_.byte_level && !SpellingToBytes(token, bytes)) continue;
     if (!parts_.ignore_merges) {
-      if (bytes.size() > 4096) continue;
+      if (bytes.size() > kWholeBytesMax) continue;
       ids.clear();
       Symbols(bytes, ids);
       if (ids.size() <= 1) continue;  // single characters need no help; nor do unknown ones
@@ -184,7 +192,8 @@ void Bpe::IndexWholeWords() {
 
 void Bpe::Encode(std::string_view piece, std::vector<TokenId>& out, PieceCache& cache) const {
   if (!words_) return EncodeWord(piece, out, cache);
-  // SentencePiece has no pre-tokenizer; cutting in front of each run of marks changes nothing and keeps words short.
+  // SentencePiece has no pre-tokenizer; cutting in front of each run of marks changes nothing and
+  // keeps words short.
   std::size_t begin = 0;
   while (begin < piece.size()) {
     std::size_t end = begin;
@@ -247,8 +256,11 @@ void Bpe::Symbols(std::string_view word, std::vector<TokenId>& out) const {
   }
 }
 
-void Bpe::AppendUnknown(std::string_view character, bool& in_unknown, std::vector<TokenId>& out) const {
-  const auto has_token = [&](char byte) { return fallback_[static_cast<unsigned char>(byte)] >= 0; };
+void Bpe::AppendUnknown(std::string_view character, bool& in_unknown,
+                        std::vector<TokenId>& out) const {
+  const auto has_token = [&](char byte) {
+    return fallback_[static_cast<unsigned char>(byte)] >= 0;
+  };
   if (parts_.byte_fallback && std::all_of(character.begin(), character.end(), has_token)) {
     for (const char byte : character) out.push_back(fallback_[static_cast<unsigned char>(byte)]);
     in_unknown = false;

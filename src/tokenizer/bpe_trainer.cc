@@ -1,4 +1,5 @@
-// Byte-level BPE training. Pair counts are kept up to date merge by merge: only words that hold the pair are touched.
+// Byte-level BPE training. Pair counts are kept up to date merge by merge: only words that hold the
+// pair are touched.
 #include <algorithm>
 #include <array>
 #include <queue>
@@ -15,7 +16,8 @@ namespace {
 using Pair = std::pair<TokenId, TokenId>;
 
 std::uint64_t KeyOf(Pair pair) {
-  return (std::uint64_t{static_cast<std::uint32_t>(pair.first)} << 32) | static_cast<std::uint32_t>(pair.second);
+  return (std::uint64_t{static_cast<std::uint32_t>(pair.first)} << 32) |
+         static_cast<std::uint32_t>(pair.second);
 }
 
 struct Word {
@@ -25,7 +27,8 @@ struct Word {
 
 struct PairState {
   std::int64_t count = 0;
-  std::vector<std::uint32_t> words;  // where it was seen; may name a word twice, or one that lost it since
+  std::vector<std::uint32_t>
+      words;  // where it was seen; may name a word twice, or one that lost it since
 };
 
 class Trainer {
@@ -74,7 +77,8 @@ class Trainer {
       const Candidate top = queue_.top();
       queue_.pop();
       const auto found = pairs_.find(KeyOf(top.pair));
-      if (found == pairs_.end() || found->second.count != top.count) continue;  // a newer entry is in the queue
+      if (found == pairs_.end() || found->second.count != top.count)
+        continue;  // a newer entry is in the queue
       MergePair(top.pair, std::move(found->second.words));
     }
   }
@@ -101,7 +105,8 @@ class Trainer {
     bool operator<(const Candidate& other) const {
       if (count != other.count) return count < other.count;
       const auto& b = *bytes;
-      if (const int order = b[pair.first].compare(b[other.pair.first]); order != 0) return order < 0;
+      if (const int order = b[pair.first].compare(b[other.pair.first]); order != 0)
+        return order < 0;
       return b[pair.second].compare(b[other.pair.second]) < 0;
     }
   };
@@ -141,12 +146,14 @@ class Trainer {
 
   void Enqueue(std::uint64_t key, std::int64_t count) {
     if (count <= 0) return;
-    queue_.push({count, {static_cast<TokenId>(key >> 32), static_cast<TokenId>(key & 0xFFFFFFFF)}, &bytes_});
+    queue_.push({count,
+                 {static_cast<TokenId>(key >> 32), static_cast<TokenId>(key & 0xFFFFFFFF)},
+                 &bytes_});
   }
 
   void MergePair(Pair pair, std::vector<std::uint32_t> words) {
     const TokenId whole = AddToken(bytes_[pair.first] + bytes_[pair.second]);
-    // A token that arises in two ways can bring back a pair that was merged before; its first rule still stands.
+    // A token that arises in two ways can bring back a merged pair; its first rule still stands.
     if (merged_.insert(KeyOf(pair)).second) {
       merges_.push_back({pair.first, pair.second, static_cast<std::uint32_t>(merges_.size())});
     }
@@ -177,14 +184,17 @@ class Trainer {
     changed_.push_back(key);
   }
 
-  // Old pairs of the word are taken out and the new ones put in; a word is short, so this is as cheap as being clever.
+  // Old pairs of the word are taken out and the new ones put in; a word is short, so this is as
+  // cheap as being clever.
   void MergeInWord(std::uint32_t w, Pair pair, TokenId whole) {
     Word& word = words_[w];
     auto& ids = word.ids;
     bool holds = false;
-    for (std::size_t i = 0; i + 1 < ids.size() && !holds; ++i) holds = Pair{ids[i], ids[i + 1]} == pair;
+    for (std::size_t i = 0; i + 1 < ids.size() && !holds; ++i)
+      holds = Pair{ids[i], ids[i + 1]} == pair;
     if (!holds) return;
-    for (std::size_t i = 0; i + 1 < ids.size(); ++i) Change({ids[i], ids[i + 1]}, -word.count, w, pair);
+    for (std::size_t i = 0; i + 1 < ids.size(); ++i)
+      Change({ids[i], ids[i + 1]}, -word.count, w, pair);
     std::size_t out = 0;
     for (std::size_t i = 0; i < ids.size(); ++i) {
       if (i + 1 < ids.size() && Pair{ids[i], ids[i + 1]} == pair) {
@@ -195,7 +205,8 @@ class Trainer {
       }
     }
     ids.resize(out);
-    for (std::size_t i = 0; i + 1 < ids.size(); ++i) Change({ids[i], ids[i + 1]}, word.count, w, pair);
+    for (std::size_t i = 0; i + 1 < ids.size(); ++i)
+      Change({ids[i], ids[i + 1]}, word.count, w, pair);
   }
 
   const BpeTrainingOptions& options_;
@@ -205,7 +216,8 @@ class Trainer {
   std::unordered_map<std::string, TokenId> ids_;
   std::unordered_map<std::string, std::size_t> word_index_;  // only looked up, never iterated
   std::vector<Word> words_;
-  std::unordered_map<std::uint64_t, PairState> pairs_;  // iterated once, into a queue with a total order
+  std::unordered_map<std::uint64_t, PairState>
+      pairs_;  // iterated once, into a queue with a total order
   std::priority_queue<Candidate> queue_;
   std::vector<std::uint64_t> changed_;
   std::vector<BpeMerge> merges_;
@@ -214,7 +226,8 @@ class Trainer {
 
 }  // namespace
 
-Result<Tokenizer> TrainBpe(std::span<const std::string> documents, const BpeTrainingOptions& options) {
+Result<Tokenizer> TrainBpe(std::span<const std::string> documents,
+                           const BpeTrainingOptions& options) {
   Trainer trainer(options);
   WG_TRY(trainer.Start());
   for (const std::string& document : documents) trainer.AddDocument(document);

@@ -4,7 +4,8 @@
 
 namespace waggle {
 
-Result<TokenizerParts> PartsFromCharacters(std::span<const std::string> specials, std::string_view characters) {
+Result<TokenizerParts> PartsFromCharacters(std::span<const std::string> specials,
+                                           std::string_view characters) {
   TokenizerParts parts;
   BpeParts& model = parts.model;
   for (const std::string& special : specials) {
@@ -16,7 +17,8 @@ Result<TokenizerParts> PartsFromCharacters(std::span<const std::string> specials
   }
   for (std::size_t at = 0; at < characters.size();) {
     const unicode::Char c = unicode::Decode(characters, at);
-    if (c.code_point == unicode::kInvalid) return Fail(Blame::kOperator, "characters: not UTF-8 at byte {}", at);
+    if (c.code_point == unicode::kInvalid)
+      return Fail(Blame::kOperator, "characters: not UTF-8 at byte {}", at);
     model.tokens.emplace_back(characters.substr(at, c.length));
     at += c.length;
   }

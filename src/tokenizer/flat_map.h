@@ -1,5 +1,6 @@
-// Two read-mostly hash maps with open addressing: byte strings to ids, and pairs of ids to merges. Both give up
-// (return false) instead of probing far, so a file made of colliding keys is refused instead of taking quadratic time.
+// Two read-mostly hash maps with open addressing: byte strings to ids, and pairs of ids to merges.
+// Both give up (return false) instead of probing far, so a file made of colliding keys is refused
+// instead of taking quadratic time.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +30,8 @@ inline std::uint64_t HashBytes(std::string_view bytes) {
     mix(word);
   }
   std::uint64_t word = 0;
-  for (std::size_t i = 0; i < left; ++i) word |= std::uint64_t{static_cast<unsigned char>(at[i])} << (8 * i);
+  for (std::size_t i = 0; i < left; ++i)
+    word |= std::uint64_t{static_cast<unsigned char>(at[i])} << (8 * i);
   mix(word);
   return hash ^ (hash >> 32);
 }
@@ -122,7 +124,8 @@ class PairMerges {
   MergeRule Find(TokenId a, TokenId b) const {
     const std::uint64_t key = Key(a, b);
     std::size_t at = Home(key);
-    while (slots_[at].rule.rank != kNoRank && slots_[at].key != key) at = (at + 1) & (slots_.size() - 1);
+    while (slots_[at].rule.rank != kNoRank && slots_[at].key != key)
+      at = (at + 1) & (slots_.size() - 1);
     return slots_[at].rule;
   }
 

@@ -1,6 +1,9 @@
-// tokenizer.json to TokenizerParts. Whatever would change results and is not implemented is refused by name.
+// tokenizer.json to TokenizerParts. What would change results and is not implemented is refused.
+#include <algorithm>
+
 #include "tokenizer/json_tree.h"
 #include "tokenizer/pipeline.h"
+#include "tokenizer/unicode.h"
 
 namespace waggle {
 namespace {
@@ -12,16 +15,19 @@ tl::unexpected<Error> Refuse(std::string_view field, std::string_view what) {
 }
 
 // Readers of optional members: absent or null gives the default, another type is an error.
-Result<bool> ReadBool(JsonValue object, std::string_view field, std::string_view name, bool otherwise) {
+Result<bool> ReadBool(JsonValue object, std::string_view field, std::string_view name,
+                      bool otherwise) {
   const JsonValue value = object[name];
   if (value.IsNull()) return otherwise;
-  if (value.type() != Type::kBool) return Refuse(field, fmt::format("'{}' is not true or false", name));
+  if (value.type() != Type::kBool)
+    return Refuse(field, fmt::format("'{}' is not true or false", name));
   return value.boolean();
 }
 Result<std::string> ReadString(JsonValue object, std::string_view field, std::string_view name) {
   const JsonValue value = object[name];
   if (value.IsNull()) return std::string();
-  if (value.type() != Type::kString) return Refuse(field, fmt::format("'{}' is not a string", name));
+  if (value.type() != Type::kString)
+    return Refuse(field, fmt::format("'{}' is not a string", name));
   return std::string(value.text());
 }
 Result<std::size_t> ReadSmall(JsonValue object, std::string_view field, std::string_view name) {
@@ -40,9 +46,33 @@ Result<TokenId> ReadId(JsonValue value, std::string_view field) {
   return static_cast<TokenId>(value.integer());
 }
 
-// A section is null, one step, or a Sequence of steps: calls read(step, type, field) for each in order.
+constexpr std::size_t kStepsMax = 16;   // of a section
+constexpr std::size_t kGrowthMax = 64;  // how much longer all replacements together may make a text
+
+bool IsOneCharacter(const std::string& text) {
+  return !text.empty() && unicode::IsValid(text) && unicode::Decode(text, 0).length == text.size();
+}
+
+// Several replacements in a row multiply: a file must not turn one letter into gigabytes.
+template <class Step>
+Status CheckGrowth(const std::vector<Step>& steps, const char* section) {
+  if (steps.size() > kStepsMax)
+    return Refuse(section, fmt::format("more than {} steps", kStepsMax));
+  std::size_t growth = 1;
+  for (const Step& step : steps) {
+    if (step.kind != Step::Kind::kReplace) continue;
+    growth *= std::max<std::size_t>(
+        1, (step.content.size() + step.pattern.size() - 1) / step.pattern.size());
+    if (growth > kGrowthMax)
+      return Refuse(section, fmt::format("replacements grow a text over {} times", kGrowthMax));
+  }
+  return {};
+}
+
+// A section is null, one step, or a Sequence: calls read(step, type, field) for each step in order.
 template <class Read>
-Status ForEachStep(JsonValue section, const std::string& field, std::string_view list, Read& read, int depth = 0) {
+Status ForEachStep(JsonValue section, const std::string& field, std::string_view list, Read& read,
+                   int depth = 0) {
   if (section.IsNull()) return {};
   WG_ASSIGN(const std::string type, ReadString(section, field, "type"));
   if (type != "Sequence") return read(section, type, field);
@@ -57,26 +87,29 @@ Status ForEachStep(JsonValue section, const std::string& field, std::string_view
 }
 
 // {"String": "..."} or {"Regex": "..."}; sets one of the two.
-Status ReadPattern(JsonValue step, const std::string& field, std::string* string, std::string* regex) {
+Status ReadPattern(JsonValue step, const std::string& field, std::string* string,
+                   std::string* regex) {
   const JsonValue pattern = step["pattern"];
   WG_ASSIGN(*string, ReadString(pattern, field + ".pattern", "String"));
   WG_ASSIGN(*regex, ReadString(pattern, field + ".pattern", "Regex"));
-  if (string->empty() == regex->empty()) return Refuse(field, "'pattern' is not one non-empty String or Regex");
+  if (string->empty() == regex->empty())
+    return Refuse(field, "'pattern' is not one non-empty String or Regex");
   return {};
 }
 
-Status ReadNormalizer(JsonValue step, const std::string& type, const std::string& field, Normalizer* out) {
+Status ReadNormalizer(JsonValue step, const std::string& type, const std::string& field,
+                      Normalizer* out) {
   using Kind = Normalizer::Kind;
   if (type == "NFC") {
     out->kind = Kind::kNfc;
   } else if (type == "Prepend") {
     out->kind = Kind::kPrepend;
     WG_ASSIGN(out->content, ReadString(step, field, "prepend"));
+    if (out->content.size() > 64) return Refuse(field, "'prepend' is longer than 64 bytes");
   } else if (type == "Replace") {
     std::string regex;
     WG_TRY(ReadPattern(step, field, &out->pattern, &regex));
     WG_ASSIGN(out->content, ReadString(step, field, "content"));
-    if (out->content.size() > 64) return Refuse(field, "'content' is longer than 64 bytes");
     out->kind = Kind::kReplace;
     if (regex.empty()) return {};
     if (regex == kTrimRegex && out->content.empty()) {
@@ -99,11 +132,14 @@ Status ReadSplit(JsonValue step, const std::string& field, PreTokenizer* out) {
   WG_ASSIGN(const bool invert, ReadBool(step, field, "invert", false));
   const auto family = FamilyOfRegex(regex);
   if (!family) {
-    return Refuse(field, fmt::format("the split pattern '{}' is not supported", regex.empty() ? string : regex));
+    return Refuse(field, fmt::format("the split pattern '{}' is not supported",
+                                     regex.empty() ? string : regex));
   }
-  // The three patterns match every character, so isolating the matches and removing what is no match are the same.
+  // The three patterns match every character, so isolating the matches and removing what is no
+  // match are the same.
   if (!(behavior == "Isolated" && !invert) && !(behavior == "Removed" && invert)) {
-    return Refuse(field, fmt::format("behavior '{}' with invert {} is not supported", behavior, invert));
+    return Refuse(field,
+                  fmt::format("behavior '{}' with invert {} is not supported", behavior, invert));
   }
   out->kind = PreTokenizer::Kind::kSplit;
   out->family = *family;
@@ -117,14 +153,17 @@ Status ReadMetaspaceScheme(JsonValue step, const std::string& field, PreTokenize
   if (scheme.empty()) {
     *out = add_prefix_space ? Prepend::kAlways : Prepend::kNever;
   } else if (scheme == "always" || scheme == "first" || scheme == "never") {
-    *out = scheme == "always" ? Prepend::kAlways : scheme == "first" ? Prepend::kFirst : Prepend::kNever;
+    *out = scheme == "always"  ? Prepend::kAlways
+           : scheme == "first" ? Prepend::kFirst
+                               : Prepend::kNever;
   } else {
     return Refuse(field, fmt::format("prepend_scheme '{}' is not supported", scheme));
   }
   return {};
 }
 
-Status ReadPreTokenizer(JsonValue step, const std::string& type, const std::string& field, PreTokenizer* out) {
+Status ReadPreTokenizer(JsonValue step, const std::string& type, const std::string& field,
+                        PreTokenizer* out) {
   using Kind = PreTokenizer::Kind;
   if (type == "ByteLevel") {
     out->kind = Kind::kByteLevel;
@@ -138,9 +177,8 @@ Status ReadPreTokenizer(JsonValue step, const std::string& type, const std::stri
   } else if (type == "Metaspace") {
     out->kind = Kind::kMetaspace;
     WG_ASSIGN(out->replacement, ReadString(step, field, "replacement"));
-    if (out->replacement.empty() || out->replacement.size() > 4) {
+    if (!IsOneCharacter(out->replacement))
       return Refuse(field, "'replacement' is not one character");
-    }
     WG_TRY(ReadMetaspaceScheme(step, field, &out->prepend));
     WG_ASSIGN(out->split, ReadBool(step, field, "split", true));
   } else {
@@ -149,7 +187,8 @@ Status ReadPreTokenizer(JsonValue step, const std::string& type, const std::stri
   return {};
 }
 
-Status ReadDecoder(JsonValue step, const std::string& type, const std::string& field, DecoderStep* out) {
+Status ReadDecoder(JsonValue step, const std::string& type, const std::string& field,
+                   DecoderStep* out) {
   using Kind = DecoderStep::Kind;
   if (type == "ByteLevel") {
     out->kind = Kind::kByteLevel;
@@ -163,17 +202,16 @@ Status ReadDecoder(JsonValue step, const std::string& type, const std::string& f
     WG_TRY(ReadPattern(step, field, &out->pattern, &regex));
     if (!regex.empty()) return Refuse(field, "a Regex pattern is not supported");
     WG_ASSIGN(out->content, ReadString(step, field, "content"));
-    if (out->content.size() > 64) return Refuse(field, "'content' is longer than 64 bytes");
   } else if (type == "Strip") {
     out->kind = Kind::kStrip;
     WG_ASSIGN(out->content, ReadString(step, field, "content"));
-    if (out->content.empty() || out->content.size() > 4) return Refuse(field, "'content' is not one character");
+    if (!IsOneCharacter(out->content)) return Refuse(field, "'content' is not one character");
     WG_ASSIGN(out->start, ReadSmall(step, field, "start"));
     WG_ASSIGN(out->stop, ReadSmall(step, field, "stop"));
   } else if (type == "Metaspace") {
     out->kind = Kind::kMetaspace;
     WG_ASSIGN(out->pattern, ReadString(step, field, "replacement"));
-    if (out->pattern.empty() || out->pattern.size() > 4) return Refuse(field, "'replacement' is not one character");
+    if (!IsOneCharacter(out->pattern)) return Refuse(field, "'replacement' is not one character");
     PreTokenizer::Prepend prepend;
     WG_TRY(ReadMetaspaceScheme(step, field, &prepend));
     out->drop_first = prepend != PreTokenizer::Prepend::kNever;
@@ -185,7 +223,8 @@ Status ReadDecoder(JsonValue step, const std::string& type, const std::string& f
 
 Status ReadTemplate(JsonValue step, const std::string& field, TokenizerParts* parts) {
   const JsonValue single = step["single"];
-  if (single.type() != Type::kArray || single.size() > 64) return Refuse(field, "'single' is not a short list");
+  if (single.type() != Type::kArray || single.size() > 64)
+    return Refuse(field, "'single' is not a short list");
   bool seen_text = false;
   WG_TRY(single.ForEach([&](JsonValue piece) -> Status {
     if (const JsonValue sequence = piece["Sequence"]; sequence.Exists()) {
@@ -196,7 +235,8 @@ Status ReadTemplate(JsonValue step, const std::string& field, TokenizerParts* pa
     WG_ASSIGN(const std::string name, ReadString(piece["SpecialToken"], field + ".single", "id"));
     const JsonValue ids = step["special_tokens"][name]["ids"];
     if (name.empty() || ids.type() != Type::kArray || ids.size() > 64) {
-      return Refuse(field, fmt::format("'single' names '{}', which special_tokens does not define", name));
+      return Refuse(field,
+                    fmt::format("'single' names '{}', which special_tokens does not define", name));
     }
     return ids.ForEach([&](JsonValue value) -> Status {
       WG_ASSIGN(const TokenId id, ReadId(value, field + ".special_tokens"));
@@ -209,15 +249,20 @@ Status ReadTemplate(JsonValue step, const std::string& field, TokenizerParts* pa
 }
 
 Status ReadSections(JsonValue root, TokenizerParts* parts) {
-  auto normalizer = [&](JsonValue step, const std::string& type, const std::string& field) -> Status {
+  auto normalizer = [&](JsonValue step, const std::string& type,
+                        const std::string& field) -> Status {
     Normalizer out;
     WG_TRY(ReadNormalizer(step, type, field, &out));
     parts->normalizers.push_back(std::move(out));
     return {};
   };
   WG_TRY(ForEachStep(root["normalizer"], "normalizer", "normalizers", normalizer));
-  auto pre_tokenizer = [&](JsonValue step, const std::string& type, const std::string& field) -> Status {
+  WG_TRY(CheckGrowth(parts->normalizers, "normalizer"));
+  auto pre_tokenizer = [&](JsonValue step, const std::string& type,
+                           const std::string& field) -> Status {
     if (parts->model.byte_level) return Refuse(field, "a step after ByteLevel is not supported");
+    if (parts->pre_tokenizers.size() >= kStepsMax)
+      return Refuse(field, fmt::format("more than {} steps", kStepsMax));
     PreTokenizer out;
     WG_TRY(ReadPreTokenizer(step, type, field, &out));
     parts->model.byte_level = out.kind == PreTokenizer::Kind::kByteLevel;
@@ -232,8 +277,10 @@ Status ReadSections(JsonValue root, TokenizerParts* parts) {
     return {};
   };
   WG_TRY(ForEachStep(root["decoder"], "decoder", "decoders", decoder));
+  WG_TRY(CheckGrowth(parts->decoders, "decoder"));
   bool have_template = false;
-  auto post_processor = [&](JsonValue step, const std::string& type, const std::string& field) -> Status {
+  auto post_processor = [&](JsonValue step, const std::string& type,
+                            const std::string& field) -> Status {
     if (type == "ByteLevel") return {};  // only moves offsets
     if (type != "TemplateProcessing" || have_template) {
       return Refuse(field, fmt::format("post-processor '{}' is not supported here", type));
@@ -246,9 +293,12 @@ Status ReadSections(JsonValue root, TokenizerParts* parts) {
 
 Status ReadVocab(JsonValue vocab, BpeParts* model) {
   if (vocab.type() != Type::kObject) return Refuse("model.vocab", "not an object");
-  if (vocab.size() > kVocabMax) return Refuse("model.vocab", fmt::format("more than {} tokens", kVocabMax));
+  if (vocab.size() > kVocabMax)
+    return Refuse("model.vocab", fmt::format("more than {} tokens", kVocabMax));
   TokenId id_max = -1;
-  const auto field = [](JsonValue entry) { return fmt::format("model.vocab['{}']", entry.key().substr(0, 100)); };
+  const auto field = [](JsonValue entry) {
+    return fmt::format("model.vocab['{}']", entry.key().substr(0, 100));
+  };
   WG_TRY(vocab.ForEach([&](JsonValue entry) -> Status {
     if (entry.type() != Type::kInteger) return Refuse(field(entry), "not an integer");
     WG_ASSIGN(const TokenId id, ReadId(entry, field(entry)));
@@ -260,7 +310,8 @@ Status ReadVocab(JsonValue vocab, BpeParts* model) {
     std::string& token = model->tokens[static_cast<std::size_t>(entry.integer())];
     if (entry.key().empty()) return Refuse("model.vocab", "an empty token");
     if (!token.empty()) {
-      return Refuse(field(entry), fmt::format("id {} belongs to '{}' already", entry.integer(), token));
+      return Refuse(field(entry),
+                    fmt::format("id {} belongs to '{}' already", entry.integer(), token));
     }
     token = entry.key();
     return {};
@@ -289,7 +340,8 @@ Status ReadMerge(JsonValue entry, std::string_view* left, std::string_view* righ
 
 Status ReadMerges(JsonValue merges, BpeParts* model) {
   if (merges.type() != Type::kArray) return Refuse("model.merges", "not a list");
-  if (merges.size() > kMergesMax) return Refuse("model.merges", fmt::format("more than {} entries", kMergesMax));
+  if (merges.size() > kMergesMax)
+    return Refuse("model.merges", fmt::format("more than {} entries", kMergesMax));
   StringIds ids(model->tokens.size());
   for (std::size_t i = 0; i < model->tokens.size(); ++i) {
     if (model->tokens[i].empty()) continue;
@@ -306,7 +358,8 @@ Status ReadMerges(JsonValue merges, BpeParts* model) {
     const BpeMerge merge{ids.Find(left), ids.Find(right), rank};
     if (merge.left < 0 || merge.right < 0) {
       return Refuse(fmt::format("model.merges[{}]", rank),
-                    fmt::format("'{}' is not in the vocabulary", (merge.left < 0 ? left : right).substr(0, 100)));
+                    fmt::format("'{}' is not in the vocabulary",
+                                (merge.left < 0 ? left : right).substr(0, 100)));
     }
     model->merges.push_back(merge);
     ++rank;
@@ -337,7 +390,8 @@ Status ReadModel(JsonValue model, BpeParts* out) {
   WG_ASSIGN(const std::string unknown, ReadString(model, "model", "unk_token"));
   if (unknown.empty()) return {};
   const JsonValue id = model["vocab"][unknown];
-  if (!id.Exists()) return Refuse("model.unk_token", fmt::format("'{}' is not in the vocabulary", unknown));
+  if (!id.Exists())
+    return Refuse("model.unk_token", fmt::format("'{}' is not in the vocabulary", unknown));
   out->unknown = static_cast<TokenId>(id.integer());
   return {};
 }
@@ -368,7 +422,7 @@ Result<TokenizerParts> PartsFromJson(std::string_view json) {
   WG_ASSIGN(const JsonTree tree, JsonTree::Parse(json, "tokenizer.json"));
   const JsonValue root = tree.root();
   if (root.type() != Type::kObject) return Refuse("top level", "not an object");
-  // `truncation` and `padding` are left alone on purpose: a stored limit must not silently cut a prompt.
+  // `truncation` and `padding` stay unread on purpose: a stored limit must not cut a prompt.
   TokenizerParts parts;
   WG_TRY(ReadSections(root, &parts));
   WG_TRY(ReadModel(root["model"], &parts.model));

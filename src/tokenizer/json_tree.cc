@@ -1,8 +1,7 @@
 #include "tokenizer/json_tree.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace waggle {
 
@@ -24,7 +23,8 @@ class JsonBuilder {
   bool boolean(bool value) { return Add(Type::kBool, value); }
   bool number_integer(number_integer_t value) { return Add(Type::kInteger, value); }
   bool number_unsigned(number_unsigned_t value) {
-    return value > INT64_MAX ? Add(Type::kNumber) : Add(Type::kInteger, static_cast<std::int64_t>(value));
+    return value > INT64_MAX ? Add(Type::kNumber)
+                             : Add(Type::kInteger, static_cast<std::int64_t>(value));
   }
   bool number_float(number_float_t value, const string_t&) {
     // Zero matters (dropout 0.0); other fractions mean nothing to a tokenizer.
@@ -118,7 +118,8 @@ Result<JsonTree> JsonTree::Parse(std::string_view text, std::string_view name) {
   JsonTree tree;
   JsonBuilder builder(tree);
   if (!nlohmann::json::sax_parse(text.begin(), text.end(), &builder) || tree.nodes_.empty()) {
-    return Fail(Blame::kPeer, "{}: {}", name, builder.problem().empty() ? "not JSON" : builder.problem());
+    return Fail(Blame::kPeer, "{}: {}", name,
+                builder.problem().empty() ? "not JSON" : builder.problem());
   }
   return tree;
 }

@@ -1,5 +1,6 @@
-// A parsed JSON text as one flat array: bounded depth, bounded size, duplicate keys refused, key order kept. For files of
-// a million entries from strangers, where a general document tree costs too much and forgives too much.
+// A parsed JSON text as one flat array: bounded depth, bounded size, duplicate keys refused, key
+// order kept. For files of a million entries from strangers, where a general document tree costs
+// too much and forgives too much.
 #pragma once
 
 #include <cstdint>
@@ -21,11 +22,11 @@ class JsonValue {
   Type type() const;
   bool IsNull() const { return type() == Type::kNull; }
   bool Exists() const { return tree_ != nullptr; }
-  std::string_view text() const;   // kString
-  bool boolean() const;            // kBool
-  std::int64_t integer() const;    // kInteger
-  std::size_t size() const;        // entries of an array or object
-  std::string_view key() const;    // inside an object
+  std::string_view text() const;  // kString
+  bool boolean() const;           // kBool
+  std::int64_t integer() const;   // kInteger
+  std::size_t size() const;       // entries of an array or object
+  std::string_view key() const;   // inside an object
   // The member, or one that does not exist (also when this is no object).
   JsonValue operator[](std::string_view key) const;
   // Calls visit(JsonValue) for each entry until it fails.

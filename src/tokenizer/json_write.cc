@@ -1,7 +1,6 @@
 // TokenizerParts to tokenizer.json, as the Hugging Face library reads it.
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "tokenizer/pipeline.h"
 
@@ -10,7 +9,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string Quote(const std::string& text) { return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string Quote(const std::string& text) {
+  return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 // One step alone, several as a Sequence, none as null.
 Json Steps(std::vector<Json> steps, const char* list) {
@@ -25,11 +26,16 @@ Json StepJson(const Normalizer& step) {
     return Json{{"type", "Replace"}, {"pattern", {{kind, pattern}}}, {"content", content}};
   };
   switch (step.kind) {
-    case Kind::kNfc: return Json{{"type", "NFC"}};
-    case Kind::kPrepend: return Json{{"type", "Prepend"}, {"prepend", step.content}};
-    case Kind::kReplace: return replace("String", step.pattern, step.content);
-    case Kind::kTrimSpaces: return replace("Regex", kTrimRegex, "");
-    case Kind::kCollapseSpaces: break;
+    case Kind::kNfc:
+      return Json{{"type", "NFC"}};
+    case Kind::kPrepend:
+      return Json{{"type", "Prepend"}, {"prepend", step.content}};
+    case Kind::kReplace:
+      return replace("String", step.pattern, step.content);
+    case Kind::kTrimSpaces:
+      return replace("Regex", kTrimRegex, "");
+    case Kind::kCollapseSpaces:
+      break;
   }
   return replace("Regex", kCollapseRegex, " ");
 }
@@ -48,8 +54,10 @@ Json StepJson(const PreTokenizer& step) {
                   {"pattern", {{"Regex", RegexOfFamily(step.family)}}},
                   {"behavior", "Isolated"},
                   {"invert", false}};
-    case Kind::kDigits: return Json{{"type", "Digits"}, {"individual_digits", step.individual}};
-    case Kind::kMetaspace: break;
+    case Kind::kDigits:
+      return Json{{"type", "Digits"}, {"individual_digits", step.individual}};
+    case Kind::kMetaspace:
+      break;
   }
   const char* scheme = step.prepend == Prepend::kAlways  ? "always"
                        : step.prepend == Prepend::kFirst ? "first"
@@ -64,14 +72,22 @@ Json StepJson(const DecoderStep& step) {
   using Kind = DecoderStep::Kind;
   switch (step.kind) {
     case Kind::kByteLevel:
-      return Json{{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
+      return Json{{"type", "ByteLevel"},
+                  {"add_prefix_space", true},
+                  {"trim_offsets", true},
+                  {"use_regex", true}};
     case Kind::kReplace:
-      return Json{{"type", "Replace"}, {"pattern", {{"String", step.pattern}}}, {"content", step.content}};
-    case Kind::kByteFallback: return Json{{"type", "ByteFallback"}};
-    case Kind::kFuse: return Json{{"type", "Fuse"}};
+      return Json{
+          {"type", "Replace"}, {"pattern", {{"String", step.pattern}}}, {"content", step.content}};
+    case Kind::kByteFallback:
+      return Json{{"type", "ByteFallback"}};
+    case Kind::kFuse:
+      return Json{{"type", "Fuse"}};
     case Kind::kStrip:
-      return Json{{"type", "Strip"}, {"content", step.content}, {"start", step.start}, {"stop", step.stop}};
-    case Kind::kMetaspace: break;
+      return Json{
+          {"type", "Strip"}, {"content", step.content}, {"start", step.start}, {"stop", step.stop}};
+    case Kind::kMetaspace:
+      break;
   }
   return Json{{"type", "Metaspace"},
               {"replacement", step.pattern},
@@ -102,12 +118,16 @@ Json PostProcessor(const Tokenizer::Impl& impl) {
   put(parts.after);
   pair = single;
   pair.push_back({{"Sequence", {{"id", "B"}, {"type_id", 1}}}});
-  return Json{{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", names}};
+  return Json{{"type", "TemplateProcessing"},
+              {"single", single},
+              {"pair", pair},
+              {"special_tokens", names}};
 }
 
 Json AddedTokens(const TokenizerParts& parts) {
   std::vector<AddedToken> sorted = parts.added;
-  std::sort(sorted.begin(), sorted.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+  std::sort(sorted.begin(), sorted.end(),
+            [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
   Json list = Json::array();
   for (const AddedToken& token : sorted) {
     list.push_back({{"id", token.id},
@@ -130,8 +150,9 @@ std::string Model(const BpeParts& model) {
   std::string out = "{\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": ";
   out += model.unknown < 0 ? "null" : Quote(model.tokens[static_cast<std::size_t>(model.unknown)]);
   out += ",\n    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n";
-  out += fmt::format("    \"fuse_unk\": {},\n    \"byte_fallback\": {},\n    \"ignore_merges\": {},\n",
-                     model.fuse_unknown, model.byte_fallback, model.ignore_merges);
+  out +=
+      fmt::format("    \"fuse_unk\": {},\n    \"byte_fallback\": {},\n    \"ignore_merges\": {},\n",
+                  model.fuse_unknown, model.byte_fallback, model.ignore_merges);
   out += "    \"vocab\": {";
   const char* separator = "\n";
   for (std::size_t i = 0; i < model.tokens.size(); ++i) {

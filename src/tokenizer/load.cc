@@ -38,9 +38,11 @@ Result<Tokenizer> FromFile(const fs::path& path) {
 // A config that only lists characters: verl's CharTokenizer, whose specials are fixed.
 Result<Tokenizer> FromCharOrds(JsonValue ords, const fs::path& path) {
   std::string characters;
-  if (ords.type() != JsonValue::Type::kArray) return Fail(Blame::kPeer, "{}: char_ords: not a list", path.string());
+  if (ords.type() != JsonValue::Type::kArray)
+    return Fail(Blame::kPeer, "{}: char_ords: not a list", path.string());
   WG_TRY(ords.ForEach([&](JsonValue ord) -> Status {
-    const bool valid = ord.type() == JsonValue::Type::kInteger && ord.integer() >= 0 && ord.integer() < 0x110000 &&
+    const bool valid = ord.type() == JsonValue::Type::kInteger && ord.integer() >= 0 &&
+                       ord.integer() < 0x110000 &&
                        (ord.integer() < 0xD800 || ord.integer() >= 0xE000);
     if (!valid) return Fail(Blame::kPeer, "{}: char_ords: not a code point", path.string());
     unicode::Append(characters, static_cast<char32_t>(ord.integer()));
@@ -57,7 +59,8 @@ std::string TemplateOf(JsonValue config) {
   std::string found;
   (void)value.ForEach([&](JsonValue entry) -> Status {
     const JsonValue name = entry["name"], text = entry["template"];
-    const bool strings = name.type() == JsonValue::Type::kString && text.type() == JsonValue::Type::kString;
+    const bool strings =
+        name.type() == JsonValue::Type::kString && text.type() == JsonValue::Type::kString;
     if (strings && (found.empty() || name.text() == "default")) found = std::string(text.text());
     return {};
   });
@@ -80,10 +83,12 @@ fs::path OnlyFile(const fs::path& folder, std::string_view extension) {
 
 Result<Tokenizer> Tokenizer::Load(const fs::path& path) {
   std::error_code error;
-  if (!fs::exists(path, error)) return Fail(Blame::kOperator, "{}: no such file or folder", path.string());
+  if (!fs::exists(path, error))
+    return Fail(Blame::kOperator, "{}: no such file or folder", path.string());
   if (!fs::is_directory(path, error)) return FromFile(path);
 
-  const fs::path config_path = path / "tokenizer_config.json", template_path = path / "chat_template.jinja";
+  const fs::path config_path = path / "tokenizer_config.json",
+                 template_path = path / "chat_template.jinja";
   std::string config_text = "null";
   if (fs::exists(config_path, error)) {
     WG_ASSIGN(config_text, ReadFile(config_path, kConfigBytesMax));
@@ -95,7 +100,8 @@ Result<Tokenizer> Tokenizer::Load(const fs::path& path) {
   if (!fs::exists(file, error)) file = OnlyFile(path, ".model");
   const JsonValue ords = config.root()["char_ords"];
   if (file.empty() && !ords.Exists()) {
-    return Fail(Blame::kOperator, "{}: no tokenizer.json, no tokenizer.model and no character list", path.string());
+    return Fail(Blame::kOperator, "{}: no tokenizer.json, no tokenizer.model and no character list",
+                path.string());
   }
   WG_ASSIGN(Tokenizer tokenizer, file.empty() ? FromCharOrds(ords, config_path) : FromFile(file));
   // Transformers prefers the file to the entry of the config, too.

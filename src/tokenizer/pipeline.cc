@@ -10,7 +10,8 @@ namespace {
 std::string ReplaceAll(std::string_view text, std::string_view pattern, std::string_view content) {
   std::string out;
   std::size_t from = 0;
-  for (std::size_t at; (at = text.find(pattern, from)) != std::string_view::npos; from = at + pattern.size()) {
+  for (std::size_t at; (at = text.find(pattern, from)) != std::string_view::npos;
+       from = at + pattern.size()) {
     out += text.substr(from, at - from);
     out += content;
   }
@@ -68,7 +69,8 @@ void DecodeByteTokens(Tokens& tokens) {
 void Strip(std::string& token, const DecoderStep& step) {
   std::size_t begin = 0, end = token.size();
   const std::size_t width = step.content.size();
-  for (std::size_t i = 0; i < step.start && token.compare(begin, width, step.content) == 0; ++i) begin += width;
+  for (std::size_t i = 0; i < step.start && token.compare(begin, width, step.content) == 0; ++i)
+    begin += width;
   for (std::size_t i = 0; i < step.stop && end - begin >= width; ++i) {
     if (token.compare(end - width, width, step.content) != 0) break;
     end -= width;
@@ -88,9 +90,15 @@ std::string Normalize(const std::vector<Normalizer>& steps, std::string_view tex
       case Normalizer::Kind::kPrepend:
         if (!now.empty()) now.insert(0, step.content);
         break;
-      case Normalizer::Kind::kReplace: now = ReplaceAll(now, step.pattern, step.content); break;
-      case Normalizer::Kind::kTrimSpaces: now = std::string(TrimSpaces(now)); break;
-      case Normalizer::Kind::kCollapseSpaces: now = CollapseSpaces(now); break;
+      case Normalizer::Kind::kReplace:
+        now = ReplaceAll(now, step.pattern, step.content);
+        break;
+      case Normalizer::Kind::kTrimSpaces:
+        now = std::string(TrimSpaces(now));
+        break;
+      case Normalizer::Kind::kCollapseSpaces:
+        now = CollapseSpaces(now);
+        break;
     }
   }
   return now;
@@ -99,11 +107,15 @@ std::string Normalize(const std::vector<Normalizer>& steps, std::string_view tex
 std::string RunDecoders(const std::vector<DecoderStep>& steps, Tokens tokens) {
   for (const DecoderStep& step : steps) {
     switch (step.kind) {
-      case DecoderStep::Kind::kByteLevel: JoinBytes(tokens); break;
+      case DecoderStep::Kind::kByteLevel:
+        JoinBytes(tokens);
+        break;
       case DecoderStep::Kind::kReplace:
         for (std::string& token : tokens) token = ReplaceAll(token, step.pattern, step.content);
         break;
-      case DecoderStep::Kind::kByteFallback: DecodeByteTokens(tokens); break;
+      case DecoderStep::Kind::kByteFallback:
+        DecodeByteTokens(tokens);
+        break;
       case DecoderStep::Kind::kFuse: {
         std::string all;
         for (const std::string& token : tokens) all += token;
@@ -129,8 +141,8 @@ std::string RunDecoders(const std::vector<DecoderStep>& steps, Tokens tokens) {
   return unicode::IsValid(out) ? out : unicode::Lossy(out);
 }
 
-void Tokenizer::Impl::EncodePiece(std::size_t step, std::string_view piece, bool first, PieceCache& cache,
-                                  std::vector<TokenId>& out) const {
+void Tokenizer::Impl::EncodePiece(std::size_t step, std::string_view piece, bool first,
+                                  PieceCache& cache, std::vector<TokenId>& out) const {
   if (piece.empty()) return;
   if (step == parts.pre_tokenizers.size()) return bpe.Encode(piece, out, cache);
   const PreTokenizer& now = parts.pre_tokenizers[step];
@@ -143,7 +155,8 @@ void Tokenizer::Impl::EncodePiece(std::size_t step, std::string_view piece, bool
     }
   };
   switch (now.kind) {
-    case PreTokenizer::Kind::kSplit: return cut([&](std::size_t at) { return NextPiece(now.family, piece, at); });
+    case PreTokenizer::Kind::kSplit:
+      return cut([&](std::size_t at) { return NextPiece(now.family, piece, at); });
     case PreTokenizer::Kind::kDigits:
       return cut([&](std::size_t at) {
         const std::size_t others = DigitsRun(piece, at, false);
@@ -151,7 +164,8 @@ void Tokenizer::Impl::EncodePiece(std::size_t step, std::string_view piece, bool
         return now.individual ? at + unicode::Decode(piece, at).length : DigitsRun(piece, at, true);
       });
     case PreTokenizer::Kind::kByteLevel:
-      if (now.add_prefix_space && piece.front() != ' ') piece = changed.append(1, ' ').append(piece);
+      if (now.add_prefix_space && piece.front() != ' ')
+        piece = changed.append(1, ' ').append(piece);
       if (!now.use_regex) return EncodePiece(step + 1, piece, first, cache, out);
       return cut([&](std::size_t at) { return NextPiece(SplitFamily::kGpt2, piece, at); });
     case PreTokenizer::Kind::kMetaspace: {
@@ -161,17 +175,20 @@ void Tokenizer::Impl::EncodePiece(std::size_t step, std::string_view piece, bool
       if (wanted && !changed.starts_with(now.replacement)) changed.insert(0, now.replacement);
       piece = changed;
       if (!now.split) return EncodePiece(step + 1, piece, first, cache, out);
-      // A piece begins at every mark, as MergedWithNext cuts: of several marks all but the last stand alone.
-      return cut([&](std::size_t at) { return std::min(piece.find(now.replacement, at + 1), piece.size()); });
+      // MergedWithNext: a piece begins at every mark; of several, all but the last stand alone.
+      return cut([&](std::size_t at) {
+        return std::min(piece.find(now.replacement, at + 1), piece.size());
+      });
     }
   }
 }
 
 void Tokenizer::Impl::EncodeText(std::string_view text, const EncodeOptions& options,
                                  std::vector<TokenId>& out) const {
-  PieceCache cache;
+  PieceCache cache(text.size());
   std::vector<AddedSegment> segments, inner;
-  const auto split = [&](const AddedTokenMatcher& matcher, std::string_view from, std::vector<AddedSegment>& to) {
+  const auto split = [&](const AddedTokenMatcher& matcher, std::string_view from,
+                         std::vector<AddedSegment>& to) {
     to.clear();
     if (options.encode_special) return matcher.Split(from, to);
     if (!from.empty()) to.push_back({-1, from});

@@ -1,4 +1,5 @@
-// The steps of a tokenizer.json around the BPE, as data. One struct per section, with the fields that change results.
+// The steps of a tokenizer.json around the BPE, as data. One struct per section, with the fields
+// that change results.
 #pragma once
 
 #include <memory>
@@ -22,8 +23,9 @@ struct Normalizer {
   std::string pattern{}, content{};  // kReplace: pattern -> content; kPrepend: content
 };
 
-// The only regular expressions that a Replace normalizer may hold: SentencePiece's "remove extra whitespaces".
-inline constexpr std::string_view kTrimRegex = "^ +| +$";
+// The only regular expressions that a Replace normalizer may hold: SentencePiece's "remove extra
+// whitespaces".
+inline constexpr std::string_view kTrimRegex = R"(\A +| +\z)";
 inline constexpr std::string_view kCollapseRegex = " {2,}";
 
 struct PreTokenizer {
@@ -42,9 +44,10 @@ struct PreTokenizer {
 struct DecoderStep {
   enum class Kind : std::uint8_t { kByteLevel, kReplace, kByteFallback, kFuse, kStrip, kMetaspace };
   Kind kind = Kind::kFuse;
-  std::string pattern{}, content{};   // kReplace; kStrip: content is the character; kMetaspace: pattern
-  std::size_t start = 0, stop = 0;    // kStrip: at most so many at either end
-  bool drop_first = true;             // kMetaspace: the first token loses its marks
+  std::string pattern{},
+      content{};  // kReplace; kStrip: content is the character; kMetaspace: pattern
+  std::size_t start = 0, stop = 0;  // kStrip: at most so many at either end
+  bool drop_first = true;           // kMetaspace: the first token loses its marks
 };
 
 struct TokenizerParts {
@@ -52,8 +55,8 @@ struct TokenizerParts {
   std::vector<AddedToken> added;
   std::vector<Normalizer> normalizers;
   std::vector<PreTokenizer> pre_tokenizers;
-  std::vector<DecoderStep> decoders;          // empty: tokens joined by spaces (the default of the format)
-  std::vector<TokenId> before, after;         // what the post-processor puts around one sequence
+  std::vector<DecoderStep> decoders;   // empty: tokens joined by spaces (the default of the format)
+  std::vector<TokenId> before, after;  // what the post-processor puts around one sequence
 };
 
 // What a piece of text goes through before BPE; `first`: it begins where the whole text begins.
@@ -71,7 +74,8 @@ struct Tokenizer::Impl {
 
   static Result<Tokenizer> Make(TokenizerParts parts);
 
-  void EncodeText(std::string_view text, const EncodeOptions& options, std::vector<TokenId>& out) const;
+  void EncodeText(std::string_view text, const EncodeOptions& options,
+                  std::vector<TokenId>& out) const;
   void EncodePiece(std::size_t step, std::string_view piece, bool first, PieceCache& cache,
                    std::vector<TokenId>& out) const;
   // Characters that Decode strips from the front of a text at most (SentencePiece's dummy space).
@@ -83,6 +87,7 @@ Result<TokenizerParts> PartsFromJson(std::string_view json);
 std::string PartsToJson(const Tokenizer::Impl& impl);
 Result<TokenizerParts> PartsFromSentencePiece(std::string_view file);
 Result<TokenizerParts> PartsFromLlama2c(std::string_view file);
-Result<TokenizerParts> PartsFromCharacters(std::span<const std::string> specials, std::string_view characters);
+Result<TokenizerParts> PartsFromCharacters(std::span<const std::string> specials,
+                                           std::string_view characters);
 
 }  // namespace waggle

@@ -1,4 +1,5 @@
-// SentencePiece models (protobuf) and llama2.c tokenizer files: pieces with scores, the highest score merging first.
+// SentencePiece models (protobuf) and llama2.c tokenizer files: pieces with scores, the highest
+// score merging first.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -15,7 +16,14 @@ constexpr std::string_view kMark = "\xE2\x96\x81";  // U+2581, the visible space
 constexpr std::size_t kPieceBytesMax = 256;
 
 struct Piece {
-  enum class Type : std::uint8_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+  enum class Type : std::uint8_t {
+    kNormal = 1,
+    kUnknown = 2,
+    kControl = 3,
+    kUserDefined = 4,
+    kUnused = 5,
+    kByte = 6
+  };
   std::string text;
   float score = 0;
   Type type = Type::kNormal;
@@ -29,8 +37,8 @@ struct PieceModel {
   bool trim_and_collapse = true;  // "remove extra whitespaces"
 };
 
-// Every way to cut a piece into two others is a merge, ranked by the score of the whole; equal scores share a rank, so
-// the leftmost pair in the text merges first.
+// Every way to cut a piece into two others is a merge, ranked by the score of the whole; equal
+// scores share a rank, so the leftmost pair in the text merges first.
 Status AddMerges(const PieceModel& model, BpeParts* parts) {
   StringIds ids(model.pieces.size());
   const auto merges = [&](std::size_t i) {
@@ -45,8 +53,9 @@ Status AddMerges(const PieceModel& model, BpeParts* parts) {
   }
   std::vector<std::size_t> order(model.pieces.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return model.pieces[a].score > model.pieces[b].score; });
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return model.pieces[a].score > model.pieces[b].score;
+  });
   std::uint32_t rank = 0;
   for (std::size_t n = 0; n < order.size(); ++n) {
     const Piece& piece = model.pieces[order[n]];
@@ -58,7 +67,8 @@ Status AddMerges(const PieceModel& model, BpeParts* parts) {
       const TokenId right = ids.Find(std::string_view(piece.text).substr(cut));
       if (left >= 0 && right >= 0) parts->merges.push_back({left, right, rank});
     }
-    if (parts->merges.size() > kMergesMax) return Fail(Blame::kPeer, "pieces: more than {} merges", kMergesMax);
+    if (parts->merges.size() > kMergesMax)
+      return Fail(Blame::kPeer, "pieces: more than {} merges", kMergesMax);
   }
   return {};
 }
@@ -75,7 +85,8 @@ Result<TokenizerParts> PartsOf(PieceModel model) {
     Piece& piece = model.pieces[i];
     const bool special = piece.type == Piece::Type::kUnknown || piece.type == Piece::Type::kControl;
     if (special || piece.type == Piece::Type::kUserDefined) {
-      parts.added.push_back({.id = static_cast<TokenId>(i), .content = piece.text, .special = special});
+      parts.added.push_back(
+          {.id = static_cast<TokenId>(i), .content = piece.text, .special = special});
     }
     bpe.tokens.push_back(std::move(piece.text));
   }
@@ -84,7 +95,8 @@ Result<TokenizerParts> PartsOf(PieceModel model) {
     parts.normalizers.push_back({.kind = Normalizer::Kind::kCollapseSpaces});
   }
   if (model.dummy_prefix) {
-    parts.normalizers.push_back({.kind = Normalizer::Kind::kPrepend, .content = std::string(kMark)});
+    parts.normalizers.push_back(
+        {.kind = Normalizer::Kind::kPrepend, .content = std::string(kMark)});
   }
   parts.normalizers.push_back(
       {.kind = Normalizer::Kind::kReplace, .pattern = " ", .content = std::string(kMark)});
@@ -92,7 +104,8 @@ Result<TokenizerParts> PartsOf(PieceModel model) {
   parts.decoders.push_back({.kind = Kind::kReplace, .pattern = std::string(kMark), .content = " "});
   parts.decoders.push_back({.kind = Kind::kByteFallback});
   parts.decoders.push_back({.kind = Kind::kFuse});
-  if (model.dummy_prefix) parts.decoders.push_back({.kind = Kind::kStrip, .content = " ", .start = 1});
+  if (model.dummy_prefix)
+    parts.decoders.push_back({.kind = Kind::kStrip, .content = " ", .start = 1});
   if (model.bos >= 0) parts.before.push_back(model.bos);
   return parts;
 }
@@ -110,7 +123,9 @@ class Reader {
   };
   Result<Field> Next() {
     const std::size_t start = at_;
-    const auto broken = [&] { return Fail(Blame::kPeer, "SentencePiece model: broken field at byte {}", start); };
+    const auto broken = [&] {
+      return Fail(Blame::kPeer, "SentencePiece model: broken field at byte {}", start);
+    };
     Field field;
     std::uint64_t tag = 0;
     if (!Varint(&tag)) return broken();
@@ -122,7 +137,8 @@ class Reader {
       return field;
     }
     if (field.wire == 2 && !Varint(&length)) return broken();
-    if ((field.wire != 1 && field.wire != 2 && field.wire != 5) || length > bytes_.size() - at_) return broken();
+    if ((field.wire != 1 && field.wire != 2 && field.wire != 5) || length > bytes_.size() - at_)
+      return broken();
     field.bytes = bytes_.substr(at_, static_cast<std::size_t>(length));
     at_ += static_cast<std::size_t>(length);
     if (field.wire != 2) std::memcpy(&field.value, field.bytes.data(), field.bytes.size());
@@ -158,15 +174,18 @@ Status ReadPiece(std::string_view message, std::size_t index, Piece* piece) {
       piece->score = std::bit_cast<float>(static_cast<std::uint32_t>(field.value));
     }
     if (field.number == 3 && field.wire == 0) {
-      if (field.value < 1 || field.value > 6) return Fail(Blame::kPeer, "pieces[{}].type: {}", index, field.value);
+      if (field.value < 1 || field.value > 6)
+        return Fail(Blame::kPeer, "pieces[{}].type: {}", index, field.value);
       piece->type = static_cast<Piece::Type>(field.value);
     }
     return {};
   }));
-  if (piece->text.empty() || piece->text.size() > kPieceBytesMax || !unicode::IsValid(piece->text)) {
+  if (piece->text.empty() || piece->text.size() > kPieceBytesMax ||
+      !unicode::IsValid(piece->text)) {
     return Fail(Blame::kPeer, "pieces[{}].piece: not 1..{} bytes of UTF-8", index, kPieceBytesMax);
   }
-  if (!std::isfinite(piece->score)) return Fail(Blame::kPeer, "pieces[{}].score: not finite", index);
+  if (!std::isfinite(piece->score))
+    return Fail(Blame::kPeer, "pieces[{}].score: not finite", index);
   return {};
 }
 
@@ -175,7 +194,8 @@ Status ReadTrainer(std::string_view message, PieceModel* model) {
   return ForEachField(message, [&](const Reader::Field& field) -> Status {
     if (field.wire != 0) return {};
     if (field.number == 3 && field.value != 2) {
-      return Fail(Blame::kPeer, "trainer_spec.model_type: {} is not supported, only 2 (BPE)", field.value);
+      return Fail(Blame::kPeer, "trainer_spec.model_type: {} is not supported, only 2 (BPE)",
+                  field.value);
     }
     if (field.number == 35) model->byte_fallback = field.value != 0;
     const auto id = static_cast<std::int64_t>(field.value);
@@ -189,11 +209,13 @@ Status ReadTrainer(std::string_view message, PieceModel* model) {
   });
 }
 
-// NormalizerSpec: 2 precompiled_charsmap, 3 add_dummy_prefix, 4 remove_extra_whitespaces, 5 escape_whitespaces.
+// NormalizerSpec: 2 precompiled_charsmap, 3 add_dummy_prefix, 4 remove_extra_whitespaces, 5
+// escape_whitespaces.
 Status ReadNormalizer(std::string_view message, PieceModel* model) {
   return ForEachField(message, [&](const Reader::Field& field) -> Status {
     if (field.number == 2 && !field.bytes.empty()) {
-      return Fail(Blame::kPeer, "normalizer_spec.precompiled_charsmap is not supported, only the identity");
+      return Fail(Blame::kPeer,
+                  "normalizer_spec.precompiled_charsmap is not supported, only the identity");
     }
     if (field.wire != 0) return {};
     if (field.number == 3) model->dummy_prefix = field.value != 0;
@@ -214,7 +236,8 @@ Result<TokenizerParts> PartsFromSentencePiece(std::string_view file) {
   WG_TRY(ForEachField(file, [&](const Reader::Field& field) -> Status {
     if (field.wire != 2) return {};
     if (field.number == 1) {
-      if (model.pieces.size() >= kVocabMax) return Fail(Blame::kPeer, "pieces: more than {}", kVocabMax);
+      if (model.pieces.size() >= kVocabMax)
+        return Fail(Blame::kPeer, "pieces: more than {}", kVocabMax);
       model.pieces.emplace_back();
       return ReadPiece(field.bytes, model.pieces.size() - 1, &model.pieces.back());
     }
@@ -227,7 +250,8 @@ Result<TokenizerParts> PartsFromSentencePiece(std::string_view file) {
   return PartsOf(std::move(model));
 }
 
-// int32 max_token_length, then per id float32 score, int32 length, bytes; ids 0, 1, 2 are unknown, BOS, EOS.
+// int32 max_token_length, then per id float32 score, int32 length, bytes; ids 0, 1, 2 are unknown,
+// BOS, EOS.
 Result<TokenizerParts> PartsFromLlama2c(std::string_view file) {
   PieceModel model;
   model.byte_fallback = true;
@@ -245,7 +269,8 @@ Result<TokenizerParts> PartsFromLlama2c(std::string_view file) {
         static_cast<std::size_t>(length) > file.size() - at) {
       return Fail(Blame::kPeer, "token {}: length {} at byte {}", index, length, at - 4);
     }
-    Piece piece{std::string(file.substr(at, static_cast<std::size_t>(length))), score, Piece::Type::kNormal};
+    Piece piece{std::string(file.substr(at, static_cast<std::size_t>(length))), score,
+                Piece::Type::kNormal};
     at += static_cast<std::size_t>(length);
     if (!std::isfinite(score) || !unicode::IsValid(piece.text)) {
       return Fail(Blame::kPeer, "token {}: not UTF-8 with a finite score", index);
@@ -256,12 +281,15 @@ Result<TokenizerParts> PartsFromLlama2c(std::string_view file) {
     } else if (ParseByteToken(piece.text) >= 0) {
       piece.type = Piece::Type::kByte;
     }
-    for (std::size_t space; (space = piece.text.find(' ')) != std::string::npos;) piece.text.replace(space, 1, kMark);
+    for (std::size_t space; (space = piece.text.find(' ')) != std::string::npos;)
+      piece.text.replace(space, 1, kMark);
     if (piece.text.empty()) return Fail(Blame::kPeer, "token {}: empty", index);
     model.pieces.push_back(std::move(piece));
-    if (model.pieces.size() > kVocabMax) return Fail(Blame::kPeer, "more than {} tokens", kVocabMax);
+    if (model.pieces.size() > kVocabMax)
+      return Fail(Blame::kPeer, "more than {} tokens", kVocabMax);
   }
-  if (model.pieces.size() < 3) return Fail(Blame::kPeer, "{} tokens, too few for a vocabulary", model.pieces.size());
+  if (model.pieces.size() < 3)
+    return Fail(Blame::kPeer, "{} tokens, too few for a vocabulary", model.pieces.size());
   return PartsOf(std::move(model));
 }
 

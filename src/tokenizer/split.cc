@@ -32,7 +32,8 @@ inline Seen Look(std::string_view text, std::size_t at) {
   if (byte < 0x80) return {kAscii[byte], 1};
   const Char c = unicode::DecodeSlow(text, at);
   // A byte that is not UTF-8 belongs to no class, like punctuation.
-  return {c.code_point == unicode::kInvalid ? Class::kOther : unicode::ClassOf(c.code_point), c.length};
+  return {c.code_point == unicode::kInvalid ? Class::kOther : unicode::ClassOf(c.code_point),
+          c.length};
 }
 
 inline std::size_t RunEnd(std::string_view text, std::size_t at, Class kind) {
@@ -46,7 +47,8 @@ inline std::size_t RunEnd(std::string_view text, std::size_t at, Class kind) {
 
 inline bool IsNewline(char c) { return c == '\r' || c == '\n'; }
 
-// Length of the contraction after an apostrophe at text[at], apostrophe included, or 0. Folding case, U+017F counts as s.
+// Length of the contraction after an apostrophe at text[at], apostrophe included, or 0. Folding
+// case, U+017F counts as s.
 std::size_t Contraction(std::string_view text, std::size_t at, bool fold_case) {
   const auto letter = [&](std::size_t i) -> char {
     if (at + i >= text.size()) return 0;
@@ -62,7 +64,8 @@ std::size_t Contraction(std::string_view text, std::size_t at, bool fold_case) {
   return 0;
 }
 
-// \s+(?!\S)|\s+ : a run of spaces leaves its last character to what follows, unless it is alone or ends the text.
+// \s+(?!\S)|\s+ : a run of spaces leaves its last character to what follows, unless it is alone or
+// ends the text.
 std::size_t SpacesEnd(std::string_view text, std::size_t at) {
   std::size_t last = at, end = at;
   while (end < text.size()) {
@@ -132,9 +135,12 @@ std::optional<SplitFamily> FamilyOfRegex(std::string_view regex) {
 
 std::string_view RegexOfFamily(SplitFamily family) {
   switch (family) {
-    case SplitFamily::kGpt2: return kGpt2Regex;
-    case SplitFamily::kLlama3: return kLlama3Regex;
-    case SplitFamily::kQwen2: break;
+    case SplitFamily::kGpt2:
+      return kGpt2Regex;
+    case SplitFamily::kLlama3:
+      return kLlama3Regex;
+    case SplitFamily::kQwen2:
+      break;
   }
   return kQwen2Regex;
 }

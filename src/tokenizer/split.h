@@ -1,5 +1,5 @@
-// The regular expressions that real tokenizers cut text with, as hand-written scanners. In each, the alternatives cover
-// every character, so the pieces concatenate to the text.
+// The regular expressions that real tokenizers cut text with, as hand-written scanners. In each,
+// the alternatives cover every character, so the pieces concatenate to the text.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,8 @@ namespace waggle {
 
 enum class SplitFamily : std::uint8_t {
   kGpt2,    // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-  kLlama3,  // (?i:'s|...)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+  kLlama3,  // (?i:'s|...)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|
+            // ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
   kQwen2,   // the same with \p{N} for \p{N}{1,3}
 };
 

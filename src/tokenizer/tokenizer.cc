@@ -14,24 +14,27 @@ constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
 Status CheckAdded(const TokenizerParts& parts, const Bpe& bpe) {
   if (parts.added.size() > kAddedTokensMax) {
-    return Fail(Blame::kPeer, "added_tokens: {} entries, the limit is {}", parts.added.size(), kAddedTokensMax);
+    return Fail(Blame::kPeer, "added_tokens: {} entries, the limit is {}", parts.added.size(),
+                kAddedTokensMax);
   }
   StringIds seen(parts.added.size());
   const auto& tokens = bpe.parts().tokens;
   for (std::size_t i = 0; i < parts.added.size(); ++i) {
     const AddedToken& token = parts.added[i];
     if (token.content.empty() || token.content.size() > kAddedTokenBytesMax) {
-      return Fail(Blame::kPeer, "added_tokens[{}].content: {} bytes, not 1..{}", i, token.content.size(),
-                  kAddedTokenBytesMax);
+      return Fail(Blame::kPeer, "added_tokens[{}].content: {} bytes, not 1..{}", i,
+                  token.content.size(), kAddedTokenBytesMax);
     }
     if (token.id < 0 || static_cast<std::size_t>(token.id) >= kVocabMax) {
-      return Fail(Blame::kPeer, "added_tokens[{}].id: {} is not an id below {}", i, token.id, kVocabMax);
+      return Fail(Blame::kPeer, "added_tokens[{}].id: {} is not an id below {}", i, token.id,
+                  kVocabMax);
     }
     const auto at = static_cast<std::size_t>(token.id);
     const TokenId known = bpe.Find(token.content);
     const bool taken = at < tokens.size() && !tokens[at].empty();
     if ((known >= 0 && known != token.id) || (known < 0 && taken)) {
-      return Fail(Blame::kPeer, "added_tokens[{}]: '{}' as id {} contradicts model.vocab", i, token.content, token.id);
+      return Fail(Blame::kPeer, "added_tokens[{}]: '{}' as id {} contradicts model.vocab", i,
+                  token.content, token.id);
     }
     if (seen.Insert(token.content, token.id) != StringIds::Added::kNew) {
       return Fail(Blame::kPeer, "added_tokens[{}]: '{}' appears twice", i, token.content);
@@ -60,20 +63,23 @@ Result<Tokenizer> Tokenizer::Impl::Make(TokenizerParts parts) {
     if (impl->spellings.size() <= id) impl->spellings.resize(id + 1);
     if (impl->special.size() <= id) impl->special.resize(id + 1, false);
     if (!impl->spellings[id].empty() && impl->spellings[id] != token.content) {
-      return Fail(Blame::kPeer, "added_tokens[{}].id: {} belongs to '{}' already", i, id, impl->spellings[id]);
+      return Fail(Blame::kPeer, "added_tokens[{}].id: {} belongs to '{}' already", i, id,
+                  impl->spellings[id]);
     }
     impl->spellings[id] = token.content;
     impl->special[id] = token.special;
     if (!token.normalized) {
       impl->raw.Add(token, token.content);
-    } else if (const std::string pattern = Normalize(parts.normalizers, token.content); !pattern.empty()) {
+    } else if (const std::string pattern = Normalize(parts.normalizers, token.content);
+               !pattern.empty()) {
       impl->normalized.Add(token, pattern);
     }
   }
   impl->special.resize(impl->spellings.size(), false);
   for (const auto* around : {&parts.before, &parts.after}) {
     for (const TokenId id : *around) {
-      if (id < 0 || static_cast<std::size_t>(id) >= impl->spellings.size() || impl->spellings[id].empty()) {
+      if (id < 0 || static_cast<std::size_t>(id) >= impl->spellings.size() ||
+          impl->spellings[id].empty()) {
         return Fail(Blame::kPeer, "post_processor: token id {} does not exist", id);
       }
     }
@@ -90,7 +96,7 @@ std::size_t Tokenizer::Impl::LeadingStrip(std::string* character) const {
       return step.start;
     }
     if (step.kind == DecoderStep::Kind::kMetaspace && step.drop_first) {
-      *character = " ";
+      character->assign(1, ' ');
       return 1;
     }
   }
@@ -107,7 +113,8 @@ Result<Tokenizer> Tokenizer::FromJson(std::string_view json) {
   return Impl::Make(std::move(parts));
 }
 
-Result<Tokenizer> Tokenizer::FromCharacters(std::span<const std::string> specials, std::string_view characters) {
+Result<Tokenizer> Tokenizer::FromCharacters(std::span<const std::string> specials,
+                                            std::string_view characters) {
   WG_ASSIGN(auto parts, PartsFromCharacters(specials, characters));
   return Impl::Make(std::move(parts));
 }
@@ -143,7 +150,9 @@ std::string Tokenizer::TokenBytes(TokenId id) const {
       case DecoderStep::Kind::kByteLevel:
         if (SpellingToBytes(token, bytes)) token = bytes;
         break;
-      case DecoderStep::Kind::kReplace: token = RunDecoders({step}, {token}); break;
+      case DecoderStep::Kind::kReplace:
+        token = RunDecoders({step}, {token});
+        break;
       case DecoderStep::Kind::kMetaspace: {
         DecoderStep inside = step;
         inside.drop_first = false;
@@ -151,10 +160,12 @@ std::string Tokenizer::TokenBytes(TokenId id) const {
         break;
       }
       case DecoderStep::Kind::kByteFallback:
-        if (const int byte = ParseByteToken(token); byte >= 0) return std::string(1, static_cast<char>(byte));
+        if (const int byte = ParseByteToken(token); byte >= 0)
+          return std::string(1, static_cast<char>(byte));
         break;
       case DecoderStep::Kind::kFuse:
-      case DecoderStep::Kind::kStrip: break;
+      case DecoderStep::Kind::kStrip:
+        break;
     }
   }
   return token;

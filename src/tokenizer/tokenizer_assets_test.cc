@@ -89,14 +89,16 @@ std::vector<Case> CsvCases(const std::string& name) {
   }
   std::vector<Case> cases;
   for (std::size_t i = 1; i < rows.size(); ++i) {
-    if (rows[i].size() >= 2) cases.push_back({rows[i][0], nlohmann::json::parse(rows[i][1]).get<Ids>()});
+    if (rows[i].size() >= 2)
+      cases.push_back({rows[i][0], nlohmann::json::parse(rows[i][1]).get<Ids>()});
   }
   return cases;
 }
 
 void ExpectAll(const Tokenizer& tokenizer, const std::vector<Case>& cases, std::size_t count) {
   EXPECT_EQ(cases.size(), count);
-  for (const Case& one : cases) EXPECT_EQ(tokenizer.Encode(one.text), one.ids) << "text: " << one.text;
+  for (const Case& one : cases)
+    EXPECT_EQ(tokenizer.Encode(one.text), one.ids) << "text: " << one.text;
 }
 
 // The file we write means the same as the file we read.
@@ -229,7 +231,8 @@ TEST(TokenizerAssets, Tinystories2k) {
 std::vector<Case> ModelPrompts(const fs::path& model) {
   std::vector<Case> cases;
   const auto reference = nlohmann::json::parse(Read(Assets() / model / "reference.json"));
-  for (const auto& prompt : reference["prompts"]) cases.push_back({prompt["text"], prompt["ids"].get<Ids>()});
+  for (const auto& prompt : reference["prompts"])
+    cases.push_back({prompt["text"], prompt["ids"].get<Ids>()});
   return cases;
 }
 
@@ -250,7 +253,8 @@ TEST(TokenizerAssets, Stories260KFromAllItsFiles) {
   ExpectPrompts(model, cases);
   ExpectPrompts(bin, cases);
   ExpectPrompts(LoadOrDie("models/stories260K"), cases);
-  const std::string text = Read(Assets() / "text/cs336/tinystories_sample.txt") + "\u4f60 caf\u00e9 x\t\n";
+  const std::string text =
+      Read(Assets() / "text/cs336/tinystories_sample.txt") + "\u4f60 caf\u00e9 x\t\n";
   EXPECT_EQ(model.Encode(text), bin.Encode(text));
   EXPECT_EQ(model.Decode(model.Encode(text)), text);
   // The model file asks for "remove extra whitespaces", which llama2.c does not know.
@@ -258,10 +262,11 @@ TEST(TokenizerAssets, Stories260KFromAllItsFiles) {
   EXPECT_EQ(bin.Decode(bin.Encode(" a  b ")), " a  b ");
 }
 
-// llama2.c's own test: greedy text of 200 steps, decoded from ids our encoder must reproduce from the text.
+// The 200 greedy steps that llama2.c's own test demands.
 TEST(TokenizerAssets, Stories260KGreedyTextDecodes) {
   const Tokenizer tokenizer = LoadOrDie("models/stories260K/tok512.bin");
-  const auto reference = nlohmann::json::parse(Read(Assets() / "models/stories260K/reference.json"));
+  const auto reference =
+      nlohmann::json::parse(Read(Assets() / "models/stories260K/reference.json"));
   const std::string wanted = reference["third_party_greedy"]["text"];
   for (const auto& prompt : reference["prompts"]) {
     const Ids ids = prompt["greedy_ids"].get<Ids>();
@@ -278,7 +283,8 @@ TEST(TokenizerAssets, BabyllamaCharacters) {
   ExpectPrompts(tokenizer, ModelPrompts("models/babyllama-tok105"));
   EXPECT_EQ(tokenizer.vocab_size(), 105u);
   EXPECT_EQ(tokenizer.Encode("e\ne"), (Ids{3, 4, 0, 4}));
-  EXPECT_EQ(tokenizer.Encode("  e   e "), (Ids{3, 4, 3, 4})) << "SentencePiece removes extra white space";
+  EXPECT_EQ(tokenizer.Encode("  e   e "), (Ids{3, 4, 3, 4}))
+      << "SentencePiece removes extra white space";
 }
 
 TEST(TokenizerAssets, VerlDigitCompletion) {
@@ -302,14 +308,16 @@ TEST(TokenizerAssets, TrainedBpeIsTheReferenceOne) {
   ASSERT_TRUE(trained) << trained.error().what;
   const auto json = nlohmann::json::parse(trained->ToJson());
   const auto reference = nlohmann::json::parse(Read(folder / "train-bpe-reference-vocab.json"));
-  EXPECT_EQ(json["model"]["vocab"].size() , reference.size());
-  for (const auto& [token, id] : reference.items()) EXPECT_EQ(trained->Find(token), id.get<TokenId>()) << token;
+  EXPECT_EQ(json["model"]["vocab"].size(), reference.size());
+  for (const auto& [token, id] : reference.items())
+    EXPECT_EQ(trained->Find(token), id.get<TokenId>()) << token;
   std::istringstream merges(Read(folder / "train-bpe-reference-merges.txt"));
   std::size_t i = 0;
   for (std::string line; std::getline(merges, line); ++i) {
     ASSERT_LT(i, json["model"]["merges"].size());
     const auto& merge = json["model"]["merges"][i];
-    EXPECT_EQ(merge[0].get<std::string>() + " " + merge[1].get<std::string>(), line) << "merge " << i;
+    EXPECT_EQ(merge[0].get<std::string>() + " " + merge[1].get<std::string>(), line)
+        << "merge " << i;
   }
   EXPECT_EQ(i, json["model"]["merges"].size());
 }

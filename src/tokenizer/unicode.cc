@@ -12,19 +12,21 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-// Bytes of the sequence a lead byte announces (0: no lead byte) and the range its second byte must lie in.
+// Length a lead byte announces (0: no lead byte) and the range its second byte must lie in.
 struct Lead {
   unsigned length, low, high;
 };
 Lead LeadOf(unsigned char byte) {
   if (byte >= 0xC2 && byte <= 0xDF) return {2, 0x80, 0xBF};
-  if (byte >= 0xE0 && byte <= 0xEF) return {3, byte == 0xE0 ? 0xA0u : 0x80u, byte == 0xED ? 0x9Fu : 0xBFu};
-  if (byte >= 0xF0 && byte <= 0xF4) return {4, byte == 0xF0 ? 0x90u : 0x80u, byte == 0xF4 ? 0x8Fu : 0xBFu};
+  if (byte >= 0xE0 && byte <= 0xEF)
+    return {3, byte == 0xE0 ? 0xA0u : 0x80u, byte == 0xED ? 0x9Fu : 0xBFu};
+  if (byte >= 0xF0 && byte <= 0xF4)
+    return {4, byte == 0xF0 ? 0x90u : 0x80u, byte == 0xF4 ? 0x8Fu : 0xBFu};
   return {0, 0, 0};
 }
 
-// How many bytes at `at` belong to a started but maybe unfinished character (Unicode's maximal subpart).
-// *needed is the full length it announced.
+// How many bytes at `at` belong to a started but maybe unfinished character (Unicode's maximal
+// subpart). *needed is the full length it announced.
 std::size_t Subpart(std::string_view text, std::size_t at, unsigned* needed) {
   const auto byte = static_cast<unsigned char>(text[at]);
   const Lead lead = byte < 0x80 ? Lead{1, 0, 0} : LeadOf(byte);
@@ -41,7 +43,8 @@ std::size_t Subpart(std::string_view text, std::size_t at, unsigned* needed) {
 
 bool InRanges(const Range* ranges, std::size_t count, char32_t c) {
   const Range* end = ranges + count;
-  const Range* at = std::lower_bound(ranges, end, c, [](const Range& r, char32_t x) { return r.last < x; });
+  const Range* at =
+      std::lower_bound(ranges, end, c, [](const Range& r, char32_t x) { return r.last < x; });
   return at != end && at->first <= c;
 }
 
@@ -56,7 +59,8 @@ std::unique_ptr<PlaneTable> BuildPlane() {
   auto table = std::make_unique<PlaneTable>();
   const auto fill = [&](const Range* ranges, std::size_t count, Class value) {
     for (std::size_t i = 0; i < count && ranges[i].first < 0x10000; ++i) {
-      for (char32_t c = ranges[i].first; c <= ranges[i].last && c < 0x10000; ++c) (*table)[c] = value;
+      for (char32_t c = ranges[i].first; c <= ranges[i].last && c < 0x10000; ++c)
+        (*table)[c] = value;
     }
   };
   fill(kLetters, kLettersCount, Class::kLetter);
@@ -79,8 +83,8 @@ struct Unit {
 std::uint8_t CombiningClass(char32_t c) {
   if (c < 0x300) return 0;
   const CombiningRange* end = kCombining + kCombiningCount;
-  const CombiningRange* at =
-      std::lower_bound(kCombining, end, c, [](const CombiningRange& r, char32_t x) { return r.last < x; });
+  const CombiningRange* at = std::lower_bound(
+      kCombining, end, c, [](const CombiningRange& r, char32_t x) { return r.last < x; });
   return at != end && at->first <= c ? at->combining_class : 0;
 }
 
@@ -100,8 +104,9 @@ void Decompose(char32_t c, std::vector<Unit>& out) {
   }
   if (c >= 0xC0 && c < kByteBase) {
     const Decomposition* end = kDecompositions + kDecompositionsCount;
-    const Decomposition* at = std::lower_bound(
-        kDecompositions, end, c, [](const Decomposition& d, char32_t x) { return d.code_point < x; });
+    const Decomposition* at =
+        std::lower_bound(kDecompositions, end, c,
+                         [](const Decomposition& d, char32_t x) { return d.code_point < x; });
     if (at != end && at->code_point == c) {
       Decompose(at->first, out);
       if (at->second != 0) Decompose(at->second, out);
@@ -138,8 +143,9 @@ void Reorder(std::vector<Unit>& units) {
     }
     std::size_t end = i;
     while (end < units.size() && units[end].combining_class != 0) ++end;
-    std::stable_sort(units.begin() + i, units.begin() + end,
-                     [](const Unit& a, const Unit& b) { return a.combining_class < b.combining_class; });
+    std::stable_sort(units.begin() + i, units.begin() + end, [](const Unit& a, const Unit& b) {
+      return a.combining_class < b.combining_class;
+    });
     i = end;
   }
 }

@@ -37,11 +37,12 @@ bool IsWord(char32_t code_point);  // \w of a single_word added token: letters, 
 
 // Normalisation form C. Invalid bytes stay as they are and compose with nothing.
 std::string Nfc(std::string_view text);
-bool IsPlainNfc(std::string_view text);  // true: certainly NFC already (no character from U+0300 on)
+bool IsPlainNfc(
+    std::string_view text);  // true: certainly NFC already (no character from U+0300 on)
 
 // Bytes to text: every maximal invalid part becomes one U+FFFD.
 std::string Lossy(std::string_view bytes);
-// Length of the longest prefix that does not end inside a character which more bytes could complete.
+// Length of the longest prefix that does not end inside a character still to be completed.
 std::size_t CompletePrefix(std::string_view bytes);
 bool IsValid(std::string_view bytes);
 

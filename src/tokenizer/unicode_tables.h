@@ -22,7 +22,8 @@ extern const Range kLetters[], kNumbers[], kMarks[], kSpaces[];  // L, N, M, Whi
 extern const std::size_t kLettersCount, kNumbersCount, kMarksCount, kSpacesCount;
 extern const CombiningRange kCombining[];
 extern const std::size_t kCombiningCount;
-extern const char32_t kIdeographsF900[], kIdeographs2F800[];  // singletons of the two blocks, 0: none
+extern const char32_t kIdeographsF900[],
+    kIdeographs2F800[];  // singletons of the two blocks, 0: none
 extern const std::size_t kIdeographsF900Count, kIdeographs2F800Count;
 extern const Decomposition kDecompositions[];  // the others
 extern const std::size_t kDecompositionsCount;

@@ -10,7 +10,8 @@ namespace {
 
 struct Moments {
   double mean = 0, variance = 0;
-  bool uniform = true;  // max == min: the rounding error of a mean over a tiny deviation is not an advantage
+  bool uniform =
+      true;  // max == min: the rounding error of a mean over a tiny deviation is not an advantage
 };
 Moments MomentsOf(const std::vector<double>& values, std::uint32_t ddof) {
   Moments moments;
@@ -35,11 +36,12 @@ Moments MomentsOf(const std::vector<double>& values, std::uint32_t ddof) {
 // Scorable responses of the batch, group by group.
 struct Batch {
   std::vector<LossSequence*> members;
-  std::vector<double> score;                              // per member
+  std::vector<double> score;                                // per member
   std::vector<std::pair<std::size_t, std::size_t>> groups;  // [begin, end) in members
 
   std::vector<double> Scores(std::pair<std::size_t, std::size_t> group) const {
-    return {score.begin() + static_cast<std::ptrdiff_t>(group.first), score.begin() + static_cast<std::ptrdiff_t>(group.second)};
+    return {score.begin() + static_cast<std::ptrdiff_t>(group.first),
+            score.begin() + static_cast<std::ptrdiff_t>(group.second)};
   }
 };
 
@@ -72,7 +74,8 @@ Batch Collect(const AlgorithmConfig& config, double kl_beta, std::span<LossSeque
 }
 
 void Broadcast(LossSequence& sequence, double value) {
-  for (std::size_t t = 0; t < sequence.mask.size(); ++t) sequence.advantage[t] = sequence.mask[t] != 0 ? value : 0.0;
+  for (std::size_t t = 0; t < sequence.mask.size(); ++t)
+    sequence.advantage[t] = sequence.mask[t] != 0 ? value : 0.0;
 }
 
 // Reward of each member minus its group's mean; exactly 0 without variance and for groups of one.
@@ -81,7 +84,8 @@ std::vector<double> Centred(const Batch& batch) {
   for (const auto& group : batch.groups) {
     const Moments moments = MomentsOf(batch.Scores(group), 0);
     if (moments.uniform) continue;
-    for (std::size_t i = group.first; i < group.second; ++i) centred[i] = batch.score[i] - moments.mean;
+    for (std::size_t i = group.first; i < group.second; ++i)
+      centred[i] = batch.score[i] - moments.mean;
   }
   return centred;
 }
@@ -97,20 +101,23 @@ double LengthWeightedMean(const Batch& batch, std::pair<std::size_t, std::size_t
   return tokens > 0 ? sum / tokens : 0.0;
 }
 
-// Advantages that only look at one group of at least two members with variance: [begin, end) of `out`.
-void GroupAdvantage(const AdvantageConfig& config, const Batch& batch, std::pair<std::size_t, std::size_t> group,
-                    std::vector<double>& out) {
+// Advantages that only look at one group of at least two members with variance: [begin, end) of
+// `out`.
+void GroupAdvantage(const AdvantageConfig& config, const Batch& batch,
+                    std::pair<std::size_t, std::size_t> group, std::vector<double>& out) {
   const std::vector<double> scores = batch.Scores(group);
   const Moments moments = MomentsOf(scores, config.ddof);
   const double n = static_cast<double>(scores.size());
   const double deviation = std::sqrt(moments.variance) + config.eps;
-  const auto best = static_cast<std::size_t>(std::max_element(scores.begin(), scores.end()) - scores.begin());
+  const auto best =
+      static_cast<std::size_t>(std::max_element(scores.begin(), scores.end()) - scores.begin());
   double sum = 0, second = -HUGE_VAL;
   for (std::size_t i = 0; i < scores.size(); ++i) {
     sum += scores[i];
     if (i != best) second = std::max(second, scores[i]);
   }
-  const double opo_baseline = config.kind == "length_weighted" ? LengthWeightedMean(batch, group) : 0.0;
+  const double opo_baseline =
+      config.kind == "length_weighted" ? LengthWeightedMean(batch, group) : 0.0;
   for (std::size_t i = 0; i < scores.size(); ++i) {
     double& advantage = out[group.first + i];
     if (config.kind == "group_mean") advantage = scores[i] - moments.mean;
@@ -128,7 +135,8 @@ void GroupAdvantage(const AdvantageConfig& config, const Batch& batch, std::pair
 void BatchStd(const AdvantageConfig& config, const Batch& batch, std::vector<double>& out) {
   out = Centred(batch);
   const Moments moments = MomentsOf(config.batch_std_of == "raw" ? batch.score : out, config.ddof);
-  for (double& advantage : out) advantage = moments.uniform ? 0.0 : advantage / (std::sqrt(moments.variance) + config.eps);
+  for (double& advantage : out)
+    advantage = moments.uniform ? 0.0 : advantage / (std::sqrt(moments.variance) + config.eps);
 }
 
 // Per reward component normalised in its group, summed with weights, then whitened over the batch.
@@ -144,7 +152,8 @@ void Gdpo(const AdvantageConfig& config, const Batch& batch, std::vector<double>
       const Moments moments = MomentsOf(values, config.ddof);
       if (moments.uniform) continue;
       for (std::size_t i = group.first; i < group.second; ++i) {
-        const double normal = (values[i - group.first] - moments.mean) / (std::sqrt(moments.variance) + config.eps);
+        const double normal =
+            (values[i - group.first] - moments.mean) / (std::sqrt(moments.variance) + config.eps);
         const double weighted = batch.members[i]->weights[k] * normal;
         out[i] += weighted;
       }
@@ -160,7 +169,8 @@ void Gdpo(const AdvantageConfig& config, const Batch& batch, std::vector<double>
   }
   const Moments moments = MomentsOf(sums, config.ddof);
   for (const std::size_t i : compared) {
-    out[i] = moments.uniform ? 0.0 : (out[i] - moments.mean) / (std::sqrt(moments.variance) + config.eps);
+    out[i] = moments.uniform ? 0.0
+                             : (out[i] - moments.mean) / (std::sqrt(moments.variance) + config.eps);
   }
 }
 
@@ -177,12 +187,14 @@ void WhitenTokens(const AdvantageConfig& config, std::span<LossSequence* const> 
   for (LossSequence* sequence : members) {
     for (std::size_t t = 0; t < sequence->mask.size(); ++t) {
       if (sequence->mask[t] == 0) continue;
-      sequence->advantage[t] = moments.uniform ? 0.0 : (sequence->advantage[t] - moments.mean) / deviation;
+      sequence->advantage[t] =
+          moments.uniform ? 0.0 : (sequence->advantage[t] - moments.mean) / deviation;
     }
   }
 }
 
-// Return of every token: the reward at the last loss token and, if asked for, the KL at each, discounted.
+// Return of every token: the reward at the last loss token and, if asked for, the KL at each,
+// discounted.
 void TokenReturns(const AlgorithmConfig& config, double kl_beta, LossSequence& sequence) {
   double future = 0;
   bool last = true;
@@ -201,13 +213,15 @@ void TokenReturns(const AlgorithmConfig& config, double kl_beta, LossSequence& s
 }
 
 double GpgScale(const std::vector<double>& centred) {
-  const auto varied = std::count_if(centred.begin(), centred.end(), [](double a) { return a != 0; });
+  const auto varied =
+      std::count_if(centred.begin(), centred.end(), [](double a) { return a != 0; });
   return varied == 0 ? 1.0 : static_cast<double>(centred.size()) / static_cast<double>(varied);
 }
 
 }  // namespace
 
-void PlaceAdvantages(const AlgorithmConfig& config, double kl_beta, std::span<LossSequence> sequences) {
+void PlaceAdvantages(const AlgorithmConfig& config, double kl_beta,
+                     std::span<LossSequence> sequences) {
   for (LossSequence& sequence : sequences) sequence.advantage.assign(sequence.mask.size(), 0.0);
   const Batch batch = Collect(config, kl_beta, sequences);
   const AdvantageConfig& advantage = config.advantage;
@@ -224,7 +238,8 @@ void PlaceAdvantages(const AlgorithmConfig& config, double kl_beta, std::span<Lo
   const double gpg = kind == "gpg" ? GpgScale(values) : 1.0;
   for (const auto& group : batch.groups) {
     const std::vector<double> scores = batch.Scores(group);
-    const bool uniform = std::all_of(scores.begin(), scores.end(), [&](double s) { return s == scores.front(); });
+    const bool uniform =
+        std::all_of(scores.begin(), scores.end(), [&](double s) { return s == scores.front(); });
     if (!uniform) GroupAdvantage(advantage, batch, group, values);
   }
   std::vector<LossSequence*> whitened;

@@ -1,6 +1,7 @@
-// From scored groups to one credit per token: u = dLoss / d(log-prob of the sampled token). Plain arithmetic on plain
-// arrays, no model, no clock; fp64 in a fixed order with the canonical exp and log, so that anyone recomputes the same
-// credits bit for bit. Algorithm sheet, section 3.8 (order of evaluation), is normative.
+// From scored groups to one credit per token: u = dLoss / d(log-prob of the sampled token). Plain
+// arithmetic on plain arrays, no model, no clock; fp64 in a fixed order with the canonical exp and
+// log, so that anyone recomputes the same credits bit for bit. Algorithm sheet, section 3.8 (order
+// of evaluation), is normative.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +17,11 @@ namespace waggle {
 // An admitted group with rewards recomputed from the task. rewards, correct: one per rollout.
 struct ScoredGroup {
   Group group;
-  std::vector<std::optional<double>> rewards;  // unset: unscorable, leaves baseline, loss and counts
+  std::vector<std::optional<double>>
+      rewards;  // unset: unscorable, leaves baseline, loss and counts
   std::vector<bool> correct;
-  float temperature = 1.0f;                    // of the lease; 0 (greedy) is scored at 1
-  std::optional<double> greedy_reward;         // advantage "greedy": reward of the greedy response
+  float temperature = 1.0f;             // of the lease; 0 (greedy) is scored at 1
+  std::optional<double> greedy_reward;  // advantage "greedy": reward of the greedy response
   // Advantage "gdpo" only: components[rollout][k] with weights[k].
   std::vector<std::vector<std::optional<double>>> components;
   std::vector<double> weights;
@@ -29,17 +31,18 @@ struct ScoredGroup {
 struct AlgorithmMetrics {
   double loss = 0, mean_abs_credit = 0;
   double clip_fraction_low = 0, clip_fraction_high = 0;  // of loss tokens
-  double masked_fraction = 0, rejected_fraction = 0;     // weight 0 by the bound; dropped by a statistic
-  double kl_proximal_k1 = 0, kl_proximal_k3 = 0;         // current against proximal
-  double kl_behaviour_k1 = 0, kl_behaviour_k3 = 0;       // mismatch: proximal against behaviour
-  double kl_reference_k1 = 0, kl_reference_k3 = 0;       // 0 where no reference is kept
-  double chi2 = 0, effective_sample_size = 1;            // of q = proximal / behaviour
-  double entropy = 0;                                    // nats per loss token that went through the model
+  double masked_fraction = 0,
+         rejected_fraction = 0;                     // weight 0 by the bound; dropped by a statistic
+  double kl_proximal_k1 = 0, kl_proximal_k3 = 0;    // current against proximal
+  double kl_behaviour_k1 = 0, kl_behaviour_k3 = 0;  // mismatch: proximal against behaviour
+  double kl_reference_k1 = 0, kl_reference_k3 = 0;  // 0 where no reference is kept
+  double chi2 = 0, effective_sample_size = 1;       // of q = proximal / behaviour
+  double entropy = 0;  // nats per loss token that went through the model
   double accuracy = 0, reward_mean = 0, reward_std = 0;
-  double uniform_fraction = 0;                           // groups without variance in reward
+  double uniform_fraction = 0;  // groups without variance in reward
   double advantage_mean = 0, advantage_std = 0;
   double length_mean = 0, length_p95 = 0, truncated_fraction = 0;
-  double lag_mean = 0, lag_max = 0;                      // policy versions
+  double lag_mean = 0, lag_max = 0;  // policy versions
   double kl_beta = 0;
   std::uint64_t responses = 0, trained_responses = 0, loss_tokens = 0;
 
@@ -79,47 +82,58 @@ struct AlgorithmMetrics {
   }
 };
 
-// One response as numbers. Vectors hold one entry per response token (mask 0 entries are never looked at).
+// Means over the updates of one batch: policy numbers by loss tokens, the others by responses;
+// counts add up.
+AlgorithmMetrics MeanOf(std::span<const AlgorithmMetrics> updates);
+
+// One response as numbers. Vectors hold one entry per response token (mask 0 entries are never
+// looked at).
 struct LossSequence {
-  std::uint32_t group = 0;                // index of the prompt; responses of one group are adjacent
+  std::uint32_t group = 0;  // index of the prompt; responses of one group are adjacent
   std::vector<TokenId> tokens;
-  std::vector<std::uint8_t> mask;         // 1: carries loss
-  std::optional<double> reward;           // after shaping
+  std::vector<std::uint8_t> mask;  // 1: carries loss
+  std::optional<double> reward;    // after shaping
   std::vector<std::optional<double>> components;
   std::vector<double> weights;
   std::optional<double> greedy_reward;
   bool correct = false, truncated = false;
-  bool kept = true;                       // false: filtered out, counts nowhere
+  bool kept = true;  // false: filtered out, counts nowhere
   std::uint64_t lag = 0;
   std::vector<float> behaviour, proximal, current;
   std::vector<float> reference, entropy;  // may be empty where not needed
   std::vector<double> advantage;          // set by PlaceAdvantages
 
-  std::size_t LossTokens() const;         // 0 unless kept
+  std::size_t LossTokens() const;  // 0 unless kept
 };
 
-// Steps 1-3 of the order: masks, shaped rewards, filters. behaviour comes from the rollouts; proximal and current are left
-// empty. `current`: the trainer's policy version, for the lag. Errors (Blame::kPeer) name the ill-formed group.
-Result<std::vector<LossSequence>> MakeSequences(const AlgorithmConfig& config, std::span<const ScoredGroup> groups,
+// Steps 1-3 of the order: masks, shaped rewards, filters. behaviour comes from the rollouts;
+// proximal and current are left empty. `current`: the trainer's policy version, for the lag. Errors
+// (Blame::kPeer) name the ill-formed group.
+Result<std::vector<LossSequence>> MakeSequences(const AlgorithmConfig& config,
+                                                std::span<const ScoredGroup> groups,
                                                 std::optional<PolicyVersion> current);
 
-// Step 4: advantages over the whole batch, one per token. KL in the reward needs proximal and reference; `kl_beta` is
-// the coefficient in force (config.kl.beta unless adaptive).
-void PlaceAdvantages(const AlgorithmConfig& config, double kl_beta, std::span<LossSequence> sequences);
+// Step 4: advantages over the whole batch, one per token. KL in the reward needs proximal and
+// reference; `kl_beta` is the coefficient in force (config.kl.beta unless adaptive).
+void PlaceAdvantages(const AlgorithmConfig& config, double kl_beta,
+                     std::span<LossSequence> sequences);
 
 // Steps 5-11 for the sequences of one optimizer step.
 struct Credits {
-  std::vector<std::vector<float>> u, u_entropy;  // [sequence][token]; u_entropy empty without an entropy bonus
+  std::vector<std::vector<float>> u,
+      u_entropy;  // [sequence][token]; u_entropy empty without an entropy bonus
   double loss = 0;
-  AlgorithmMetrics metrics;                      // entropy only if the sequences carry it
+  AlgorithmMetrics metrics;  // entropy only if the sequences carry it
 };
-Credits AssignCredit(const AlgorithmConfig& config, double kl_beta, std::span<const LossSequence> sequences);
+Credits AssignCredit(const AlgorithmConfig& config, double kl_beta,
+                     std::span<const LossSequence> sequences);
 
 // Ziegler's controller: beta after `responses` responses whose mean KL was `kl` nats per response.
 double AdaptKlBeta(const KlConfig& config, double beta, double kl, std::uint64_t responses);
 
-// Proximal log-prob between behaviour and current by version distance, without a forward pass (A-3PO).
-float InterpolateProximal(float behaviour, float current, std::uint64_t v_behaviour, std::uint64_t v_proximal,
-                          std::uint64_t v_current);
+// Proximal log-prob between behaviour and current by version distance, without a forward pass
+// (A-3PO).
+float InterpolateProximal(float behaviour, float current, std::uint64_t v_behaviour,
+                          std::uint64_t v_proximal, std::uint64_t v_current);
 
 }  // namespace waggle

@@ -8,7 +8,8 @@ namespace {
 
 struct Row {
   const char* name;
-  void (*set)(AlgorithmConfig&);  // on top of plain REINFORCE-with-clip defaults, see NamedAlgorithm
+  void (*set)(
+      AlgorithmConfig&);  // on top of plain REINFORCE-with-clip defaults, see NamedAlgorithm
 };
 
 void ClipBoth(AlgorithmConfig& c, double low, double high) {
@@ -42,12 +43,14 @@ void Whitened(AlgorithmConfig& c, const char* advantage) {
   c.advantage.eps = 1e-8;
 }
 
-// The table of the sheet, 3.7, one line a row; coefficients that a paper leaves open are the ports' usual ones.
+// The table of the sheet, 3.7, one line a row; coefficients that a paper leaves open are the ports'
+// usual ones.
 const Row kRows[] = {
     {"default", [](AlgorithmConfig&) {}},
     {"reinforce", [](AlgorithmConfig& c) { Plain(c, "none", "seq_mean_token_sum"); }},
     {"reinforce++", [](AlgorithmConfig& c) { Whitened(c, "token_whiten"), KlReward(c, 0.001); }},
-    {"rf++-baseline", [](AlgorithmConfig& c) { Whitened(c, "group_token_whiten"), KlLoss(c, "k2", 0.001); }},
+    {"rf++-baseline",
+     [](AlgorithmConfig& c) { Whitened(c, "group_token_whiten"), KlLoss(c, "k2", 0.001); }},
     {"rloo",
      [](AlgorithmConfig& c) {
        ClipBoth(c, 0.2, 0.2), KlReward(c, 0.05);
@@ -55,9 +58,11 @@ const Row kRows[] = {
        c.ratio = "seq_prod";
        c.aggregation = "seq_mean_token_sum";
      }},
-    {"remax", [](AlgorithmConfig& c) { Plain(c, "greedy", "seq_mean_token_sum"), KlReward(c, 0.001); }},
+    {"remax",
+     [](AlgorithmConfig& c) { Plain(c, "greedy", "seq_mean_token_sum"), KlReward(c, 0.001); }},
     {"grpo", [](AlgorithmConfig& c) { Grpo(c), KlLoss(c, "k3", 0.04); }},
-    {"r1-zero", [](AlgorithmConfig& c) { Grpo(c), ClipBoth(c, 10.0, 10.0), KlLoss(c, "k3", 0.001); }},
+    {"r1-zero",
+     [](AlgorithmConfig& c) { Grpo(c), ClipBoth(c, 10.0, 10.0), KlLoss(c, "k3", 0.001); }},
     {"dr-grpo",
      [](AlgorithmConfig& c) {
        ClipBoth(c, 0.2, 0.2);
@@ -202,27 +207,39 @@ Status Validate(const AlgorithmConfig& config) {
   const bool corrected = config.correction.weight != "none";
   const bool sequence = config.ratio == "seq_geo" || config.ratio == "seq_prod";
   const std::string& rule = config.rule;
-  WG_TRY(Refuse(rule != "reinforce" && config.ratio == "none", "this rule needs a ratio; set ratio or rule = \"reinforce\""));
-  WG_TRY(Refuse(corrected && config.ratio_to == "behaviour" && config.ratio != "none",
-                "ratio_to = \"behaviour\" with a correction weight counts the sampler's mismatch twice"));
-  WG_TRY(Refuse(corrected && rule == "soft_gate", "soft_gate is not defined with a correction weight"));
-  WG_TRY(Refuse(config.advantage.kind == "length_weighted" && (config.ratio != "none" || config.kl.mode == "loss" ||
-                                                               config.kl.mode == "reward" || config.entropy_bonus > 0),
+  WG_TRY(Refuse(rule != "reinforce" && config.ratio == "none",
+                "this rule needs a ratio; set ratio or rule = \"reinforce\""));
+  WG_TRY(Refuse(
+      corrected && config.ratio_to == "behaviour" && config.ratio != "none",
+      "ratio_to = \"behaviour\" with a correction weight counts the sampler's mismatch twice"));
+  WG_TRY(Refuse(corrected && rule == "soft_gate",
+                "soft_gate is not defined with a correction weight"));
+  WG_TRY(Refuse(config.advantage.kind == "length_weighted" &&
+                    (config.ratio != "none" || config.kl.mode == "loss" ||
+                     config.kl.mode == "reward" || config.entropy_bonus > 0),
                 "length_weighted assumes exact on-policy data without ratio, KL or entropy terms"));
-  WG_TRY(Refuse(rule == "gamma" && config.ratio != "seq_prod", "gamma is defined on ratio = \"seq_prod\""));
-  WG_TRY(Refuse((rule == "gmpo" || rule == "m2po" || rule == "m2po_cap" || rule == "dppo") && sequence,
-                "this rule looks at token ratios; set ratio = \"token\""));
+  WG_TRY(Refuse(rule == "gamma" && config.ratio != "seq_prod",
+                "gamma is defined on ratio = \"seq_prod\""));
+  WG_TRY(
+      Refuse((rule == "gmpo" || rule == "m2po" || rule == "m2po_cap" || rule == "dppo") && sequence,
+             "this rule looks at token ratios; set ratio = \"token\""));
   WG_TRY(Refuse((rule == "m2po_cap" || rule == "dppo") && config.ratio_to != "behaviour",
                 "this rule compares with the sampler; set ratio_to = \"behaviour\""));
-  WG_TRY(Refuse(config.length_scaled && !(rule == "clip" && sequence), "length_scaled belongs to clip on a sequence ratio"));
-  WG_TRY(Refuse(config.aggregation == "const" && config.length_max == 0, "aggregation \"const\" needs length_max"));
+  WG_TRY(Refuse(config.length_scaled && !(rule == "clip" && sequence),
+                "length_scaled belongs to clip on a sequence ratio"));
+  WG_TRY(Refuse(config.aggregation == "const" && config.length_max == 0,
+                "aggregation \"const\" needs length_max"));
   WG_TRY(Refuse(config.dual_clip != 0 && config.dual_clip <= 1, "dual_clip must be above 1"));
-  WG_TRY(Refuse(config.two_sided != 0 && config.two_sided <= 1 + config.clip_high, "two_sided must be above 1 + clip_high"));
+  WG_TRY(Refuse(config.two_sided != 0 && config.two_sided <= 1 + config.clip_high,
+                "two_sided must be above 1 + clip_high"));
   WG_TRY(Refuse(config.correction.low > config.correction.high, "correction: low is above high"));
   WG_TRY(Refuse(config.cispo_low > config.cispo_high, "cispo_low is above cispo_high"));
-  WG_TRY(Refuse(config.shaping.accuracy_min > config.shaping.accuracy_max, "accuracy_min is above accuracy_max"));
-  WG_TRY(Refuse(config.shaping.overlong_buffer > config.shaping.overlong_tokens, "overlong_buffer is larger than overlong_tokens"));
-  WG_TRY(Refuse(config.kl.target > 0 && config.kl.beta == 0, "an adaptive KL coefficient starts at beta > 0"));
+  WG_TRY(Refuse(config.shaping.accuracy_min > config.shaping.accuracy_max,
+                "accuracy_min is above accuracy_max"));
+  WG_TRY(Refuse(config.shaping.overlong_buffer > config.shaping.overlong_tokens,
+                "overlong_buffer is larger than overlong_tokens"));
+  WG_TRY(Refuse(config.kl.target > 0 && config.kl.beta == 0,
+                "an adaptive KL coefficient starts at beta > 0"));
   return {};
 }
 

@@ -34,7 +34,9 @@ SequenceRatios RatiosOf(const LossSequence& sequence) {
 }
 
 bool RejectsSequence(const CorrectionConfig& config, const SequenceRatios& ratios) {
-  const auto outside = [&](double ratio) { return ratio < config.reject_low || ratio > config.reject_high; };
+  const auto outside = [&](double ratio) {
+    return ratio < config.reject_low || ratio > config.reject_high;
+  };
   if (config.reject == "seq_sum_k1") return outside(Ratio(ratios.sum));
   if (config.reject == "seq_mean_k1") return outside(Ratio(ratios.mean));
   if (config.reject == "seq_mean_k3") return ratios.k3_mean > config.reject_high;
@@ -54,19 +56,23 @@ double RatioAt(const CorrectionConfig& config, const SequenceRatios& ratios, std
 double MeanBehaviourOverCurrent(const LossSequence& sequence) {
   double sum = 0;
   for (std::size_t t = 0; t < sequence.mask.size(); ++t) {
-    if (sequence.mask[t] != 0) sum += static_cast<double>(sequence.behaviour[t] - sequence.current[t]);
+    if (sequence.mask[t] != 0)
+      sum += static_cast<double>(sequence.behaviour[t] - sequence.current[t]);
   }
   return sum / static_cast<double>(std::max<std::size_t>(1, sequence.LossTokens()));
 }
 
-void CorrectSequence(const CorrectionConfig& config, const LossSequence& sequence, std::vector<double>& weight, Correction& out) {
+void CorrectSequence(const CorrectionConfig& config, const LossSequence& sequence,
+                     std::vector<double>& weight, Correction& out) {
   const SequenceRatios ratios = RatiosOf(sequence);
   const bool rejected = RejectsSequence(config, ratios);
-  const bool drifted = config.opsm_delta > 0 && MeanBehaviourOverCurrent(sequence) > config.opsm_delta;
+  const bool drifted =
+      config.opsm_delta > 0 && MeanBehaviourOverCurrent(sequence) > config.opsm_delta;
   for (std::size_t t = 0; t < sequence.mask.size(); ++t) {
     if (sequence.mask[t] == 0) continue;
     const double own = Ratio(ratios.log[t]);
-    const bool token_rejected = config.reject == "token_k1" && (own < config.reject_low || own > config.reject_high);
+    const bool token_rejected =
+        config.reject == "token_k1" && (own < config.reject_low || own > config.reject_high);
     if (rejected || token_rejected || (drifted && sequence.advantage[t] < 0)) {
       ++out.rejected;
       continue;

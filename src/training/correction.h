@@ -1,4 +1,5 @@
-// Weight of each token's surrogate where the sampler was not the proximal policy. Algorithm sheet 3.4.
+// Weight of each token's surrogate where the sampler was not the proximal policy. Algorithm
+// sheet 3.4.
 #pragma once
 
 #include <span>
@@ -9,8 +10,9 @@
 namespace waggle {
 
 struct Correction {
-  std::vector<std::vector<double>> weight;  // [sequence][token]: W; 0 where masked by the bound or rejected
-  std::uint64_t masked = 0, rejected = 0;   // loss tokens
+  std::vector<std::vector<double>>
+      weight;  // [sequence][token]: W; 0 where masked by the bound or rejected
+  std::uint64_t masked = 0, rejected = 0;  // loss tokens
 };
 
 // One weight per token. No gradient flows through it, and it never touches denominators or KL.

@@ -11,9 +11,10 @@
 namespace waggle {
 namespace {
 
-// Weight of a loss token of each sequence (sheet 3.6). Denominators count the whole step, so micro-batches never matter;
-// responses without loss tokens do not count.
-std::vector<double> AggregationWeights(const AlgorithmConfig& config, std::span<const LossSequence> sequences) {
+// Weight of a loss token of each sequence (sheet 3.6). Denominators count the whole step, so
+// micro-batches never matter; responses without loss tokens do not count.
+std::vector<double> AggregationWeights(const AlgorithmConfig& config,
+                                       std::span<const LossSequence> sequences) {
   double responses = 0, tokens = 0, prompts = 0;
   std::vector<double> prompt_tokens;  // by group index
   for (const LossSequence& sequence : sequences) {
@@ -33,8 +34,10 @@ std::vector<double> AggregationWeights(const AlgorithmConfig& config, std::span<
       if (config.aggregation == "token_mean") weight = 1.0 / tokens;
       if (config.aggregation == "seq_mean_token_mean") weight = 1.0 / (responses * length);
       if (config.aggregation == "seq_mean_token_sum") weight = 1.0 / responses;
-      if (config.aggregation == "const") weight = 1.0 / (responses * static_cast<double>(config.length_max));
-      if (config.aggregation == "prompt_mean") weight = 1.0 / (prompts * prompt_tokens[sequence.group]);
+      if (config.aggregation == "const")
+        weight = 1.0 / (responses * static_cast<double>(config.length_max));
+      if (config.aggregation == "prompt_mean")
+        weight = 1.0 / (prompts * prompt_tokens[sequence.group]);
     }
     weights.push_back(weight);
   }
@@ -47,7 +50,8 @@ struct KlTerm {
 double K3(double d) { return Exp(-d) + d - 1.0; }
 
 KlTerm KlPenalty(const KlConfig& config, const LossSequence& sequence, std::size_t t) {
-  const double d = std::clamp(static_cast<double>(sequence.current[t] - sequence.reference[t]), -20.0, 20.0);
+  const double d =
+      std::clamp(static_cast<double>(sequence.current[t] - sequence.reference[t]), -20.0, 20.0);
   if (config.estimator == "k1") return {d, 1.0};
   if (config.estimator == "k2") return {0.5 * d * d, d};
   if (config.estimator == "k3") return {K3(d), 1.0 - Exp(-d)};
@@ -58,7 +62,8 @@ KlTerm KlPenalty(const KlConfig& config, const LossSequence& sequence, std::size
 }
 
 // 1 for the share of loss tokens with the highest entropy (ties: earlier first), 0 for the others.
-std::vector<std::vector<std::uint8_t>> EntropyMask(double share, std::span<const LossSequence> sequences) {
+std::vector<std::vector<std::uint8_t>> EntropyMask(double share,
+                                                   std::span<const LossSequence> sequences) {
   struct Token {
     float entropy;
     std::size_t sequence, position;
@@ -66,13 +71,15 @@ std::vector<std::vector<std::uint8_t>> EntropyMask(double share, std::span<const
   std::vector<Token> tokens;
   std::vector<std::vector<std::uint8_t>> mask;
   for (std::size_t s = 0; s < sequences.size(); ++s) {
-    mask.emplace_back(sequences[s].mask.size(), std::uint8_t{share > 0 ? std::uint8_t{0} : std::uint8_t{1}});
+    mask.emplace_back(sequences[s].mask.size(),
+                      std::uint8_t{share > 0 ? std::uint8_t{0} : std::uint8_t{1}});
     if (!(share > 0) || !sequences[s].kept) continue;
     for (std::size_t t = 0; t < sequences[s].mask.size(); ++t) {
       if (sequences[s].mask[t] != 0) tokens.push_back({sequences[s].entropy[t], s, t});
     }
   }
-  std::stable_sort(tokens.begin(), tokens.end(), [](const Token& a, const Token& b) { return a.entropy > b.entropy; });
+  std::stable_sort(tokens.begin(), tokens.end(),
+                   [](const Token& a, const Token& b) { return a.entropy > b.entropy; });
   const double wanted = std::ceil(share * static_cast<double>(tokens.size()));
   for (std::size_t i = 0; i < tokens.size() && static_cast<double>(i) < wanted; ++i) {
     mask[tokens[i].sequence][tokens[i].position] = 1;
@@ -83,11 +90,13 @@ std::vector<std::vector<std::uint8_t>> EntropyMask(double share, std::span<const
 // Running sums behind the metrics.
 struct Tally {
   double tokens = 0, abs_credit = 0, clip_low = 0, clip_high = 0, rule_masked = 0;
-  double proximal_k1 = 0, proximal_k3 = 0, behaviour_k1 = 0, behaviour_k3 = 0, reference_k1 = 0, reference_k3 = 0;
+  double proximal_k1 = 0, proximal_k3 = 0, behaviour_k1 = 0, behaviour_k3 = 0, reference_k1 = 0,
+         reference_k3 = 0;
   double q = 0, q_squared = 0, entropy = 0, advantage = 0, advantage_squared = 0;
 };
 
-void CountToken(const LossSequence& sequence, std::size_t t, Clipped clipped, double credit, Tally& tally) {
+void CountToken(const LossSequence& sequence, std::size_t t, Clipped clipped, double credit,
+                Tally& tally) {
   const double moved = static_cast<double>(sequence.current[t] - sequence.proximal[t]);
   const double mismatch = static_cast<double>(sequence.proximal[t] - sequence.behaviour[t]);
   const double q = Ratio(mismatch);
@@ -132,13 +141,15 @@ void Report(const Tally& tally, const Correction& correction, AlgorithmMetrics& 
   metrics.effective_sample_size = tally.q * tally.q / (n * tally.q_squared);
   metrics.entropy = tally.entropy / n;
   metrics.advantage_mean = tally.advantage / n;
-  const double variance = tally.advantage_squared / n - metrics.advantage_mean * metrics.advantage_mean;
+  const double variance =
+      tally.advantage_squared / n - metrics.advantage_mean * metrics.advantage_mean;
   metrics.advantage_std = std::sqrt(std::max(0.0, variance));
 }
 
 // What the responses themselves tell, filtered ones included.
 void ReportResponses(std::span<const LossSequence> sequences, AlgorithmMetrics& metrics) {
-  double scorable = 0, correct = 0, reward = 0, length = 0, truncated = 0, lag = 0, groups = 0, uniform = 0;
+  double scorable = 0, correct = 0, reward = 0, length = 0, truncated = 0, lag = 0, groups = 0,
+         uniform = 0;
   std::vector<std::size_t> lengths;
   for (std::size_t s = 0; s < sequences.size(); ++s) {
     const LossSequence& sequence = sequences[s];
@@ -186,16 +197,18 @@ void ReportResponses(std::span<const LossSequence> sequences, AlgorithmMetrics& 
 
 void CheckShape(const AlgorithmConfig& config, const LossSequence& sequence) {
   const std::size_t n = sequence.mask.size();
-  Check(sequence.current.size() == n && sequence.proximal.size() == n && sequence.behaviour.size() == n &&
-            sequence.advantage.size() == n,
+  Check(sequence.current.size() == n && sequence.proximal.size() == n &&
+            sequence.behaviour.size() == n && sequence.advantage.size() == n,
         "one log-prob of each policy and one advantage per token");
-  Check(config.kl.mode != "loss" || sequence.reference.size() == n, "a KL loss needs reference log-probs");
+  Check(config.kl.mode != "loss" || sequence.reference.size() == n,
+        "a KL loss needs reference log-probs");
   Check(!NeedsEntropy(config) || sequence.entropy.size() == n, "entropies per token");
 }
 
 }  // namespace
 
-Credits AssignCredit(const AlgorithmConfig& config, double kl_beta, std::span<const LossSequence> sequences) {
+Credits AssignCredit(const AlgorithmConfig& config, double kl_beta,
+                     std::span<const LossSequence> sequences) {
   for (const LossSequence& sequence : sequences) {
     if (sequence.LossTokens() > 0) CheckShape(config, sequence);
   }
@@ -227,7 +240,8 @@ Credits AssignCredit(const AlgorithmConfig& config, double kl_beta, std::span<co
       if (bonus) {
         const double share = aggregation[s] * config.entropy_bonus;
         out.u_entropy[s][t] = static_cast<float>(-share);
-        if (!sequence.entropy.empty()) value -= config.entropy_bonus * static_cast<double>(sequence.entropy[t]);
+        if (!sequence.entropy.empty())
+          value -= config.entropy_bonus * static_cast<double>(sequence.entropy[t]);
       }
       out.loss += aggregation[s] * value;
       CountToken(sequence, t, rule.clipped, credit, tally);
@@ -246,11 +260,12 @@ double AdaptKlBeta(const KlConfig& config, double beta, double kl, std::uint64_t
   return beta * (1.0 + error * static_cast<double>(responses) / config.horizon);
 }
 
-float InterpolateProximal(float behaviour, float current, std::uint64_t v_behaviour, std::uint64_t v_proximal,
-                          std::uint64_t v_current) {
+float InterpolateProximal(float behaviour, float current, std::uint64_t v_behaviour,
+                          std::uint64_t v_proximal, std::uint64_t v_current) {
   Check(v_behaviour <= v_proximal && v_proximal <= v_current, "versions ascend");
   if (v_current == v_behaviour) return behaviour;
-  const double a = static_cast<double>(v_proximal - v_behaviour) / static_cast<double>(v_current - v_behaviour);
+  const double a =
+      static_cast<double>(v_proximal - v_behaviour) / static_cast<double>(v_current - v_behaviour);
   const double step = a * static_cast<double>(current - behaviour);
   return static_cast<float>(static_cast<double>(behaviour) + step);
 }

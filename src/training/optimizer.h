@@ -1,5 +1,6 @@
-// AdamW, gradient clipping and learning-rate schedules of the canonical profile (engine sheet 2.12, algorithm sheet 13).
-// Hyper-parameters are decimal texts, because their value in fp64 and in fp32 both matter.
+// AdamW, gradient clipping and learning-rate schedules of the canonical profile (engine sheet 2.12,
+// algorithm sheet 13). Hyper-parameters are decimal texts, because their value in fp64 and in fp32
+// both matter.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,8 @@
 namespace waggle {
 
 struct OptimizerConfig {
-  std::string kind = "adamw", lr = "1e-4", beta1 = "0.9", beta2 = "0.95", eps = "1e-8", weight_decay = "0";
+  std::string kind = "adamw", lr = "1e-4", beta1 = "0.9", beta2 = "0.95", eps = "1e-8",
+              weight_decay = "0";
   std::string decay = "matrices";
   std::vector<std::string> no_decay;
 
@@ -26,7 +28,8 @@ struct OptimizerConfig {
     v("beta2", beta2, Any{}, "Decay of the second moment, a decimal text.");
     v("eps", eps, Any{}, "Added to the root of the bias-corrected second moment, a decimal text.");
     v("weight_decay", weight_decay, Any{}, "Decoupled weight decay, a decimal text.");
-    v("decay", decay, OneOf{"matrices", "all"}, "Which tensors decay: those with two axes or more, or all.");
+    v("decay", decay, OneOf{"matrices", "all"},
+      "Which tensors decay: those with two axes or more, or all.");
     v("no_decay", no_decay, Any{}, "Tensors whose name contains one of these do not decay.");
   }
 };
@@ -39,15 +42,21 @@ struct ScheduleConfig {
   template <class V>
   void Visit(V&& v) {
     v("kind", kind, OneOf{"constant", "linear", "cosine", "wsd"}, "Shape after the warm-up.");
-    v("warmup_steps", warmup_steps, Range<std::uint64_t>{0, 1000000000}, "Steps of linear warm-up.");
-    v("total_steps", total_steps, Range<std::uint64_t>{0, 1000000000}, "linear, cosine, wsd: step at which the end value is reached.");
-    v("final_fraction", final_fraction, Range<double>{0.0, 1.0}, "End value as a part of the peak.");
-    v("decay_start", decay_start, Range<std::uint64_t>{0, 1000000000}, "wsd: step at which the decay starts.");
-    v("decay_shape", decay_shape, OneOf{"linear", "exponential", "sqrt"}, "wsd: shape of the decay.");
+    v("warmup_steps", warmup_steps, Range<std::uint64_t>{0, 1000000000},
+      "Steps of linear warm-up.");
+    v("total_steps", total_steps, Range<std::uint64_t>{0, 1000000000},
+      "linear, cosine, wsd: step at which the end value is reached.");
+    v("final_fraction", final_fraction, Range<double>{0.0, 1.0},
+      "End value as a part of the peak.");
+    v("decay_start", decay_start, Range<std::uint64_t>{0, 1000000000},
+      "wsd: step at which the decay starts.");
+    v("decay_shape", decay_shape, OneOf{"linear", "exponential", "sqrt"},
+      "wsd: shape of the decay.");
   }
 };
 
-// A decimal text such as "1e-3", to the nearest fp64 and to the nearest fp32 (not one through the other).
+// A decimal text such as "1e-3", to the nearest fp64 and to the nearest fp32 (not one through the
+// other).
 struct Decimal {
   double f64 = 0;
   float f32 = 0;
@@ -70,10 +79,10 @@ class Optimizer {
   static Result<Optimizer> Create(const OptimizerConfig& config, const ScheduleConfig& schedule);
 
   static OptimizerState InitialState(const Parameters& trained);
-  // One step on `trained` in place. `clip`: largest gradient norm, 0: off. Returns the learning rate used.
-  // gradient_norm: GradientNorm of `gradients`, finite.
-  float Step(const Ops& ops, ThreadPool& pool, const Parameters& gradients, double gradient_norm, double clip,
-             Parameters& trained, OptimizerState& state) const;
+  // One step on `trained` in place. `clip`: largest gradient norm, 0: off. Returns the learning
+  // rate used. gradient_norm: GradientNorm of `gradients`, finite.
+  float Step(const Ops& ops, ThreadPool& pool, const Parameters& gradients, double gradient_norm,
+             double clip, Parameters& trained, OptimizerState& state) const;
 
  private:
   OptimizerConfig config_;
@@ -84,8 +93,10 @@ class Optimizer {
 // fl32(min(1, clip / (norm + 1e-6))).
 float ClipFactor(double norm, double clip);
 
-// fp32 to bf16 values (kept as fp32) with the random bits of engine sheet 2.12; `key` is StochasticKey of the tensor.
-void RoundStochasticBf16(PhiloxKey key, std::uint32_t step, std::span<const float> in, std::span<float> out);
+// fp32 to bf16 values (kept as fp32) with the random bits of engine sheet 2.12; `key` is
+// StochasticKey of the tensor.
+void RoundStochasticBf16(PhiloxKey key, std::uint32_t step, std::span<const float> in,
+                         std::span<float> out);
 PhiloxKey StochasticKey(std::span<const std::uint8_t, 32> run_id, std::string_view tensor);
 
 }  // namespace waggle

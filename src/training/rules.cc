@@ -63,7 +63,8 @@ TokenRule Gamma(const AlgorithmConfig& config, double log_product, double advant
   return {.value = -phi * advantage * logp, .phi = phi};
 }
 
-TokenRule Dppo(const AlgorithmConfig& config, double r, double log_ratio, double advantage, double moved) {
+TokenRule Dppo(const AlgorithmConfig& config, double r, double log_ratio, double advantage,
+               double moved) {
   const bool drop = advantage > 0 ? moved > config.dppo_bound : moved < -config.dppo_bound;
   TokenRule rule;
   rule.extra_value = config.dppo_square * log_ratio * log_ratio;
@@ -84,7 +85,8 @@ struct LogRatios {
 };
 
 LogRatios LogRatiosOf(const AlgorithmConfig& config, const LossSequence& sequence) {
-  const std::vector<float>& old = config.ratio_to == "behaviour" ? sequence.behaviour : sequence.proximal;
+  const std::vector<float>& old =
+      config.ratio_to == "behaviour" ? sequence.behaviour : sequence.proximal;
   LogRatios ratios;
   ratios.token.assign(sequence.mask.size(), 0.0);
   ratios.count = sequence.LossTokens();
@@ -99,7 +101,8 @@ LogRatios LogRatiosOf(const AlgorithmConfig& config, const LossSequence& sequenc
 }
 
 // GMPO: log-ratios are cut on the side the advantage pushes to, then averaged.
-void Gmpo(const AlgorithmConfig& config, const LossSequence& sequence, const LogRatios& ratios, std::vector<TokenRule>& out) {
+void Gmpo(const AlgorithmConfig& config, const LossSequence& sequence, const LogRatios& ratios,
+          std::vector<TokenRule>& out) {
   const double e = config.gmpo_clip;
   double sum = 0;
   for (std::size_t t = 0; t < sequence.mask.size(); ++t) {
@@ -117,7 +120,8 @@ void Gmpo(const AlgorithmConfig& config, const LossSequence& sequence, const Log
   }
 }
 
-void ApplyToSequence(const AlgorithmConfig& config, const LossSequence& sequence, Bounds bounds, std::vector<TokenRule>& out) {
+void ApplyToSequence(const AlgorithmConfig& config, const LossSequence& sequence, Bounds bounds,
+                     std::vector<TokenRule>& out) {
   const LogRatios ratios = LogRatiosOf(config, sequence);
   if (config.rule == "gmpo") return Gmpo(config, sequence, ratios, out);
   const bool product = config.ratio == "seq_prod", geometric = config.ratio == "seq_geo";
@@ -125,7 +129,8 @@ void ApplyToSequence(const AlgorithmConfig& config, const LossSequence& sequence
   for (std::size_t t = 0; t < sequence.mask.size(); ++t) {
     if (sequence.mask[t] == 0) continue;
     const double d = product ? ratios.sum : geometric ? ratios.mean : ratios.token[t];
-    const double r = Ratio(d), advantage = sequence.advantage[t], logp = static_cast<double>(sequence.current[t]);
+    const double r = Ratio(d), advantage = sequence.advantage[t],
+                 logp = static_cast<double>(sequence.current[t]);
     TokenRule& rule = out[t];
     if (config.rule == "reinforce") rule = {.value = -advantage * logp, .phi = 1.0};
     if (config.rule == "cispo") rule = Cispo(config, r, advantage, logp);
@@ -138,7 +143,8 @@ void ApplyToSequence(const AlgorithmConfig& config, const LossSequence& sequence
     }
     if (config.rule == "clip" || config.rule == "m2po_cap") {
       rule = Clip(config, bounds, r, advantage);
-      // The product ratio's surrogate is one value per response: each of its tokens carries an equal part.
+      // The product ratio's surrogate is one value per response: each of its tokens carries an
+      // equal part.
       if (product) rule.value /= length;
       if (config.length_scaled) {
         rule.value *= length;
@@ -172,7 +178,8 @@ void MaskM2(const AlgorithmConfig& config, std::span<const LossSequence> sequenc
   });
 }
 
-// Bounds that M2PO's authors derive from the tokens that move the wanted way; never tighter than [0.7, 1.5].
+// Bounds that M2PO's authors derive from the tokens that move the wanted way; never tighter than
+// [0.7, 1.5].
 Bounds CapBounds(const AlgorithmConfig& config, std::span<const LossSequence> sequences) {
   std::vector<double> squares;
   ForEachToken(sequences, [&](std::size_t s, std::size_t t) {
@@ -192,7 +199,8 @@ Bounds CapBounds(const AlgorithmConfig& config, std::span<const LossSequence> se
 std::vector<bool> MaskLargest(std::span<const double> squares, double threshold) {
   std::vector<std::size_t> order(squares.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return squares[a] < squares[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return squares[a] < squares[b]; });
   // Prefix sums over ascending squares: sums[k] belongs to the k smallest.
   std::vector<double> sums(squares.size() + 1, 0.0);
   for (std::size_t k = 0; k < order.size(); ++k) sums[k + 1] = sums[k] + squares[order[k]];
@@ -218,11 +226,13 @@ double CapOfSquares(std::vector<double> squares, std::size_t count, double thres
   return HUGE_VAL;
 }
 
-std::vector<std::vector<TokenRule>> ApplyRule(const AlgorithmConfig& config, std::span<const LossSequence> sequences) {
+std::vector<std::vector<TokenRule>> ApplyRule(const AlgorithmConfig& config,
+                                              std::span<const LossSequence> sequences) {
   Rules rules;
   for (const LossSequence& sequence : sequences) rules.emplace_back(sequence.mask.size());
-  const Bounds bounds = config.rule == "m2po_cap" ? CapBounds(config, sequences)
-                                                  : Bounds{.low = 1.0 - config.clip_low, .high = 1.0 + config.clip_high};
+  const Bounds bounds = config.rule == "m2po_cap"
+                            ? CapBounds(config, sequences)
+                            : Bounds{.low = 1.0 - config.clip_low, .high = 1.0 + config.clip_high};
   for (std::size_t s = 0; s < sequences.size(); ++s) {
     if (sequences[s].LossTokens() > 0) ApplyToSequence(config, sequences[s], bounds, rules[s]);
   }

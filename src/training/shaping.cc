@@ -31,11 +31,13 @@ double Repetition(std::span<const TokenId> tokens, std::size_t n) {
   std::iota(starts.begin(), starts.end(), std::size_t{0});
   const auto gram = [&](std::size_t at) { return tokens.subspan(at, n); };
   std::sort(starts.begin(), starts.end(), [&](std::size_t a, std::size_t b) {
-    return std::lexicographical_compare(gram(a).begin(), gram(a).end(), gram(b).begin(), gram(b).end());
+    return std::lexicographical_compare(gram(a).begin(), gram(a).end(), gram(b).begin(),
+                                        gram(b).end());
   });
   std::size_t distinct = 1;
   for (std::size_t i = 1; i < starts.size(); ++i) {
-    if (!std::equal(gram(starts[i]).begin(), gram(starts[i]).end(), gram(starts[i - 1]).begin())) ++distinct;
+    if (!std::equal(gram(starts[i]).begin(), gram(starts[i]).end(), gram(starts[i - 1]).begin()))
+      ++distinct;
   }
   return static_cast<double>(distinct) / static_cast<double>(starts.size()) - 1.0;
 }

@@ -34,10 +34,14 @@ struct TrainerConfig {
   template <class V>
   void Visit(V&& v) {
     v("clip", clip, Range<double>{0.0, 1e9}, "Largest norm of the gradient; 0: off.");
-    v("micro_batch_tokens", micro_batch_tokens, Range<std::uint64_t>{1, 1u << 24}, "Tokens per forward and backward pass. Never changes a bit.");
-    v("recompute", recompute, OneOf{"none", "swiglu", "block"}, "Activations that are computed again instead of stored. Never changes a bit.");
-    v("rounding", rounding, OneOf{"nearest", "stochastic"}, "From fp32 masters to bf16 working weights.");
-    v("updates_per_batch", updates_per_batch, Range<std::uint64_t>{1, 65536}, "Optimizer steps per pass over a batch of groups: it is cut into that many parts.");
+    v("micro_batch_tokens", micro_batch_tokens, Range<std::uint64_t>{1, 1u << 24},
+      "Tokens per forward and backward pass. Never changes a bit.");
+    v("recompute", recompute, OneOf{"none", "swiglu", "block"},
+      "Activations that are computed again instead of stored. Never changes a bit.");
+    v("rounding", rounding, OneOf{"nearest", "stochastic"},
+      "From fp32 masters to bf16 working weights.");
+    v("updates_per_batch", updates_per_batch, Range<std::uint64_t>{1, 65536},
+      "Optimizer steps per pass over a batch of groups: it is cut into that many parts.");
     v("passes", passes, Range<std::uint64_t>{1, 1024}, "Passes over a batch of groups.");
     v.Section("optimizer", optimizer, "AdamW.");
     v.Section("schedule", schedule, "Learning rate over steps.");

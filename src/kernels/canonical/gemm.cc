@@ -20,7 +20,8 @@ constexpr std::size_t kExpandRows = 33;
 // fp32 bytes of a (256 k) x 32 panel piece: 32 KiB; this many stay in L2 beside the rows.
 constexpr std::size_t kChunkPanels = 12;
 
-// One thread's part of the work: panels [panel, panel + panels) of the call, rows [row, row + rows).
+// One thread's part of the work: panels [panel, panel + panels) of the call, rows [row, row +
+// rows).
 struct Part {
   std::size_t panel = 0, panels = 0, row = 0, rows = 0;
 };
@@ -33,7 +34,7 @@ class D1Part {
         kernels_(kernels),
         part_(part),
         format_(static_cast<std::size_t>(args.w->format())),
-        tile_rows_(TileRows(part.rows, kernels.rows_max)) {}
+        tiles_(TileCount(part.rows, kernels.rows_max)) {}
 
   void Run() {
     if (part_.rows < kExpandRows) {
@@ -47,24 +48,31 @@ class D1Part {
   // Where totals of panels [panel, panel + count) go: y itself, or a shard's own buffer.
   struct Target {
     float* y = nullptr;
-    std::size_t ldy = 0, first_panel = 0;
+    std::size_t ldy = 0, first_row = 0, first_panel = 0;
     bool continue_total = false, is_output = false;
   };
 
   std::size_t Blocks() const { return (shape_.k + kReductionBlock - 1) / kReductionBlock; }
   std::size_t KOf(std::size_t block) const { return std::min(shape_.k, block * kReductionBlock); }
+  std::size_t TileBegin(std::size_t rows, std::size_t tile) const { return rows * tile / tiles_; }
   std::size_t Columns(std::size_t panel) const {
     return std::min(kPanelWidth, shape_.n - panel * kPanelWidth);
   }
-  Target Output() const { return {args_.y, args_.ldy, 0, args_.accumulate, true}; }
+  // Of one panel over one block of k.
+  std::size_t BlockBytes() const {
+    return args_.w->format() == WeightFormat::kF32    ? kReductionBlock * kPanelWidth * 4
+           : args_.w->format() == WeightFormat::kBf16 ? kReductionBlock * kPanelWidth * 2
+                                                      : kReductionBlock * kPanelWidth;
+  }
+  Target Output() const { return {args_.y, args_.ldy, 0, 0, args_.accumulate, true}; }
 
   const std::byte* Weights(std::size_t panel, std::size_t k) const;
   const float* Scales(std::size_t panel, std::size_t k) const;
 
   void RunSmall();
   void RunLarge();
-  template <class Run>
-  void ForEachShard(std::size_t panel, std::size_t panels, float* shard, const Run& run);
+  template <class Body>
+  void ForEachShard(std::size_t panel, std::size_t panels, float* shard, const Body& run);
   void FoldShard(std::size_t panel, std::size_t panels, const float* shard, bool first, bool last);
   void RunTile(TileFn fn, TileArgs tile, std::size_t row, std::size_t rows, std::size_t panel,
                std::size_t panels, const Target& target, bool last);
@@ -74,16 +82,19 @@ class D1Part {
   const TileKernels& kernels_;
   const Part part_;
   const std::size_t format_;
-  const std::size_t tile_rows_;
+  const std::size_t tiles_;
 };
 
 const std::byte* D1Part::Weights(std::size_t panel, std::size_t k) const {
   const std::size_t p = shape_.panel + panel, at = shape_.k_begin + k;
   const PackedMatrix& w = *args_.w;
   switch (w.format()) {
-    case WeightFormat::kF32: return reinterpret_cast<const std::byte*>(w.F32Panel(p) + at * 32);
-    case WeightFormat::kBf16: return reinterpret_cast<const std::byte*>(w.Bf16Panel(p) + at * 16);
-    default: return reinterpret_cast<const std::byte*>(w.CodePanel(p) + at * 32);
+    case WeightFormat::kF32:
+      return reinterpret_cast<const std::byte*>(w.F32Panel(p) + at * 32);
+    case WeightFormat::kBf16:
+      return reinterpret_cast<const std::byte*>(w.Bf16Panel(p) + at * 16);
+    default:
+      return reinterpret_cast<const std::byte*>(w.CodePanel(p) + at * 32);
   }
 }
 
@@ -96,9 +107,10 @@ const float* D1Part::Scales(std::size_t panel, std::size_t k) const {
 // Runs one tile into `target`; a ragged last panel goes through a full-width copy.
 void D1Part::RunTile(TileFn fn, TileArgs tile, std::size_t row, std::size_t rows, std::size_t panel,
                      std::size_t panels, const Target& target, bool last) {
-  float* y = target.y + row * target.ldy + (panel - target.first_panel) * kPanelWidth;
-  const float* bias = target.is_output && last && args_.bias ? args_.bias + panel * kPanelWidth
-                                                             : nullptr;
+  float* y =
+      target.y + (row - target.first_row) * target.ldy + (panel - target.first_panel) * kPanelWidth;
+  const float* bias =
+      target.is_output && last && args_.bias ? args_.bias + panel * kPanelWidth : nullptr;
   const std::size_t width = panels * kPanelWidth;
   const std::size_t columns = (panels - 1) * kPanelWidth + Columns(panel + panels - 1);
   if (columns == width || !target.is_output) {
@@ -124,16 +136,15 @@ void D1Part::RunTile(TileFn fn, TileArgs tile, std::size_t row, std::size_t rows
 }
 
 // run(target, first block, end block) for the one D1 sum, or shard by shard with a fold in between.
-template <class Run>
-void D1Part::ForEachShard(std::size_t panel, std::size_t panels, float* shard, const Run& run) {
+template <class Body>
+void D1Part::ForEachShard(std::size_t panel, std::size_t panels, float* shard, const Body& run) {
   const std::size_t blocks = Blocks(), shards = args_.kshards;
   if (shards == 1) {
     run(Output(), 0, blocks);
     return;
   }
   const std::size_t width = panels * kPanelWidth;
-  // Rows of the scratch are counted from part_.row, as those of y are from row 0.
-  const Target target{shard - part_.row * width, width, panel, false, false};
+  const Target target{shard, width, part_.row, panel, false, false};
   for (std::size_t s = 0; s < shards; ++s) {
     const std::size_t begin = blocks * s / shards, end = blocks * (s + 1) / shards;
     if (begin == end) {  // an empty shard totals +0
@@ -162,7 +173,7 @@ void D1Part::RunSmall() {
   const std::size_t blocks = Blocks(), rows = part_.rows;
   // One row needs no copy: a D1 block of x is contiguous already.
   const bool copy_x = rows > 1;
-  Scratch<float> copied(copy_x ? blocks * rows * kXStride : 1);
+  Scratch<float> copied(copy_x ? blocks * rows * kXStride : 0);
   for (std::size_t b = 0; copy_x && b < blocks; ++b) {
     for (std::size_t r = 0; r < rows; ++r) {
       std::memcpy(copied.get() + (b * rows + r) * kXStride,
@@ -172,36 +183,39 @@ void D1Part::RunSmall() {
   }
   const float* x = copy_x ? copied.get() : args_.x + part_.row * args_.ldx;
   const std::size_t x_block = copy_x ? rows * kXStride : kReductionBlock;
-  Scratch<float> shard(args_.kshards > 1 ? rows * kTilePanelsMax * kPanelWidth : 1);
-  const bool one_tile = tile_rows_ == rows;
+  Scratch<float> shard(args_.kshards > 1 ? rows * kTilePanelsMax * kPanelWidth : 0);
+  const bool one_tile = tiles_ == 1;
   const std::size_t wide = one_tile ? kernels_.wide_panels[rows] : 1;
   for (std::size_t panel = part_.panel; panel < part_.panel + part_.panels;) {
     const std::size_t panels = part_.panel + part_.panels - panel >= wide ? wide : 1;
-    ForEachShard(panel, panels, shard.get(), [&](Target target, std::size_t first,
-                                                 std::size_t last) {
-      // Several row tiles share a block of the panel while it is in the first-level cache.
-      const std::size_t step = one_tile ? last - first : 1;
-      for (std::size_t b = first; b < last; b += step) {
-        for (std::size_t row = 0; row < rows; row += tile_rows_) {
-          const std::size_t tile_rows = std::min(tile_rows_, rows - row);
-          TileArgs tile;
-          tile.x = x + b * x_block + row * kXStride;
-          tile.x_block = x_block;
-          tile.w = Weights(panel, KOf(b));
-          tile.scales = Scales(panel, KOf(b));
-          if (panels > 1) {
-            tile.w_panel = static_cast<std::size_t>(Weights(panel + 1, KOf(b)) -
-                                                    Weights(panel, KOf(b)));
-            tile.scale_panel = args_.w->groups() * kPanelWidth;
+    ForEachShard(
+        panel, panels, shard.get(), [&](Target target, std::size_t first, std::size_t last) {
+          // Several row tiles share a block of the panel while it is in the first-level cache.
+          const std::size_t step = one_tile ? last - first : 1;
+          for (std::size_t b = first; b < last; b += step) {
+            for (std::size_t t = 0; t < tiles_; ++t) {
+              const std::size_t row = TileBegin(rows, t), tile_rows = TileBegin(rows, t + 1) - row;
+              TileArgs tile;
+              tile.x = x + b * x_block + row * kXStride;
+              tile.x_block = x_block;
+              tile.w = Weights(panel, KOf(b));
+              tile.scales = Scales(panel, KOf(b));
+              if (panels > 1) {
+                tile.w_panel =
+                    static_cast<std::size_t>(Weights(panel + 1, KOf(b)) - Weights(panel, KOf(b)));
+                tile.scale_panel = args_.w->groups() * kPanelWidth;
+              }
+              tile.k_count = KOf(b + step) - KOf(b);
+              tile.continue_total = target.continue_total || b > first;
+              // The last tile has its weights from the ones before it, and fetches the next block.
+              if (t > 0 && t + 1 == tiles_) tile.far_bytes = BlockBytes();
+              const TileFn fn = panels > 1 ? kernels_.gemm_wide[format_][tile_rows]
+                                           : kernels_.gemm[format_][tile_rows];
+              RunTile(fn, tile, part_.row + row, tile_rows, panel, panels, target,
+                      b + step == last);
+            }
           }
-          tile.k_count = KOf(b + step) - KOf(b);
-          tile.continue_total = target.continue_total || b > first;
-          const TileFn fn = panels > 1 ? kernels_.gemm_wide[format_][tile_rows]
-                                       : kernels_.gemm[format_][tile_rows];
-          RunTile(fn, tile, part_.row + row, tile_rows, panel, panels, target, b + step == last);
-        }
-      }
-    });
+        });
     panel += panels;
   }
 }
@@ -209,56 +223,47 @@ void D1Part::RunSmall() {
 void D1Part::RunLarge() {
   constexpr std::size_t kPiece = kReductionBlock * kPanelWidth;
   const bool expand = args_.w->format() != WeightFormat::kF32;
-  Scratch<float> expanded(expand ? kChunkPanels * kPiece : 1);
-  Scratch<float> shard(args_.kshards > 1 ? part_.rows * kChunkPanels * kPanelWidth : 1);
+  Scratch<float> expanded(expand ? kChunkPanels * kPiece : 0);
+  Scratch<float> shard(args_.kshards > 1 ? part_.rows * kChunkPanels * kPanelWidth : 0);
   alignas(128) float x[kTileRowsMax * kXStride];
   const std::size_t end_panel = part_.panel + part_.panels;
   for (std::size_t chunk = part_.panel; chunk < end_panel; chunk += kChunkPanels) {
     const std::size_t panels = std::min(kChunkPanels, end_panel - chunk);
-    ForEachShard(chunk, panels, shard.get(), [&](Target target, std::size_t first,
-                                                 std::size_t last) {
-      for (std::size_t b = first; b < last; ++b) {
-        const std::size_t k = KOf(b), k_count = KOf(b + 1) - k;
-        for (std::size_t p = 0; expand && p < panels; ++p) {
-          const std::byte* w = Weights(chunk + p, k);
-          float* out = expanded.get() + p * kPiece;
-          if (args_.w->format() == WeightFormat::kBf16) {
-            kernels_.expand_bf16(reinterpret_cast<const std::uint32_t*>(w), k_count, out);
-          } else {
-            kernels_.expand_int8(reinterpret_cast<const std::int8_t*>(w), Scales(chunk + p, k),
-                                 k_count, out);
+    ForEachShard(
+        chunk, panels, shard.get(), [&](Target target, std::size_t first, std::size_t last) {
+          for (std::size_t b = first; b < last; ++b) {
+            const std::size_t k = KOf(b), k_count = KOf(b + 1) - k;
+            for (std::size_t p = 0; expand && p < panels; ++p) {
+              const std::byte* w = Weights(chunk + p, k);
+              float* out = expanded.get() + p * kPiece;
+              if (args_.w->format() == WeightFormat::kBf16) {
+                kernels_.expand_bf16(reinterpret_cast<const std::uint32_t*>(w), k_count, out);
+              } else {
+                kernels_.expand_int8(reinterpret_cast<const std::int8_t*>(w), Scales(chunk + p, k),
+                                     k_count, out);
+              }
+            }
+            for (std::size_t t = 0; t < tiles_; ++t) {
+              const std::size_t row = TileBegin(part_.rows, t);
+              const std::size_t rows = TileBegin(part_.rows, t + 1) - row;
+              for (std::size_t r = 0; r < rows; ++r) {
+                std::memcpy(x + r * kXStride, args_.x + (part_.row + row + r) * args_.ldx + k,
+                            k_count * sizeof(float));
+              }
+              for (std::size_t p = 0; p < panels; ++p) {
+                TileArgs tile;
+                tile.x = x;
+                tile.w = expand ? static_cast<const void*>(expanded.get() + p * kPiece)
+                                : Weights(chunk + p, k);
+                tile.k_count = k_count;
+                tile.continue_total = target.continue_total || b > first;
+                if (!expand && t + 1 == tiles_) tile.far_bytes = BlockBytes();
+                RunTile(kernels_.gemm[0][rows], tile, part_.row + row, rows, chunk + p, 1, target,
+                        b + 1 == last);
+              }
+            }
           }
-        }
-        for (std::size_t row = 0; row < part_.rows; row += tile_rows_) {
-          const std::size_t rows = std::min(tile_rows_, part_.rows - row);
-          for (std::size_t r = 0; r < rows; ++r) {
-            std::memcpy(x + r * kXStride, args_.x + (part_.row + row + r) * args_.ldx + k,
-                        k_count * sizeof(float));
-          }
-          for (std::size_t p = 0; p < panels; ++p) {
-            TileArgs tile;
-            tile.x = x;
-            tile.w = expand ? static_cast<const void*>(expanded.get() + p * kPiece)
-                            : Weights(chunk + p, k);
-            tile.k_count = k_count;
-            tile.continue_total = target.continue_total || b > first;
-            RunTile(kernels_.gemm[0][rows], tile, part_.row + row, rows, chunk + p, 1, target,
-                    b + 1 == last);
-          }
-        }
-      }
-    });
-  }
-}
-
-// No k at all: the total is +0 (or what y held), plus the bias.
-void EmptySum(const GemmArgs& args, const GemmShape& shape) {
-  for (std::size_t m = 0; m < args.m; ++m) {
-    float* y = args.y + m * args.ldy;
-    for (std::size_t n = 0; n < shape.n; ++n) {
-      const float total = args.accumulate ? y[n] : 0.0f;
-      y[n] = args.bias ? total + args.bias[n] : total;
-    }
+        });
   }
 }
 
@@ -288,6 +293,16 @@ GemmShape CheckedShape(const GemmArgs& args) {
   shape.k_begin = args.k_begin;
   shape.k = k_end - args.k_begin;
   return shape;
+}
+
+void EmptySum(const GemmArgs& args, const GemmShape& shape) {
+  for (std::size_t m = 0; m < args.m; ++m) {
+    float* y = args.y + m * args.ldy;
+    for (std::size_t n = 0; n < shape.n; ++n) {
+      const float total = args.accumulate ? y[n] : 0.0f;
+      y[n] = args.bias ? total + args.bias[n] : total;
+    }
+  }
 }
 
 void GemmD1(ThreadPool& pool, const GemmArgs& args, const TileKernels& kernels) {

@@ -19,6 +19,7 @@ static_assert(HWY_NATIVE_FMA, "D1 needs a fused multiply-add");
 
 HWY_BEFORE_NAMESPACE();
 namespace waggle::canonical::HWY_NAMESPACE {
+namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 using DF = hn::CappedTag<float, 16>;
@@ -116,22 +117,31 @@ struct TokenMajorX {
   static constexpr std::size_t kRow = 1, kStep = kTokenStride;
 };
 
-constexpr std::size_t kPrefetchBytes = 2048;
+// Into the first-level cache this far ahead; further ahead (TileArgs::far_bytes) into the second.
+constexpr std::size_t kNearBytes = 2048;
+
+template <std::size_t Bytes, class X, std::size_t Rows>
+HWY_INLINE void PrefetchWeights(const std::uint8_t* w, std::size_t near_bytes,
+                                std::size_t far_bytes) {
+  if constexpr (X::kStep != 1) return;  // packed just before: already near
+  for (std::size_t line = 0; line < Bytes; line += 64) {
+    __builtin_prefetch(w + near_bytes + line, 0, 3);
+    // Fewer rows leave no time for a second stream, and read too fast to need one.
+    if constexpr (Rows >= 5) __builtin_prefetch(w + far_bytes + line, 0, 2);
+  }
+}
 
 // The chain over [0, count) k: acc[r][v] = fma(x[r, k], w[v, k], acc[r][v]).
 template <class Source, class X, std::size_t Rows, std::size_t Words, std::size_t Panels>
 HWY_INLINE void Chain(const Source* source, const float* x, const std::uint8_t* w,
-                      std::size_t w_panel, std::size_t count, VF (&acc)[Rows][2 * Words * Panels]) {
+                      std::size_t w_panel, std::size_t count, std::size_t near_bytes,
+                      std::size_t far_bytes, VF (&acc)[Rows][2 * Words * Panels]) {
   const DF d;
-  constexpr bool kStream = X::kStep == 1 && Rows <= 8;  // small batch: weights come from memory
   for (std::size_t k = 0; k < count; ++k, w += Source::kBytesPerK, x += X::kStep) {
     VF b[2 * Words * Panels];
     Unroll<Panels>([&](auto p) WG_INLINE_LAMBDA {
       source[p].template Load<Words>(w + p * w_panel, b + p * 2 * Words);
-      if constexpr (kStream) {
-        hwy::Prefetch(w + p * w_panel + kPrefetchBytes);
-        if constexpr (Source::kBytesPerK > 64) hwy::Prefetch(w + p * w_panel + kPrefetchBytes + 64);
-      }
+      PrefetchWeights<Source::kBytesPerK, X, Rows>(w + p * w_panel, near_bytes, far_bytes);
     });
     Unroll<Rows>([&](auto r) WG_INLINE_LAMBDA {
       const VF xr = hn::Set(d, x[r * X::kRow]);
@@ -153,6 +163,9 @@ HWY_INLINE void Slice(const TileArgs& args, std::size_t word) {
   const float* x = args.x;
   const float* scales = args.scales + (args.scales != nullptr ? word : 0);
   bool continue_total = args.continue_total;
+  // Near the end of its panels a stream goes on at the panels of the next call.
+  constexpr std::size_t kTurn = kNearBytes / Source::kBytesPerK;
+  const std::size_t jump = kNearBytes + (Panels - 1) * args.w_panel;
   const std::size_t block = kOneBlock ? args.k_count : kReductionBlock;
   for (std::size_t begin = 0; begin < args.k_count; begin += block) {
     const std::size_t count = HWY_MIN(block, args.k_count - begin);
@@ -166,12 +179,20 @@ HWY_INLINE void Slice(const TileArgs& args, std::size_t word) {
         Unroll<Panels>([&](auto p) WG_INLINE_LAMBDA {
           source[p].template Start<Words>(scales + p * args.scale_panel);
         });
+        const std::size_t near = begin + g + 2 * kQuantGroup <= args.k_count ? kNearBytes : jump;
         Chain<Source, X, Rows, Words, Panels>(source, x + g, w + g * Source::kBytesPerK,
-                                              args.w_panel, HWY_MIN(kQuantGroup, count - g), acc);
+                                              args.w_panel, HWY_MIN(kQuantGroup, count - g), near,
+                                              args.far_bytes, acc);
         scales += kPanelWidth;
       }
     } else {
-      Chain<Source, X, Rows, Words, Panels>(source, x, w, args.w_panel, count, acc);
+      const std::size_t turn =
+          begin + count == args.k_count && count > kTurn ? count - kTurn : count;
+      for (std::size_t k = 0, next = turn; k < count; k = next, next = count) {
+        Chain<Source, X, Rows, Words, Panels>(source, x + k * X::kStep, w + k * Source::kBytesPerK,
+                                              args.w_panel, next - k, k == 0 ? kNearBytes : jump,
+                                              args.far_bytes, acc);
+      }
     }
     const bool add_bias = args.bias != nullptr && begin + count == args.k_count;
     Unroll<Rows>([&](auto r) WG_INLINE_LAMBDA {
@@ -203,7 +224,7 @@ constexpr std::size_t kRowsMax = HWY_TARGET == HWY_AVX3 ? 14 : 6;
 // Few rows: several panels at once, to keep enough independent chains in flight.
 constexpr std::size_t WidePanels(std::size_t rows) {
   std::size_t panels = kTilePanelsMax;
-  while (panels > 1 && (!Fits(rows, 2 * kWordVectors * panels) || rows * panels > 4)) panels /= 2;
+  while (panels > 1 && (!Fits(rows, 2 * kWordVectors * panels) || rows * panels > 8)) panels /= 2;
   return panels;
 }
 
@@ -221,9 +242,8 @@ void ExpandBf16(const std::uint32_t* w, std::size_t k_count, float* out) {
   for (std::size_t k = 0; k < k_count; ++k, w += 16, out += kPanelWidth) {
     VF v[2 * kWordVectors];
     source.Load<kWordVectors>(w, v);
-    Unroll<2 * kWordVectors>([&](auto i) WG_INLINE_LAMBDA {
-      hn::StoreU(v[i], d, out + ColumnOf<kWordVectors>(i));
-    });
+    Unroll<2 * kWordVectors>(
+        [&](auto i) WG_INLINE_LAMBDA { hn::StoreU(v[i], d, out + ColumnOf<kWordVectors>(i)); });
   }
 }
 
@@ -234,9 +254,8 @@ void ExpandInt8(const std::int8_t* w, const float* scales, std::size_t k_count, 
     if (k % kQuantGroup == 0) source.Start<kWordVectors>(scales + k / kQuantGroup * kPanelWidth);
     VF v[2 * kWordVectors];
     source.Load<kWordVectors>(w, v);
-    Unroll<2 * kWordVectors>([&](auto i) WG_INLINE_LAMBDA {
-      hn::StoreU(v[i], d, out + ColumnOf<kWordVectors>(i));
-    });
+    Unroll<2 * kWordVectors>(
+        [&](auto i) WG_INLINE_LAMBDA { hn::StoreU(v[i], d, out + ColumnOf<kWordVectors>(i)); });
   }
 }
 
@@ -259,14 +278,14 @@ TileKernels MakeTable(const char* target) {
   TileKernels table{};
   table.target = target;
   table.rows_max = kRowsMax;
-  [&]<std::size_t... I>(std::index_sequence<I...>) {
-    (FillRows<I + 1>(table), ...);
-  }(std::make_index_sequence<kRowsMax>{});
+  [&]<std::size_t... I>(std::index_sequence<I...>) { (FillRows<I + 1>(table), ...); }
+  (std::make_index_sequence<kRowsMax>{});
   table.expand_bf16 = ExpandBf16;
   table.expand_int8 = ExpandInt8;
   return table;
 }
 
+}  // namespace
 }  // namespace waggle::canonical::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 #endif
@@ -275,32 +294,41 @@ HWY_AFTER_NAMESPACE();
 #include "hwy/targets.h"
 namespace waggle::canonical {
 
+namespace {
+// Asks the CPU once: the question costs microseconds, more so in a virtual machine.
+bool Supports(std::int64_t target) {
+  static const std::int64_t supported = hwy::SupportedTargets();
+  return (supported & target) != 0;
+}
+}  // namespace
+
 const TileKernels* Avx2Tiles() {
 #if HWY_TARGETS & HWY_AVX2
-  if (hwy::SupportedTargets() & HWY_AVX2) {
-    static const TileKernels table = N_AVX2::MakeTable("avx2");
-    return &table;
-  }
-#endif
+  if (!Supports(HWY_AVX2)) return nullptr;
+  static const TileKernels table = N_AVX2::MakeTable("avx2");
+  return &table;
+#else
   return nullptr;
+#endif
 }
 
 const TileKernels* Avx512Tiles() {
 #if HWY_TARGETS & HWY_AVX3
-  if (hwy::SupportedTargets() & HWY_AVX3) {
-    static const TileKernels table = N_AVX3::MakeTable("avx512");
-    return &table;
-  }
-#endif
+  if (!Supports(HWY_AVX3)) return nullptr;
+  static const TileKernels table = N_AVX3::MakeTable("avx512");
+  return &table;
+#else
   return nullptr;
+#endif
 }
 
 const TileKernels* NeonTiles() {
 #if HWY_TARGETS & HWY_NEON
   static const TileKernels table = N_NEON::MakeTable("neon");
   return &table;
-#endif
+#else
   return nullptr;
+#endif
 }
 
 }  // namespace waggle::canonical

@@ -1,6 +1,7 @@
 // Register-tile kernels behind Gemm and OuterAccumulate: one table per compiled instruction set.
 // A tile is `rows` rows of y times the 32 features of a panel (or of several neighbouring panels).
-// Blocking, threads, ranges and tails live in gemm.cc and outer.cc and are the same for all targets.
+// Blocking, threads, ranges and tails live in gemm.cc and outer.cc and are the same for all
+// targets.
 #pragma once
 
 #include <cstddef>
@@ -22,10 +23,10 @@ inline constexpr std::size_t kTilePanelsMax = 4;
 // (+ bias[c] at the end). Block boundaries are the multiples of 256 counted from k = 0.
 // y is written for all 32 * panels columns.
 struct TileArgs {
-  const float* x = nullptr;   // row r, element k: x[k/256 * x_block + r * kXStride + k%256]
+  const float* x = nullptr;  // row r, element k: x[k/256 * x_block + r * kXStride + k%256]
   std::size_t x_block = 0;
-  const void* w = nullptr;    // first k of the first panel, in the table's format
-  std::size_t w_panel = 0;    // bytes from panel to panel
+  const void* w = nullptr;        // first k of the first panel, in the table's format
+  std::size_t w_panel = 0;        // bytes from panel to panel
   const float* scales = nullptr;  // kInt8: scales of the first group, [group][32]
   std::size_t scale_panel = 0;    // floats from panel to panel
   std::size_t k_count = 0;
@@ -33,6 +34,7 @@ struct TileArgs {
   std::size_t ldy = 0;
   bool continue_total = false;
   const float* bias = nullptr;
+  std::size_t far_bytes = 8192;  // where to prefetch, relative to the weights in use
 };
 using TileFn = void (*)(const TileArgs& args);
 
@@ -40,9 +42,9 @@ using TileFn = void (*)(const TileArgs& args);
 // any number, continue_total always.
 struct TileKernels {
   const char* target;
-  std::size_t rows_max;                        // rows of the tallest tile
-  TileFn gemm[3][kTileRowsMax + 1];            // [kF32, kBf16, kInt8][rows]: one panel
-  TileFn gemm_wide[3][kTileRowsMax + 1];       // wide_panels[rows] panels; null where that is 1
+  std::size_t rows_max;                   // rows of the tallest tile
+  TileFn gemm[3][kTileRowsMax + 1];       // [kF32, kBf16, kInt8][rows]: one panel
+  TileFn gemm_wide[3][kTileRowsMax + 1];  // wide_panels[rows] panels; null where that is 1
   std::size_t wide_panels[kTileRowsMax + 1];
   TileFn outer[kTileRowsMax + 1];
   // Widens k_count x 32 values of one panel to fp32, [k][32] (kBf16 and kInt8; `scales` as above).

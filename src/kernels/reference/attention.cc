@@ -60,8 +60,8 @@ void AttendRow(const AttentionArgs& args, const AttentionSpan& span, std::size_t
     const std::size_t end = std::min(t + 1, base + kPageTokens) - base;
     float s[kPageTokens], m_b = 0;
     for (std::size_t j = begin; j < end; ++j) {
-      const float dot = SumD1(
-          dh, [&](float acc, std::size_t c) { return std::fma(q[c], page.K(c, j), acc); });
+      const float dot =
+          SumD1(dh, [&](float acc, std::size_t c) { return std::fma(q[c], page.K(c, j), acc); });
       s[j] = dot * scale;
       m_b = j == begin ? s[j] : std::max(m_b, s[j]);
     }

@@ -1,4 +1,5 @@
-// Backward of attention for one sample (sheet 2.12): probabilities from the saved LSE, every gradient one D1.
+// Backward of attention for one sample (sheet 2.12): probabilities from the saved LSE, every
+// gradient one D1.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -58,7 +59,8 @@ void AttentionBackward(ThreadPool& pool, const AttentionBackwardArgs& args) {
         });
       }
     });
-    // The running totals dk, dv continue over the heads of a group: heads are segments of the token axis.
+    // The running totals dk, dv continue over the heads of a group: heads are segments of the token
+    // axis.
     pool.Run(n, [&](std::size_t j) {
       for (std::size_t c = 0; c < dh; ++c) {
         const float* q = args.q + head * dh + c;

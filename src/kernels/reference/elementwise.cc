@@ -50,7 +50,8 @@ void RoundBf16(ThreadPool& pool, float* y, const float* a, std::size_t n) {
   });
 }
 
-// Components i and i + head_dim/2 form a pair; backward is the inverse rotation with its own rounding.
+// Components i and i + head_dim/2 form a pair; backward is the inverse rotation with its own
+// rounding.
 void Rope(ThreadPool& pool, const RopeArgs& args) {
   const std::size_t half = args.head_dim / 2;
   pool.Run(args.rows, [&](std::size_t row) {

@@ -1,4 +1,5 @@
-// Linear layers: rule D1 over inputs (forward, dX), over tokens (dW), and the exact integer profile ci8.
+// Linear layers: rule D1 over inputs (forward, dX), over tokens (dW), and the exact integer profile
+// ci8.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -11,7 +12,8 @@
 namespace waggle::reference {
 namespace {
 
-// sum over shards of (sum over the shard's 256-blocks), both left to right from +0; one shard is plain D1.
+// sum over shards of (sum over the shard's 256-blocks), both left to right from +0; one shard is
+// plain D1.
 float Sharded(const float* x, const float* w, std::size_t k, std::uint32_t shards) {
   const std::size_t blocks = (k + kReductionBlock - 1) / kReductionBlock;
   float total = 0.0f;
@@ -41,7 +43,8 @@ QuantisedRow Quantise(const float* x, std::size_t k) {
   return row;
 }
 
-// fma((float)d_g, sa_g * sw_g, acc) over groups ascending, d_g the exact integer dot product of group g.
+// fma((float)d_g, sa_g * sw_g, acc) over groups ascending, d_g the exact integer dot product of
+// group g.
 float IntegerDot(const QuantisedRow& x, const PackedMatrix& w, std::size_t n, std::size_t k_begin,
                  float acc) {
   const std::size_t panel = n / kPanelWidth, lane = n % kPanelWidth;
@@ -91,8 +94,8 @@ void Gemm(ThreadPool& pool, const GemmArgs& args) {
         } else if (args.kshards > 1) {
           total = Sharded(x, row.data(), k, args.kshards);
         } else {
-          total = SumD1(k, [&](float acc, std::size_t i) { return std::fma(x[i], row[i], acc); },
-                        start);
+          total = SumD1(
+              k, [&](float acc, std::size_t i) { return std::fma(x[i], row[i], acc); }, start);
         }
         y = args.bias ? total + args.bias[j] : total;
       }

@@ -1,4 +1,5 @@
-// Log-probabilities in vocabulary chunks of 256 (sheet 2.8), their backward (2.12), and softmax rows (2.10).
+// Log-probabilities in vocabulary chunks of 256 (sheet 2.8), their backward (2.12), and softmax
+// rows (2.10).
 #include <algorithm>
 #include <cmath>
 
@@ -10,7 +11,8 @@ namespace waggle::reference {
 namespace {
 constexpr std::size_t kChunk = 256;
 
-// A maximum of zeros of both signs would depend on the order of comparison: + 0.0f makes it +0 always.
+// A maximum of zeros of both signs would depend on the order of comparison: + 0.0f makes it +0
+// always.
 float MaxOf(const float* y, std::size_t n, float factor) {
   float m = y[0] * factor;
   for (std::size_t i = 1; i < n; ++i) {
@@ -48,9 +50,8 @@ RowStats FinishStats(const float* m, const float* l, const float* s, std::size_t
   RowStats stats;
   const float top = MaxOf(m, chunks, 1.0f);
   stats.max = top;
-  stats.sum = SumR64(chunks, [&](float lane, std::size_t c) {
-    return std::fma(l[c], CaExp(m[c] - top), lane);
-  });
+  stats.sum = SumR64(
+      chunks, [&](float lane, std::size_t c) { return std::fma(l[c], CaExp(m[c] - top), lane); });
   stats.log_sum = CaLog(stats.sum);
   if (s) {
     const float sum = SumR64(chunks, [&](float lane, std::size_t c) {

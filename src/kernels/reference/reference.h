@@ -1,4 +1,5 @@
-// The scalar definition of every operation of ops.h. Contracts are there; formulas in the .cc files.
+// The scalar definition of every operation of ops.h. Contracts are there; formulas in the .cc
+// files.
 #pragma once
 
 #include "kernels/ops.h"

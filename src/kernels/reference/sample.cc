@@ -31,7 +31,8 @@ struct Race {
 float GumbelScore(float y, std::size_t id, const SampleParams& params) {
   const PhiloxCounter words =
       Philox({static_cast<std::uint32_t>(id >> 2), params.position, params.sample, 1}, params.key);
-  return y - CaLog(CaNegLog1m(UniformFromWord(words[id & 3])));
+  // + 0.0f: one zero, so that the order of comparison never shows.
+  return (y - CaLog(CaNegLog1m(UniformFromWord(words[id & 3])))) + 0.0f;
 }
 
 }  // namespace
@@ -50,7 +51,7 @@ SampleResult Sample(const float* z, std::size_t vocab, const SampleParams& param
   bool first = true;
   for (std::size_t i = 0; i < vocab; ++i) {
     if (truncated && !kept[i]) continue;
-    race.Enter(i, greedy ? z[i] : GumbelScore(y[i], i, params), first);
+    race.Enter(i, greedy ? z[i] + 0.0f : GumbelScore(y[i], i, params), first);
     first = false;
   }
   SampleResult result;

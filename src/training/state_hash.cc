@@ -1,0 +1,66 @@
+#include "training/state_hash.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <bit>
+#include <set>
+#include <span>
+
+namespace waggle {
+namespace {
+
+// Leaf and node hashes have different prefixes, so that a node can never pass as a leaf.
+Digest256 MerkleLeaf(std::span<const std::uint8_t> bytes) {
+  const std::uint8_t prefix = 0;
+  return Sha256Hasher().Update(std::span(&prefix, 1)).Update(bytes).Finish();
+}
+Digest256 MerkleRoot(std::vector<Digest256> level) {
+  while (level.size() > 1) {
+    std::vector<Digest256> above;
+    for (std::size_t i = 0; i + 1 < level.size(); i += 2) {
+      const std::uint8_t prefix = 1;
+      above.push_back(Sha256Hasher()
+                          .Update(std::span(&prefix, 1))
+                          .Update(std::span(level[i]))
+                          .Update(std::span(level[i + 1]))
+                          .Finish());
+    }
+    if (level.size() % 2 == 1) above.push_back(level.back());
+    level = std::move(above);
+  }
+  return level.front();
+}
+
+}  // namespace
+
+Digest256 HashState(ThreadPool& pool, const std::string& header,
+                    const std::vector<NamedSet>& sets) {
+  static_assert(std::endian::native == std::endian::little, "leaves are the bytes in memory");
+  std::set<std::string> names;
+  for (const NamedSet& set : sets) {
+    for (const auto& [name, tensor] : *set.tensors) names.insert(name);
+  }
+  std::string shapes;
+  std::vector<std::span<const std::uint8_t>> leaves(1);
+  for (const std::string& name : names) {
+    for (const NamedSet& set : sets) {
+      const auto found = set.tensors->find(name);
+      if (found == set.tensors->end()) continue;
+      const Tensor& tensor = found->second;
+      shapes += fmt::format("{} {} {}\n", set.label, name, fmt::join(tensor.shape, "x"));
+      const std::span bytes(reinterpret_cast<const std::uint8_t*>(tensor.data.data()),
+                            tensor.size() * sizeof(float));
+      for (std::size_t at = 0; at < bytes.size(); at += kStateLeafBytes) {
+        leaves.push_back(bytes.subspan(at, std::min(kStateLeafBytes, bytes.size() - at)));
+      }
+    }
+  }
+  const std::string first = header + shapes;
+  leaves[0] = {reinterpret_cast<const std::uint8_t*>(first.data()), first.size()};
+  std::vector<Digest256> hashes(leaves.size());
+  pool.Run(leaves.size(), [&](std::size_t i) { hashes[i] = MerkleLeaf(leaves[i]); });
+  return MerkleRoot(hashes);
+}
+
+}  // namespace waggle
