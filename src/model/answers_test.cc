@@ -89,7 +89,7 @@ TEST_P(Answers, ForwardOfTheLlamaBlock) {
   EXPECT_EQ(Fnv(logits), 0x9c07ee621dbd5346u);
   Problem target = p;
   target.targets.target[69] = 5;
-  EXPECT_EQ(Bits(Score(*model, pool_, target.batch, target.targets).logp[69]), 0xc11bc8deu);
+  EXPECT_EQ(Bits(ScoreBatch(*model, pool_, target.batch, target.targets).logp[69]), 0xc11bc8deu);
 }
 
 TEST_P(Answers, ASingleSample) {

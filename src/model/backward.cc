@@ -243,7 +243,7 @@ void FinishGradients(const ModelConfig& config, const GradientSink& sink) {
   sink.tied_embedding->clear();
 }
 
-TokenScores Score(const Model& model, ThreadPool& pool, const TokenBatch& batch,
+TokenScores ScoreBatch(const Model& model, ThreadPool& pool, const TokenBatch& batch,
                   const TokenTargets& targets) {
   CheckBatch(model, batch, targets);
   const Model::Impl& impl = model.impl();

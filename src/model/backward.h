@@ -46,7 +46,7 @@ void FinishGradients(const ModelConfig& config, const GradientSink& sink);
 
 // Forward only. Same bits as decode and prefill. A broken model yields NaN here: callers that keep
 // the numbers check them.
-TokenScores Score(const Model& model, ThreadPool& pool, const TokenBatch& batch,
+TokenScores ScoreBatch(const Model& model, ThreadPool& pool, const TokenBatch& batch,
                   const TokenTargets& targets);
 
 // Memory that Backward may reuse from call to call: activations and their gradients. Worth keeping

@@ -158,7 +158,7 @@ class Differences : public ::testing::TestWithParam<Variant> {};
 double LossOf(const ModelConfig& config, const Parameters& parameters, const Problem& p,
               ThreadPool& pool, std::span<const float> u_entropy) {
   const TokenScores scores =
-      Score(*MakeModel(config, parameters, BestOps()), pool, p.batch, p.targets);
+      ScoreBatch(*MakeModel(config, parameters, BestOps()), pool, p.batch, p.targets);
   double loss = 0;
   for (std::size_t i = 0; i < p.u.size(); ++i) {
     loss += static_cast<double>(p.u[i]) * scores.logp[i];
@@ -274,7 +274,7 @@ TEST(Backward, LoraLeavesTheBaseAloneAndMatchesDifferences) {
   ASSERT_EQ(gradients.tensors.size(), lora.tensors.size());
   const auto loss = [&] {
     const auto moved = MakeModel(config, parameters, BestOps(), {}, &lora);
-    const TokenScores scores = Score(*moved, pool, p.batch, p.targets);
+    const TokenScores scores = ScoreBatch(*moved, pool, p.batch, p.targets);
     double sum = 0;
     for (std::size_t i = 0; i < p.u.size(); ++i)
       sum += static_cast<double>(p.u[i]) * scores.logp[i];

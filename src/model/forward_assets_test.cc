@@ -97,7 +97,7 @@ TEST_P(Assets, LogitsAndGreedyTokens) {
     Problem p = MakeProblem({ids.size()}, 1.0f, config_.vocab);
     p.batch.tokens = ids;
     for (std::size_t i = 0; i + 1 < ids.size(); ++i) p.targets.target[i] = ids[i + 1];
-    const TokenScores scores = Score(*model_, pool_, p.batch, p.targets);
+    const TokenScores scores = ScoreBatch(*model_, pool_, p.batch, p.targets);
     const auto expected = sequence.value("token_logprobs_first8", std::vector<double>());
     for (std::size_t i = 0; i < expected.size(); ++i)
       EXPECT_NEAR(scores.logp[i], expected[i], kLogitTolerance) << i;

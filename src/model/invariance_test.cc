@@ -163,7 +163,7 @@ TEST_P(Invariance, ScoreEqualsDecodeEqualsBackwardsForward) {
   const std::size_t vocab = GetParam().config.vocab, chunks = (vocab + 255) / 256;
   Problem p = MakeProblem({30, 67, 1, 9}, 0.8f);
   p.targets.temperature[1] = 1.3f;
-  const TokenScores scores = Score(*model, pool, p.batch, p.targets);
+  const TokenScores scores = ScoreBatch(*model, pool, p.batch, p.targets);
   for (std::size_t s = 0; s < p.batch.samples(); ++s) {
     const std::size_t begin = p.batch.offsets[s], n = p.batch.offsets[s + 1] - begin;
     const std::span<const TokenId> tokens =
@@ -217,10 +217,10 @@ TEST(Score, GroupsOfSamplesDoNotShow) {
   const auto model = MakeModel(config, RandomParameters(config, 5, 0.3f), BestOps());
   ThreadPool pool(2);
   const Problem p = MakeProblem({900, 1000, 0, 300, 2100, 7, 1}, 0.8f);
-  const TokenScores together = Score(*model, pool, p.batch, p.targets);
+  const TokenScores together = ScoreBatch(*model, pool, p.batch, p.targets);
   for (std::size_t s = 0; s < p.batch.samples(); ++s) {
     const Problem one = Slice(p, s, s + 1);
-    const TokenScores alone = Score(*model, pool, one.batch, one.targets);
+    const TokenScores alone = ScoreBatch(*model, pool, one.batch, one.targets);
     const auto at = static_cast<std::ptrdiff_t>(p.batch.offsets[s]);
     EXPECT_TRUE(std::equal(alone.logp.begin(), alone.logp.end(), together.logp.begin() + at)) << s;
     EXPECT_TRUE(

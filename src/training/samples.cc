@@ -95,7 +95,7 @@ Result<std::vector<TokenScores>> ScoreSamples(const Model& model, ThreadPool& po
   std::vector<TokenScores> scores;
   for (const auto& [begin, end] : MicroBatches(samples, token_budget)) {
     const PackedBatch packed = Pack(samples.subspan(begin, end - begin));
-    const TokenScores part = Score(model, pool, packed.batch, packed.targets);
+    const TokenScores part = ScoreBatch(model, pool, packed.batch, packed.targets);
     const auto finite = [](float x) { return std::isfinite(x); };
     if (!std::all_of(part.logp.begin(), part.logp.end(), finite) ||
         !std::all_of(part.entropy.begin(), part.entropy.end(), finite)) {
