@@ -121,6 +121,7 @@ Result<RequestId> Engine::Submit(std::vector<TokenId> prompt, std::uint32_t samp
   leader->sample = first_sample;
   leader->forks = samples - 1;
   leader->tokens = std::move(prompt);
+  leader->spans = {{0, impl.current}};  // of the moment of asking: how long it waits must not matter
   impl.scheduler.Add(std::move(leader));
   return request->id;
 }
@@ -210,7 +211,7 @@ void Engine::Impl::Emit(const Draw& draw, Sequence& sequence, std::vector<TokenE
 
 std::vector<TokenEvent> Engine::Step() {
   Impl& impl = *impl_;
-  const auto plan = impl.scheduler.Plan(impl.current);
+  const auto plan = impl.scheduler.Plan();
   if (plan.empty()) return {};
   ++impl.stats.steps;
   std::vector<Impl::Draw> draws;

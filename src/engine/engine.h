@@ -59,7 +59,7 @@ class Engine {
   // One scheduler step. Empty while there is only prefill work left to finish.
   std::vector<TokenEvent> Step();
 
-  // From the next token on. kFinish: running requests keep the old version to their end. kRecompute: their KV is rebuilt under
+  // From the next token on. kFinish: requests made so far keep the old version to their end. kRecompute: their KV is rebuilt under
   // the new version. kKeepKv: old KV stays.
   void Swap(std::shared_ptr<const Model> model, PolicyVersion version, SwapPolicy policy);
   PolicyVersion version() const;

@@ -11,7 +11,7 @@ Scheduler::Scheduler(const EngineConfig& config, std::size_t pages, std::functio
 
 void Scheduler::Add(std::unique_ptr<Sequence> sequence) { waiting_.push_back(std::move(sequence)); }
 
-std::vector<PlannedChunk> Scheduler::Plan(const WeightsSlot& current) {
+std::vector<PlannedChunk> Scheduler::Plan() {
   std::vector<PlannedChunk> plan;
   std::size_t budget = config_.step_tokens;
   // By index: preemption removes from the back, and only sequences that are not planned yet (the youngest are last).
@@ -22,14 +22,13 @@ std::vector<PlannedChunk> Scheduler::Plan(const WeightsSlot& current) {
     plan.push_back({&sequence, n});
     budget -= n;
   }
-  Admit(plan, budget, current);
+  Admit(plan, budget);
   return plan;
 }
 
-void Scheduler::Admit(std::vector<PlannedChunk>& plan, std::size_t budget, const WeightsSlot& current) {
+void Scheduler::Admit(std::vector<PlannedChunk>& plan, std::size_t budget) {
   while (budget > 0 && !waiting_.empty() && running_.size() < config_.sequences_max) {
     Sequence& sequence = *waiting_.front();
-    if (sequence.generated() == 0) sequence.spans = {{0, current}};
     MatchPrefix(sequence);
     const std::size_t n = std::min(sequence.ChunkLimit(), budget);
     if (!MakeRoom(sequence, n, /*may_preempt=*/false)) {
@@ -160,8 +159,8 @@ void Scheduler::Cancel(RequestId request) {
 }
 
 void Scheduler::Swap(const WeightsSlot& next, SwapPolicy policy) {
+  if (policy == SwapPolicy::kFinish) return;
   const auto swap = [&](Sequence& sequence) {
-    if (sequence.spans.empty() || policy == SwapPolicy::kFinish) return;
     if (policy == SwapPolicy::kKeepKv && sequence.generated() > 0) {
       // Where the old weights stop must not depend on how far the schedule happened to be: at the last token, whose
       // keys and values are never computed yet.

@@ -27,7 +27,7 @@ class Scheduler {
   bool idle() const { return running_.empty() && waiting_.empty(); }
 
   // The chunks of the next step; pages for them are there.
-  std::vector<PlannedChunk> Plan(const WeightsSlot& current);
+  std::vector<PlannedChunk> Plan();
   // Chunks were computed: moves `computed` on and offers full pages to the prefix cache.
   void Computed(const std::vector<PlannedChunk>& plan);
   // A copy of `leader` (prompt computed) as another sample; runs at once if there is a seat, else waits.
@@ -45,7 +45,7 @@ class Scheduler {
   bool MakeRoom(Sequence& sequence, std::size_t positions, bool may_preempt);
   bool Preempt(const Sequence& needy);
   std::optional<std::uint32_t> AllocateFor(Sequence& needy, bool may_preempt, bool& alive);
-  void Admit(std::vector<PlannedChunk>& plan, std::size_t budget, const WeightsSlot& current);
+  void Admit(std::vector<PlannedChunk>& plan, std::size_t budget);
   void DropPages(Sequence& sequence);
   void MatchPrefix(Sequence& sequence);
   void OfferPages(Sequence& sequence);

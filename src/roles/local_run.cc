@@ -52,8 +52,10 @@ struct LocalRun::Parts {
   std::deque<OrchestratorEvent> inbox;     // events for the orchestrator, in order
   StepTimes times;
   std::optional<Evaluation> first_evaluation, last_evaluation;
-  std::uint64_t started_version = 0;
+  PolicyVersion saved_version;                  // of the newest checkpoint
+  std::optional<PolicyVersion> checkpoint_due;  // taken as soon as no lease is out
   bool finished = false;
+  int idle_rounds = 0;                          // pumps in a row that sampled nothing
 
   Status Assemble(std::unique_ptr<Trainer> ready_trainer, PolicyVersion version);
   Status Perform(std::vector<OrchestratorEffect> effects);
@@ -61,7 +63,9 @@ struct LocalRun::Parts {
   Status Perform(std::vector<TrainerEffect> effects);
   Status RunBatch(std::vector<ScoredGroup> groups);
   Status Publish(const PublishPolicy& publish);
+  Status Hold(PolicyVersion version);
   Status Checkpoint(PolicyVersion version);
+  Status AskForWork();
   Status Pump();
   Result<RunSummary> Finish();
 };
@@ -80,7 +84,6 @@ Status LocalRun::Parts::Assemble(std::unique_ptr<Trainer> ready_trainer, PolicyV
   orchestrator.emplace(run_id, recipe, *codec, base->model.config.vocab);
   worker.emplace(*codec, kLocalRolloutsMax);
   conduct.emplace(version, recipe.checkpoint_every, recipe.orchestrator.steps);
-  started_version = version.value;
   WG_ASSIGN(auto made, Telemetry::Create({.run_directory = folder.root(), .live = options.live, .quiet = options.quiet},
                                          version.value, recipe.orchestrator.steps, clock));
   telemetry.emplace(std::move(made));
@@ -137,7 +140,8 @@ Result<std::unique_ptr<LocalRun>> LocalRun::Resume(const RunOptions& options, Cl
   WG_ASSIGN(const std::string raw, FromHex(id));
   if (raw.size() != parts->run_id.size()) return Fail(Blame::kMachine, "{}: run_id is damaged", checkpoint.string());
   std::copy(raw.begin(), raw.end(), parts->run_id.begin());
-  WG_TRY(parts->Assemble(std::move(trainer), PolicyVersion{versions.back()}));
+  parts->saved_version = PolicyVersion{versions.back()};
+  WG_TRY(parts->Assemble(std::move(trainer), parts->saved_version));
   WG_TRY(parts->orchestrator->Load(state));
   return std::unique_ptr<LocalRun>(new LocalRun(std::move(parts)));
 }
@@ -175,7 +179,7 @@ Status LocalRun::Parts::Perform(std::vector<WorkerEffect> effects) {
     } else if (auto* submit = std::get_if<SubmitGroup>(&effect)) {
       for (const Rollout& rollout : submit->group.rollouts) times.sampled_tokens += rollout.tokens.size();
       inbox.push_back(GroupArrived{kLocalWorker, std::move(submit->group)});
-    }  // AskForWork: Pump asks whenever the engine is idle
+    }  // the worker's own AskForWork adds nothing: AskForWork() below asks after every event
   }
   return {};
 }
@@ -186,8 +190,9 @@ Status LocalRun::Parts::Perform(std::vector<TrainerEffect> effects) {
       WG_TRY(RunBatch(std::move(step->groups)));
     } else if (auto* publish = std::get_if<PublishPolicy>(&effect)) {
       WG_TRY(Publish(*publish));
+      if (publish->version.value == options.stop_after) WG_TRY(Hold(publish->version));
     } else if (auto* save = std::get_if<SaveCheckpoint>(&effect)) {
-      WG_TRY(Checkpoint(save->version));
+      WG_TRY(Hold(save->version));
     } else {
       return Forward(std::move(std::get<AbortRun>(effect).error));
     }
@@ -212,6 +217,12 @@ Status LocalRun::Parts::Publish(const PublishPolicy& publish) {
   return Perform(orchestrator->Step(PolicyPublished{publish.version}));
 }
 
+// Nothing new begins until this version is saved. Comes right after its publication, before its evaluation.
+Status LocalRun::Parts::Hold(PolicyVersion version) {
+  checkpoint_due = version;
+  return Perform(orchestrator->Step(CheckpointDue{}));
+}
+
 Status LocalRun::Parts::Checkpoint(PolicyVersion version) {
   Check(orchestrator->quiescent(), "a checkpoint is taken while no lease is out");
   WG_ASSIGN(const auto staged, folder.StageCheckpoint(version.value));
@@ -219,21 +230,35 @@ Status LocalRun::Parts::Checkpoint(PolicyVersion version) {
   WG_TRY(WriteFileAtomic(staged / "orchestrator.json", orchestrator->Save()));
   WG_TRY(WriteFileAtomic(staged / "run_id", ToHex(run_id)));
   WG_TRY(folder.CommitCheckpoint(version.value));
+  saved_version = version;
   return folder.Prune(recipe.checkpoints_kept);
 }
 
+// Asks for work after every event, so that each wave is leased under the version that its number says (orchestrator_core.h).
+Status LocalRun::Parts::AskForWork() {
+  if (checkpoint_due && orchestrator->quiescent()) {
+    WG_TRY(Checkpoint(*checkpoint_due));
+    checkpoint_due.reset();
+    WG_TRY(Perform(orchestrator->Step(CheckpointTaken{})));
+  }
+  if (finished) return {};
+  return Perform(orchestrator->Step(WorkerIdle{kLocalWorker, worker->room()}));
+}
+
 Status LocalRun::Parts::Pump() {
+  WG_TRY(AskForWork());
   while (!inbox.empty()) {
     const OrchestratorEvent event = std::move(inbox.front());
     inbox.pop_front();
     WG_TRY(Perform(orchestrator->Step(event)));
+    WG_TRY(AskForWork());
   }
   if (finished) return {};
   if (engine->idle()) {
-    auto effects = orchestrator->Step(WorkerIdle{kLocalWorker, worker->room()});
-    Check(!effects.empty(), "with nothing to sample and nothing to train there is something to grant");
-    return Perform(std::move(effects));
+    Check(++idle_rounds < 8, "with nothing to sample and nothing to train there is something to grant");
+    return {};
   }
+  idle_rounds = 0;
   const std::int64_t begin = clock.MonotonicNs();
   auto tokens = engine->Step();
   times.sample_seconds += static_cast<double>(clock.MonotonicNs() - begin) * 1e-9;
@@ -255,11 +280,8 @@ Result<RunSummary> LocalRun::Parts::Finish() {
 Result<RunSummary> LocalRun::Drive() {
   Parts& parts = *parts_;
   const std::int64_t begin = parts.clock.MonotonicNs();
-  while (!parts.finished) {
-    WG_TRY(parts.Pump());
-    const std::uint64_t stop = parts.options.stop_after;
-    if (stop > 0 && parts.conduct->version().value >= stop && !parts.finished) break;
-  }
+  const std::uint64_t stop = parts.options.stop_after;
+  while (!parts.finished && (stop == 0 || parts.saved_version.value < stop)) WG_TRY(parts.Pump());
   WG_ASSIGN(RunSummary summary, parts.Finish());
   summary.seconds = static_cast<double>(parts.clock.MonotonicNs() - begin) * 1e-9;
   return summary;

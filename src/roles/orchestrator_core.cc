@@ -1,14 +1,20 @@
 #include "roles/orchestrator_core.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
+#include "base/hex.h"
 #include "crypto/hash.h"
+#include "rollout/encoding.h"
 
 namespace waggle {
 namespace {
 
 constexpr std::size_t kSamplesKept = 8;
+// A lease's id: bit 63 for evaluations, then wave (or version), then the index within it.
+constexpr std::uint64_t kEvaluationBit = std::uint64_t{1} << 63;
+constexpr unsigned kIndexBits = 24;
 
 Hash256 HashTokens(const std::vector<TokenId>& tokens) {
   return Sha256({reinterpret_cast<const std::uint8_t*>(tokens.data()), tokens.size() * sizeof(TokenId)});
@@ -41,13 +47,15 @@ std::vector<OrchestratorEffect> OrchestratorCore::Step(const OrchestratorEvent& 
     OnGroup(*arrived, effects);
   } else if (const auto* lost = std::get_if<WorkerLost>(&event)) {
     OnLost(*lost);
-  } else {
-    const auto& published = std::get<PolicyPublished>(event);
-    Check(published.version.value == version_.value + 1, "versions are published one by one");
-    version_ = published.version;
+  } else if (const auto* published = std::get_if<PolicyPublished>(&event)) {
+    Check(published->version.value == version_.value + 1, "versions are published one by one");
+    version_ = published->version;
     batch_in_training_ = false;
     StartEvaluationIfDue();
-    return effects;  // no further work before the driver had its chance to checkpoint
+    return effects;  // the driver may want a checkpoint first
+  } else {
+    paused_ = std::holds_alternative<CheckpointDue>(event);
+    return effects;  // leases of this version are asked for before the next batch moves it
   }
   Advance(effects);
   return effects;
@@ -63,17 +71,18 @@ void OrchestratorCore::StartEvaluationIfDue() {
   evaluation_->result.version = version_;
 }
 
-Result<Lease> OrchestratorCore::MakeLease(std::uint64_t task_seed, std::uint32_t group_size, bool evaluation) {
-  WG_ASSIGN(const Task task, codec_.environment().MakeTask(task_seed));
+Lease OrchestratorCore::MakeLease(LeaseId id, std::uint64_t task_seed, std::uint32_t group_size, bool evaluation) const {
+  const auto task = codec_.environment().MakeTask(task_seed);
+  Check(task.has_value(), "an environment that passed its self-check makes every task");
   Lease lease;
-  lease.id = LeaseId{next_lease_++};
+  lease.id = id;
   lease.environment = std::string(codec_.environment().name());
   lease.task_seed = task_seed;
   lease.group_size = group_size;
   lease.version = version_;
   // Evaluations draw from keys of their own, so a training lease never sees the same race.
   const std::uint64_t epoch = version_.value * 2 + (evaluation ? 1 : 0);
-  lease.key = SamplingKey(run_, HashTokens(codec_.PromptTokens(task)), epoch);
+  lease.key = SamplingKey(run_, HashTokens(codec_.PromptTokens(*task)), epoch);
   const auto& sampling = recipe_.sampling;
   lease.sampling = {.temperature = static_cast<float>(sampling.temperature),
                     .top_p = static_cast<float>(sampling.top_p),
@@ -86,33 +95,33 @@ Result<Lease> OrchestratorCore::MakeLease(std::uint64_t task_seed, std::uint32_t
 }
 
 std::optional<Lease> OrchestratorCore::NextEvaluationLease() {
-  if (!evaluation_) return std::nullopt;
-  if (evaluation_->granted == recipe_.evaluation.tasks) return std::nullopt;
-  auto lease = MakeLease(kHeldOutBit | evaluation_->granted, 1, /*evaluation=*/true);
-  Check(lease.has_value(), "an environment that passed its self-check makes every task");
-  ++evaluation_->granted;
-  return *lease;
+  if (!evaluation_ || evaluation_->granted == recipe_.evaluation.tasks) return std::nullopt;
+  const std::uint64_t index = evaluation_->granted++;
+  const LeaseId id{kEvaluationBit | (version_.value << kIndexBits) | index};
+  return MakeLease(id, kHeldOutBit | index, 1, /*evaluation=*/true);
+}
+
+// The oldest wave that still has leases to give, or the next one if the trainer is near enough.
+OrchestratorCore::Wave* OrchestratorCore::WaveWithWork() {
+  for (Wave& wave : waves_) {
+    if (wave.granted < wave.to_grant) return &wave;
+  }
+  const auto& settings = recipe_.orchestrator;
+  if (next_wave_ >= settings.steps || next_wave_ > version_.value + settings.ahead) return nullptr;
+  waves_.push_back({.number = next_wave_++, .to_grant = settings.groups_per_step});
+  return &waves_.back();
 }
 
 std::optional<Lease> OrchestratorCore::NextTrainingLease(std::uint64_t& wave_number) {
-  const auto& settings = recipe_.orchestrator;
-  if (waves_.empty() || waves_.back().granted == waves_.back().to_grant) {
-    const bool may_open = next_wave_ < settings.steps && next_wave_ <= version_.value + settings.ahead;
-    const bool last_still_out = !waves_.empty() && waves_.back().resolved < waves_.back().to_grant && settings.drop_uniform;
-    if (!may_open || last_still_out) return std::nullopt;
-    waves_.push_back({.number = next_wave_++, .to_grant = settings.groups_per_step});
-  }
-  Wave& wave = waves_.back();
-  // The task's seed is a Philox word of (run seed, index): a stream without end and without repetition of order.
-  const std::uint64_t index = next_task_++;
-  const auto words = Philox({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), 0, 6},
+  Wave* wave = WaveWithWork();
+  if (wave == nullptr) return std::nullopt;
+  // A stream of task seeds for each wave, so that topping up one wave does not move the tasks of the next.
+  const std::uint32_t index = wave->granted++;
+  const auto words = Philox({index, static_cast<std::uint32_t>(wave->number), static_cast<std::uint32_t>(wave->number >> 32), 6},
                             PhiloxKeyFrom(recipe_.seed));
   const std::uint64_t seed = (words[0] | (std::uint64_t{words[1]} << 32)) & ~kHeldOutBit;
-  auto lease = MakeLease(seed, settings.group_size, /*evaluation=*/false);
-  Check(lease.has_value(), "an environment that passed its self-check makes every task");
-  ++wave.granted;
-  wave_number = wave.number;
-  return *lease;
+  wave_number = wave->number;
+  return MakeLease(LeaseId{(wave->number << kIndexBits) | index}, seed, recipe_.orchestrator.group_size, /*evaluation=*/false);
 }
 
 void OrchestratorCore::GrantTo(WorkerIdle idle, std::vector<OrchestratorEffect>& effects) {
@@ -128,7 +137,7 @@ void OrchestratorCore::GrantTo(WorkerIdle idle, std::vector<OrchestratorEffect>&
     returned_.pop_front();
     grant(std::move(out));
   }
-  while (room > 0) {
+  while (room > 0 && !paused_) {
     Outstanding out;
     if (auto lease = NextEvaluationLease()) {
       out.lease = std::move(*lease);
@@ -149,13 +158,7 @@ void OrchestratorCore::OnGroup(const GroupArrived& event, std::vector<Orchestrat
     return;
   }
   const Outstanding out = found->second;
-  const auto task = codec_.environment().MakeTask(out.lease.task_seed);
-  Check(task.has_value(), "a leased task can be made again");
-  const AdmissionPolicy policy{.lag_versions_max = recipe_.orchestrator.lag_versions_max,
-                               .vocab = vocab_,
-                               .random_reward = recipe_.orchestrator.reward == "random" && !out.lease.evaluation,
-                               .random_seed = recipe_.seed};
-  Admission admission = Admit(out.lease, *task, event.group, version_, codec_, policy);
+  Admission admission = Judge(out.lease, event.group, recipe_.orchestrator.lag_versions_max);
   effects.push_back(GroupJudged{event.worker, out.lease.id, admission.verdict});
   outstanding_.erase(found);
   if (!std::holds_alternative<Accepted>(admission.verdict)) {
@@ -163,24 +166,33 @@ void OrchestratorCore::OnGroup(const GroupArrived& event, std::vector<Orchestrat
     return;
   }
   if (out.lease.evaluation) {
-    OnEvaluationGroup(out.lease, admission, *task);
+    OnEvaluationGroup(out.lease, admission.scored);
     return;
   }
   for (Wave& wave : waves_) {
     if (wave.number != out.wave) continue;
-    wave.groups.emplace(out.lease.id.value, std::move(admission.scored));
+    wave.groups.emplace(out.lease.id.value, Wave::Admitted{out.lease, std::move(admission.scored)});
     ++wave.resolved;
   }
 }
 
-void OrchestratorCore::OnEvaluationGroup(const Lease& lease, const Admission& admission, const Task& task) {
+Admission OrchestratorCore::Judge(const Lease& lease, const Group& group, std::uint64_t lag_versions_max) const {
+  const auto task = codec_.environment().MakeTask(lease.task_seed);
+  Check(task.has_value(), "a leased task can be made again");
+  const AdmissionPolicy policy{.lag_versions_max = lag_versions_max,
+                               .vocab = vocab_,
+                               .random_reward = recipe_.orchestrator.reward == "random" && !lease.evaluation,
+                               .random_seed = recipe_.seed};
+  return Admit(lease, *task, group, version_, codec_, policy);
+}
+
+void OrchestratorCore::OnEvaluationGroup(const Lease& lease, const ScoredGroup& scored) {
   Check(evaluation_.has_value(), "an evaluation lease belongs to an evaluation");
-  const Rollout& rollout = admission.scored.group.rollouts[0];
-  EvaluationRound::Outcome outcome{.correct = admission.scored.correct[0],
-                                   .reward = admission.scored.rewards[0].value_or(0.0),
-                                   .length = static_cast<double>(rollout.tokens.size())};
+  EvaluationRound::Outcome outcome{.correct = scored.correct[0],
+                                   .reward = scored.rewards[0].value_or(0.0),
+                                   .length = static_cast<double>(scored.group.rollouts[0].tokens.size())};
   if ((lease.task_seed & ~kHeldOutBit) < kSamplesKept) {
-    outcome.sample = SampleJson(task, admission.scored, codec_);
+    outcome.sample = SampleJson(codec_.environment().MakeTask(lease.task_seed).value(), scored, codec_);
   }
   evaluation_->outcomes.emplace(lease.task_seed, std::move(outcome));
 }
@@ -201,7 +213,7 @@ bool OrchestratorCore::TopUp(Wave& wave) {
   const auto& settings = recipe_.orchestrator;
   if (!settings.drop_uniform) return false;
   std::erase_if(wave.groups, [](const auto& entry) {
-    const auto& correct = entry.second.correct;
+    const auto& correct = entry.second.scored.correct;
     return std::all_of(correct.begin(), correct.end(), [&](bool c) { return c == correct.front(); });
   });
   if (wave.groups.size() >= settings.groups_per_step || wave.rounds >= settings.waves_max) return false;
@@ -227,7 +239,7 @@ void OrchestratorCore::FinishEvaluation(std::vector<OrchestratorEffect>& effects
 }
 
 void OrchestratorCore::Advance(std::vector<OrchestratorEffect>& effects) {
-  if (finished_) return;
+  if (finished_ || paused_) return;
   if (evaluation_ && evaluation_->outcomes.size() == recipe_.evaluation.tasks) FinishEvaluation(effects);
   if (evaluation_ || batch_in_training_) return;
   if (version_.value == recipe_.orchestrator.steps) {
@@ -239,8 +251,10 @@ void OrchestratorCore::Advance(std::vector<OrchestratorEffect>& effects) {
   Wave& wave = waves_.front();
   if (wave.resolved < wave.to_grant || TopUp(wave)) return;
   TrainOn batch{.batch = wave.number};
-  for (auto& [lease, scored] : wave.groups) {
-    if (batch.groups.size() < recipe_.orchestrator.groups_per_step) batch.groups.push_back(std::move(scored));
+  for (auto& [id, admitted] : wave.groups) {
+    if (batch.groups.size() == recipe_.orchestrator.groups_per_step) break;
+    batch.groups.push_back(std::move(admitted.scored));
+    batch.leases.push_back(std::move(admitted.lease));
   }
   waves_.pop_front();
   batch_in_training_ = true;
@@ -250,34 +264,63 @@ void OrchestratorCore::Advance(std::vector<OrchestratorEffect>& effects) {
 
 bool OrchestratorCore::quiescent() const {
   const bool evaluating = evaluation_ && evaluation_->granted > 0;
-  const bool sampling = std::any_of(waves_.begin(), waves_.end(), [](const Wave& w) { return w.resolved < w.to_grant; });
-  return outstanding_.empty() && returned_.empty() && !sampling && !batch_in_training_ && !evaluating;
+  return outstanding_.empty() && returned_.empty() && !batch_in_training_ && !evaluating;
 }
 
 std::string OrchestratorCore::Save() const {
-  Check(waves_.empty() || recipe_.orchestrator.ahead > 0, "a synchronous run is saved between waves");
-  const nlohmann::json state = {{"version", version_.value},     {"next_lease", next_lease_},
-                                {"next_task", next_task_},       {"next_wave", next_wave_},
-                                {"batches_sent", batches_sent_}, {"evaluated", evaluated_version_.has_value()},
-                                {"evaluated_version", evaluated_version_.value_or(0)}};
+  Check(quiescent(), "state is saved while no lease is out");
+  auto waves = nlohmann::json::array();
+  for (const Wave& wave : waves_) {
+    std::vector<GroupRecord> records;
+    for (const auto& [id, admitted] : wave.groups) records.push_back({admitted.lease, admitted.scored.group});
+    waves.push_back({{"number", wave.number}, {"to_grant", wave.to_grant}, {"granted", wave.granted},
+                     {"resolved", wave.resolved}, {"rounds", wave.rounds}, {"groups", ToHex(EncodeRecords(records))}});
+  }
+  const nlohmann::json state = {{"version", version_.value},
+                                {"next_wave", next_wave_},
+                                {"batches_sent", batches_sent_},
+                                {"evaluated", evaluated_version_.has_value()},
+                                {"evaluated_version", evaluated_version_.value_or(0)},
+                                {"waves", std::move(waves)}};
   return state.dump();
+}
+
+Status OrchestratorCore::LoadWave(const nlohmann::json& saved) {
+  for (const char* key : {"number", "to_grant", "granted", "resolved", "rounds"}) {
+    if (!saved.contains(key) || !saved[key].is_number_unsigned()) return Fail(Blame::kMachine, "orchestrator state: waves: {} is missing", key);
+  }
+  if (!saved.contains("groups") || !saved["groups"].is_string()) return Fail(Blame::kMachine, "orchestrator state: waves: groups are missing");
+  Wave wave{.number = saved["number"], .to_grant = saved["to_grant"], .granted = saved["granted"],
+            .resolved = saved["resolved"], .rounds = saved["rounds"], .groups = {}};
+  WG_ASSIGN(const std::string bytes, FromHex(saved["groups"].get_ref<const std::string&>()));
+  WG_ASSIGN(const auto records, DecodeRecords({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}));
+  for (const GroupRecord& record : records) {
+    // Staleness was judged when the group came in; everything else is judged again.
+    Admission admission = Judge(record.lease, record.group, /*lag_versions_max=*/version_.value);
+    if (const auto* reject = std::get_if<Reject>(&admission.verdict)) {
+      return Fail(Blame::kMachine, "orchestrator state: a saved group is {}: {}", ToString(reject->reason), reject->detail);
+    }
+    wave.groups.emplace(record.lease.id.value, Wave::Admitted{record.lease, std::move(admission.scored)});
+  }
+  waves_.push_back(std::move(wave));
+  return {};
 }
 
 Status OrchestratorCore::Load(std::string_view text) {
   const auto state = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!state.is_object()) return Fail(Blame::kMachine, "orchestrator state is not a JSON object");
-  for (const char* key : {"version", "next_lease", "next_task", "next_wave", "batches_sent", "evaluated_version"}) {
-    if (!state.contains(key) || !state[key].is_number_unsigned()) {
-      return Fail(Blame::kMachine, "orchestrator state: field {} is missing", key);
-    }
+  for (const char* key : {"version", "next_wave", "batches_sent", "evaluated_version"}) {
+    if (!state.contains(key) || !state[key].is_number_unsigned()) return Fail(Blame::kMachine, "orchestrator state: {} is missing", key);
   }
+  if (!state.contains("evaluated") || !state["evaluated"].is_boolean()) return Fail(Blame::kMachine, "orchestrator state: evaluated is missing");
+  if (!state.contains("waves") || !state["waves"].is_array()) return Fail(Blame::kMachine, "orchestrator state: waves are missing");
   version_ = PolicyVersion{state["version"].get<std::uint64_t>()};
-  next_lease_ = state["next_lease"].get<std::uint64_t>();
-  next_task_ = state["next_task"].get<std::uint64_t>();
   next_wave_ = state["next_wave"].get<std::uint64_t>();
   batches_sent_ = state["batches_sent"].get<std::uint64_t>();
   evaluated_version_.reset();
-  if (state.value("evaluated", false)) evaluated_version_ = state["evaluated_version"].get<std::uint64_t>();
+  if (state["evaluated"].get<bool>()) evaluated_version_ = state["evaluated_version"].get<std::uint64_t>();
+  waves_.clear();
+  for (const auto& wave : state["waves"]) WG_TRY(LoadWave(wave));
   evaluation_.reset();
   StartEvaluationIfDue();
   return {};

@@ -2,13 +2,15 @@
 // A state machine without I/O (no clock, no sockets, no threads): events in, effects out, the driver performs them.
 //
 // Sampling goes in waves: wave w is the leases of training batch w. `ahead` waves are sampled before the trainer needs
-// them, so at lag `ahead` the trainer never waits; at 0 the run is synchronous and strictly on-policy. A batch is formed
-// in lease order, never in order of arrival, so the run's bits do not depend on who was fast.
+// them, so at lag `ahead` the trainer never waits; at 0 the run is synchronous and strictly on-policy. A lease is a function of
+// (run, wave, index in the wave, policy version), a batch is formed in lease order, never in order of arrival: the run's bits do not
+// depend on who was fast. A driver that asks for work after every event samples wave w under version w - ahead.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <variant>
@@ -35,11 +37,17 @@ struct WorkerIdle { WorkerId worker; std::uint32_t rollouts_max = 0; };  // can 
 struct GroupArrived { WorkerId worker; Group group; };
 struct WorkerLost { WorkerId worker; };                                   // its leases go to others
 struct PolicyPublished { PolicyVersion version; };                        // the trainer finished a step
-using OrchestratorEvent = std::variant<WorkerIdle, GroupArrived, WorkerLost, PolicyPublished>;
+struct CheckpointDue {};    // no new lease and no batch until CheckpointTaken; the driver saves once the core is quiescent
+struct CheckpointTaken {};
+using OrchestratorEvent = std::variant<WorkerIdle, GroupArrived, WorkerLost, PolicyPublished, CheckpointDue, CheckpointTaken>;
 
 // Effects
 struct GrantLease { WorkerId worker; Lease lease; };
-struct TrainOn { std::uint64_t batch = 0; std::vector<ScoredGroup> groups; };
+struct TrainOn {
+  std::uint64_t batch = 0;
+  std::vector<ScoredGroup> groups;
+  std::vector<Lease> leases;  // of the groups, same order
+};
 struct GroupJudged { WorkerId worker; LeaseId lease; Verdict verdict; };
 struct Evaluated { Evaluation evaluation; };
 struct RunFinished {};
@@ -51,7 +59,8 @@ class OrchestratorCore {
 
   [[nodiscard]] std::vector<OrchestratorEffect> Step(const OrchestratorEvent& event);
 
-  // State at a moment when no lease is out and no batch waits (the drivers checkpoint there), as JSON text, and back.
+  // No lease is out and no batch is in training: the moment to save. State as JSON text, and back; complete waves that wait
+  // for the trainer are part of it.
   bool quiescent() const;
   std::string Save() const;
   Status Load(std::string_view state);
@@ -68,7 +77,11 @@ class OrchestratorCore {
   struct Wave {
     std::uint64_t number = 0;
     std::uint32_t to_grant = 0, granted = 0, resolved = 0, rounds = 1;
-    std::map<std::uint64_t, ScoredGroup> groups;  // accepted, by lease id
+    struct Admitted {
+      Lease lease;
+      ScoredGroup scored;
+    };
+    std::map<std::uint64_t, Admitted> groups;  // by lease id
   };
   struct EvaluationRound {
     struct Outcome {
@@ -84,10 +97,13 @@ class OrchestratorCore {
   void GrantTo(WorkerIdle idle, std::vector<OrchestratorEffect>& effects);
   std::optional<Lease> NextEvaluationLease();
   std::optional<Lease> NextTrainingLease(std::uint64_t& wave);
-  Result<Lease> MakeLease(std::uint64_t task_seed, std::uint32_t group_size, bool evaluation);
+  Wave* WaveWithWork();
+  Lease MakeLease(LeaseId id, std::uint64_t task_seed, std::uint32_t group_size, bool evaluation) const;
+  Admission Judge(const Lease& lease, const Group& group, std::uint64_t lag_versions_max) const;
+  Status LoadWave(const nlohmann::json& saved);
   void OnGroup(const GroupArrived& event, std::vector<OrchestratorEffect>& effects);
   void OnLost(WorkerLost event);
-  void OnEvaluationGroup(const Lease& lease, const Admission& admission, const Task& task);
+  void OnEvaluationGroup(const Lease& lease, const ScoredGroup& scored);
   void FinishEvaluation(std::vector<OrchestratorEffect>& effects);
   void Advance(std::vector<OrchestratorEffect>& effects);
   bool TopUp(Wave& wave);
@@ -99,8 +115,8 @@ class OrchestratorCore {
   const std::size_t vocab_;
 
   PolicyVersion version_;
-  std::uint64_t next_lease_ = 1, next_task_ = 0, next_wave_ = 0, batches_sent_ = 0;
-  bool batch_in_training_ = false, finished_ = false;
+  std::uint64_t next_wave_ = 0, batches_sent_ = 0;
+  bool batch_in_training_ = false, paused_ = false, finished_ = false;
   std::map<std::uint64_t, Outstanding> outstanding_;
   std::deque<Outstanding> returned_;          // leases of lost workers, first to be granted again
   std::deque<Wave> waves_;                    // oldest first
