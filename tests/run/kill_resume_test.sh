@@ -6,10 +6,11 @@ waggle=$1 recipe=$2/tests/run/tiny.toml
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 export XDG_CACHE_HOME=$scratch/cache
+larger=(--set orchestrator.groups_per_step=96 --set warmup.batch=192)  # long enough to be killed many times
 
 hash_of() { sed -n 's/.*"weight_hash": "\([0-9a-f]*\)".*/\1/p' "$1/result.json"; }
 
-"$waggle" run "$recipe" --out "$scratch/straight" --quiet > /dev/null
+"$waggle" run "$recipe" "${larger[@]}" --out "$scratch/straight" --quiet > /dev/null
 expected=$(hash_of "$scratch/straight")
 [ -n "$expected" ] || { echo "FAILED: the undisturbed run left no result"; exit 1; }
 
@@ -20,10 +21,10 @@ for round in $(seq 1 60); do
     "$waggle" resume "$run" --quiet > "$scratch/log" 2>&1 &
   else
     rm -rf "$run"
-    "$waggle" run "$recipe" --out "$run" --quiet > "$scratch/log" 2>&1 &
+    "$waggle" run "$recipe" "${larger[@]}" --out "$run" --quiet > "$scratch/log" 2>&1 &
   fi
   pid=$!
-  sleep "0.$(printf '%02d' $((3 + (round * 37) % 60)))"
+  sleep "0.$(printf '%02d' $((3 + (round * 37) % 23)))"
   if kill -9 "$pid" 2> /dev/null; then kills=$((kills + 1)); fi
   code=0
   wait "$pid" 2> /dev/null || code=$?
