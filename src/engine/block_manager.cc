@@ -6,7 +6,8 @@
 
 namespace waggle {
 
-BlockManager::BlockManager(std::size_t pages, bool prefix_cache) : prefix_cache_(prefix_cache), pages_(pages) {
+BlockManager::BlockManager(std::size_t pages, bool prefix_cache)
+    : prefix_cache_(prefix_cache), pages_(pages) {
   for (std::size_t page = pages; page-- > 0;) free_.push_back(static_cast<std::uint32_t>(page));
 }
 
@@ -49,11 +50,14 @@ void BlockManager::Release(std::uint32_t page) {
   }
 }
 
-Digest256 BlockManager::PageHash(const Digest256& previous, std::uint64_t version, std::span<const TokenId> ids) {
-  std::array<std::uint8_t, 8> version_bytes{};
-  for (int i = 0; i < 8; ++i) version_bytes[i] = static_cast<std::uint8_t>(version >> (8 * i));
+Digest256 BlockManager::PageHash(const Digest256& previous, std::uint64_t weights,
+                                 std::span<const TokenId> ids) {
+  std::array<std::uint8_t, 8> weights_bytes{};
+  for (int i = 0; i < 8; ++i) weights_bytes[i] = static_cast<std::uint8_t>(weights >> (8 * i));
   Sha256Hasher hasher;
-  hasher.Update(std::span<const std::uint8_t>(previous)).Update(std::span<const std::uint8_t>(version_bytes)).Update(std::as_bytes(ids));
+  hasher.Update(std::span<const std::uint8_t>(previous))
+      .Update(std::span<const std::uint8_t>(weights_bytes))
+      .Update(std::as_bytes(ids));
   return hasher.Finish();
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/check.h"
 #include "engine/sampling.h"
@@ -11,7 +12,7 @@ namespace waggle {
 namespace {
 
 constexpr std::size_t kLogitBytesMax = std::size_t{64} << 20;
-constexpr std::size_t kSamplesMax = 4096, kStopIdsMax = 1024, kBiasesMax = 65536;
+constexpr std::size_t kSamplesMax = 4096;
 
 std::size_t PagesFor(const ModelConfig& model, KvFormat format, const EngineConfig& config) {
   if (config.kv_pages > 0) return config.kv_pages;
@@ -22,28 +23,34 @@ std::size_t PagesFor(const ModelConfig& model, KvFormat format, const EngineConf
 }  // namespace
 
 struct Engine::Impl {
-  Impl(std::shared_ptr<const Model> model, PolicyVersion version, const EngineConfig& c, ThreadPool& p)
+  Impl(std::shared_ptr<const Model> model, PolicyVersion version, const EngineConfig& c,
+       ThreadPool& p)
       : config(c),
         pool(p),
-        current{std::move(model), version},
-        kv(current.model->config(), current.model->numerics().kv, PagesFor(current.model->config(), current.model->numerics().kv, c)),
-        scheduler(config, kv.pages(), [this](std::uint32_t from, std::uint32_t to) { kv.Copy(from, to); }),
-        scratch(pool.threads()) {}
+        current{std::move(model), version, 0},
+        kv(current.model->config(), current.model->numerics().kv,
+           PagesFor(current.model->config(), current.model->numerics().kv, c)),
+        scheduler(config, kv.pages(),
+                  [this](std::uint32_t from, std::uint32_t to) { kv.Copy(from, to); }),
+        scratch(pool.threads()) {
+    Check(config.step_tokens > 0 && config.sequences_max > 0, "a step makes progress");
+  }
 
   struct Draw {
     Sequence* sequence;
-    const Model* model;       // alive while the sequence is
+    const Model* model;  // alive while the sequence is
     PolicyVersion version;
-    std::size_t row;          // of `hidden`
+    bool kept_kv;
+    std::size_t row;  // of `hidden`
     std::uint32_t sample;
     SampleResult result;
   };
 
   void RunChunks(const std::vector<PlannedChunk>& plan, std::vector<Draw>& draws);
-  void ForwardSlot(const WeightsSlot& slot, const std::vector<PlannedChunk>& chunks, std::size_t first_row);
+  void ForwardSlot(const WeightsSlot& slot, const std::vector<PlannedChunk>& chunks,
+                   std::size_t first_row);
   void DrawAll(std::vector<Draw>& draws);
   void Emit(const Draw& draw, Sequence& sequence, std::vector<TokenEvent>& events);
-  Status CheckOptions(const SamplingOptions& options) const;
 
   const EngineConfig config;
   ThreadPool& pool;
@@ -56,7 +63,8 @@ struct Engine::Impl {
   std::vector<std::vector<float>> scratch;      // one per thread
 };
 
-Engine::Engine(std::shared_ptr<const Model> model, PolicyVersion version, const EngineConfig& config, ThreadPool& pool)
+Engine::Engine(std::shared_ptr<const Model> model, PolicyVersion version,
+               const EngineConfig& config, ThreadPool& pool)
     : impl_(std::make_unique<Impl>(std::move(model), version, config, pool)) {}
 Engine::~Engine() = default;
 
@@ -73,44 +81,30 @@ Engine::Stats Engine::stats() const {
   return stats;
 }
 
-Status Engine::Impl::CheckOptions(const SamplingOptions& options) const {
-  const std::size_t vocab = current.model->config().vocab;
-  const SamplingConfig& c = options.config;
-  const auto finite_in = [](float value, float low, float high) { return value >= low && value <= high; };
-  if (c.tokens_max == 0) return Fail(Blame::kPeer, "a response budget of 0 tokens");
-  if (!finite_in(c.temperature, 0, 100) || !finite_in(c.top_p, 0, 1) || !finite_in(c.min_p, 0, 1)) {
-    return Fail(Blame::kPeer, "temperature, top_p or min_p out of range");
-  }
-  if (!finite_in(options.repetition_penalty, 0.01f, 100) || !finite_in(options.frequency_penalty, -100, 100) ||
-      !finite_in(options.presence_penalty, -100, 100)) {
-    return Fail(Blame::kPeer, "a penalty is out of range");
-  }
-  if (options.stop_ids.size() > kStopIdsMax || options.logit_bias.size() > kBiasesMax) return Fail(Blame::kPeer, "too many stop ids or biases");
-  const auto known = [&](TokenId id) { return id >= 0 && static_cast<std::size_t>(id) < vocab; };
-  for (const TokenId id : options.stop_ids) {
-    if (!known(id)) return Fail(Blame::kPeer, "stop id {} is outside the vocabulary of {}", id, vocab);
-  }
-  for (const auto& [id, bias] : options.logit_bias) {
-    if (!known(id) || !finite_in(bias, -1e4f, 1e4f)) return Fail(Blame::kPeer, "logit bias for id {} is out of range", id);
-  }
-  return {};
-}
-
-Result<RequestId> Engine::Submit(std::vector<TokenId> prompt, std::uint32_t samples, const SamplingOptions& options, std::uint32_t first_sample) {
+Result<RequestId> Engine::Submit(std::vector<TokenId> prompt, std::uint32_t samples,
+                                 const SamplingOptions& options, std::uint32_t first_sample) {
   Impl& impl = *impl_;
   const ModelConfig& model = impl.current.model->config();
   if (prompt.empty()) return Fail(Blame::kPeer, "an empty prompt: give at least one token (BOS)");
-  if (samples == 0 || samples > kSamplesMax) return Fail(Blame::kPeer, "{} samples of one prompt, allowed are 1 to {}", samples, kSamplesMax);
+  if (samples == 0 || samples > kSamplesMax)
+    return Fail(Blame::kPeer, "{} samples of one prompt, allowed are 1 to {}", samples,
+                kSamplesMax);
+  if (first_sample > std::numeric_limits<std::uint32_t>::max() - samples)
+    return Fail(Blame::kPeer, "sample numbers from {} on do not fit 32 bits", first_sample);
   for (const TokenId id : prompt) {
-    if (id < 0 || static_cast<std::size_t>(id) >= model.vocab) return Fail(Blame::kPeer, "token id {} is outside the vocabulary of {}", id, model.vocab);
+    if (id < 0 || static_cast<std::size_t>(id) >= model.vocab)
+      return Fail(Blame::kPeer, "token id {} is outside the vocabulary of {}", id, model.vocab);
   }
-  WG_TRY(impl.CheckOptions(options));
+  WG_TRY(CheckOptions(options, model.vocab));
   const std::size_t positions = prompt.size() + options.config.tokens_max;
   if (positions > model.max_positions) {
-    return Fail(Blame::kPeer, "a prompt of {} tokens and a budget of {} exceed the context of {}", prompt.size(), options.config.tokens_max, model.max_positions);
+    return Fail(Blame::kPeer, "a prompt of {} tokens and a budget of {} exceed the context of {}",
+                prompt.size(), options.config.tokens_max, model.max_positions);
   }
   if (positions > impl.kv.pages() * kPageTokens) {
-    return Fail(Blame::kOperator, "a sequence of {} tokens needs more than the {} pages of KV memory: raise kv_bytes", positions, impl.kv.pages());
+    return Fail(Blame::kOperator,
+                "a sequence of {} tokens needs more than the {} pages of KV memory: raise kv_bytes",
+                positions, impl.kv.pages());
   }
   auto request = std::make_shared<EngineRequest>();
   request->id = impl.next_request++;
@@ -121,12 +115,14 @@ Result<RequestId> Engine::Submit(std::vector<TokenId> prompt, std::uint32_t samp
   leader->sample = first_sample;
   leader->forks = samples - 1;
   leader->tokens = std::move(prompt);
-  leader->spans = {{0, impl.current}};  // of the moment of asking: how long it waits must not matter
+  leader->spans = {
+      {0, impl.current}};  // of the moment of asking: how long it waits must not matter
   impl.scheduler.Add(std::move(leader));
   return request->id;
 }
 
-void Engine::Impl::ForwardSlot(const WeightsSlot& slot, const std::vector<PlannedChunk>& chunks, std::size_t first_row) {
+void Engine::Impl::ForwardSlot(const WeightsSlot& slot, const std::vector<PlannedChunk>& chunks,
+                               std::size_t first_row) {
   std::vector<SequenceChunk> inputs;
   inputs.reserve(chunks.size());
   for (const PlannedChunk& chunk : chunks) {
@@ -158,7 +154,9 @@ void Engine::Impl::RunChunks(const std::vector<PlannedChunk>& plan, std::vector<
       chunks.push_back(plan[j]);
       row += plan[j].tokens;
       if (s.computed + plan[j].tokens < s.tokens.size()) continue;
-      for (std::uint32_t k = 0; k <= s.forks; ++k) draws.push_back({&s, own.model.get(), own.version, row - 1, s.sample + k, {}});
+      for (std::uint32_t k = 0; k <= s.forks; ++k)
+        draws.push_back(
+            {&s, own.model.get(), own.version, s.spans.size() > 1, row - 1, s.sample + k, {}});
     }
     ForwardSlot(slot, chunks, first_row);
   }
@@ -170,7 +168,8 @@ void Engine::Impl::DrawAll(std::vector<Draw>& draws) {
   for (auto& buffer : scratch) buffer.resize(vocab);
   for (std::size_t begin = 0; begin < draws.size();) {
     std::size_t end = begin;  // a run of draws under the same weights
-    while (end < draws.size() && end - begin < block && draws[end].model == draws[begin].model) ++end;
+    while (end < draws.size() && end - begin < block && draws[end].model == draws[begin].model)
+      ++end;
     const std::size_t rows = end - begin;
     gathered.resize(rows * width);
     logits.resize(rows * vocab);
@@ -182,8 +181,10 @@ void Engine::Impl::DrawAll(std::vector<Draw>& draws) {
     pool.RunRanges(rows, [&](std::size_t first, std::size_t last, unsigned thread) {
       for (std::size_t i = first; i < last; ++i) {
         Draw& draw = draws[begin + i];
-        draw.result = DrawToken(model.ops(), draw.sequence->request->options, {draw.sequence->tokens, draw.sequence->request->prompt_tokens},
-                                draw.sample, std::span(logits).subspan(i * vocab, vocab), scratch[thread]);
+        draw.result =
+            DrawToken(model.ops(), draw.sequence->request->options,
+                      {draw.sequence->tokens, draw.sequence->request->prompt_tokens}, draw.sample,
+                      std::span(logits).subspan(i * vocab, vocab), scratch[thread]);
       }
     });
     begin = end;
@@ -200,8 +201,11 @@ void Engine::Impl::Emit(const Draw& draw, Sequence& sequence, std::vector<TokenE
                    .kept_logp = draw.result.kept_logp,
                    .score = draw.result.score,
                    .runner_up = draw.result.runner_up,
-                   .version = draw.version};
-  if (IsStop(options, draw.result.token)) {
+                   .version = draw.version,
+                   .kept_kv = draw.kept_kv};
+  if (!std::isfinite(draw.result.logp)) {
+    event.finish = FinishReason::kAborted;
+  } else if (IsStop(options, draw.result.token)) {
     event.finish = FinishReason::kStop;
   } else if (sequence.generated() >= options.config.tokens_max) {
     event.finish = FinishReason::kLength;
@@ -227,7 +231,8 @@ std::vector<TokenEvent> Engine::Step() {
     leader.forks = 0;
     // Copies are taken before the leader moves on. Draws of one leader stand together.
     std::vector<Sequence*> members = {&leader};
-    for (std::uint32_t k = 1; k < samples; ++k) members.push_back(&impl.scheduler.Fork(leader, draws[i + k].sample));
+    for (std::uint32_t k = 1; k < samples; ++k)
+      members.push_back(&impl.scheduler.Fork(leader, draws[i + k].sample));
     for (std::uint32_t k = 0; k < samples; ++k) {
       impl.Emit(draws[i + k], *members[k], events);
       if (events.back().finish) impl.scheduler.Finish(*members[k]);
@@ -238,9 +243,8 @@ std::vector<TokenEvent> Engine::Step() {
 }
 
 void Engine::Swap(std::shared_ptr<const Model> model, PolicyVersion version, SwapPolicy policy) {
-  Check(model->config().vocab == impl_->current.model->config().vocab && model->numerics().kv == impl_->kv.format(),
-        "a swap changes weights, not shapes");
-  impl_->current = {std::move(model), version};
+  Check(SameShapes(*model, *impl_->current.model), "a swap changes weights, not shapes");
+  impl_->current = {std::move(model), version, impl_->current.serial + 1};
   impl_->scheduler.Swap(impl_->current, policy);
 }
 

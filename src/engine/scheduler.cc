@@ -6,7 +6,8 @@
 
 namespace waggle {
 
-Scheduler::Scheduler(const EngineConfig& config, std::size_t pages, std::function<void(std::uint32_t, std::uint32_t)> copy_page)
+Scheduler::Scheduler(const EngineConfig& config, std::size_t pages,
+                     std::function<void(std::uint32_t, std::uint32_t)> copy_page)
     : config_(config), blocks_(pages, config.prefix_cache), copy_page_(std::move(copy_page)) {}
 
 void Scheduler::Add(std::unique_ptr<Sequence> sequence) { waiting_.push_back(std::move(sequence)); }
@@ -14,16 +15,26 @@ void Scheduler::Add(std::unique_ptr<Sequence> sequence) { waiting_.push_back(std
 std::vector<PlannedChunk> Scheduler::Plan() {
   std::vector<PlannedChunk> plan;
   std::size_t budget = config_.step_tokens;
-  // By index: preemption removes from the back, and only sequences that are not planned yet (the youngest are last).
+  const std::uint64_t preemptions = preemptions_;
+  // By index: preemption removes from the back, and only sequences that are not planned yet (the
+  // youngest are last).
   for (std::size_t i = 0; i < running_.size() && budget > 0; ++i) {
     Sequence& sequence = *running_[i];
     const std::size_t n = std::min(sequence.ChunkLimit(), budget);
-    if (!MakeRoom(sequence, n, /*may_preempt=*/true)) break;  // it was the youngest itself, and waits now
+    if (!MakeRoom(sequence, n, /*may_preempt=*/true))
+      break;  // it was the youngest itself, and waits now
     plan.push_back({&sequence, n});
     budget -= n;
   }
-  Admit(plan, budget);
+  if (preemptions_ == preemptions) Admit(plan, budget);
   return plan;
+}
+
+// Whether the pages that are free now would hold all its tokens. Else it would soon be preempted
+// again, work for nothing.
+bool Scheduler::AllMayFit(const Sequence& sequence) const {
+  const std::size_t pages = (sequence.tokens.size() + kPageTokens - 1) / kPageTokens;
+  return pages - sequence.pages.size() <= blocks_.available();
 }
 
 void Scheduler::Admit(std::vector<PlannedChunk>& plan, std::size_t budget) {
@@ -31,7 +42,7 @@ void Scheduler::Admit(std::vector<PlannedChunk>& plan, std::size_t budget) {
     Sequence& sequence = *waiting_.front();
     MatchPrefix(sequence);
     const std::size_t n = std::min(sequence.ChunkLimit(), budget);
-    if (!MakeRoom(sequence, n, /*may_preempt=*/false)) {
+    if (!AllMayFit(sequence) || !MakeRoom(sequence, n, /*may_preempt=*/false)) {
       DropPages(sequence);
       return;
     }
@@ -43,33 +54,29 @@ void Scheduler::Admit(std::vector<PlannedChunk>& plan, std::size_t budget) {
   }
 }
 
-// Pages for positions [computed, computed + n), the partial page private. False: `sequence` itself lost its pages or, without
-// preemption, there are none left.
+// Pages for positions [computed, computed + n), the partial page private. False: `sequence` itself
+// lost its pages or, without preemption, there are none left.
 bool Scheduler::MakeRoom(Sequence& sequence, std::size_t n, bool may_preempt) {
   const std::size_t index = sequence.computed / kPageTokens;
-  bool alive = true;
-  if (index < sequence.pages.size() && blocks_.users(sequence.pages[index]) > 1) {
-    const auto page = AllocateFor(sequence, may_preempt, alive);
-    if (!page) return false;
-    copy_page_(sequence.pages[index], *page);
-    blocks_.Release(sequence.pages[index]);
-    sequence.pages[index] = *page;
+  // Asked anew after every preemption: the one that went may have been the other user, and then no
+  // copy is needed (nor, in a pool that holds just one sequence, possible).
+  while (index < sequence.pages.size() && blocks_.users(sequence.pages[index]) > 1) {
+    if (const auto page = blocks_.Allocate()) {
+      copy_page_(sequence.pages[index], *page);
+      blocks_.Release(sequence.pages[index]);
+      sequence.pages[index] = *page;
+    } else if (!may_preempt || !Preempt(sequence)) {
+      return false;
+    }
   }
   while (sequence.pages.size() * kPageTokens < sequence.computed + n) {
-    const auto page = AllocateFor(sequence, may_preempt, alive);
-    if (!page) return false;
-    sequence.pages.push_back(*page);
+    if (const auto page = blocks_.Allocate()) {
+      sequence.pages.push_back(*page);
+    } else if (!may_preempt || !Preempt(sequence)) {
+      return false;
+    }
   }
   return true;
-}
-
-std::optional<std::uint32_t> Scheduler::AllocateFor(Sequence& needy, bool may_preempt, bool& alive) {
-  for (;;) {
-    if (const auto page = blocks_.Allocate()) return page;
-    if (!may_preempt) return std::nullopt;
-    alive = Preempt(needy);
-    if (!alive) return std::nullopt;
-  }
 }
 
 // The youngest running sequence gives its pages back. False if that is `needy` itself.
@@ -85,20 +92,24 @@ bool Scheduler::Preempt(const Sequence& needy) {
 }
 
 void Scheduler::DropPages(Sequence& sequence) {
-  for (const std::uint32_t page : sequence.pages) blocks_.Release(page);
+  // Last page first: what is cached loses its ends before its beginnings, which all others build
+  // on.
+  for (auto page = sequence.pages.rbegin(); page != sequence.pages.rend(); ++page)
+    blocks_.Release(*page);
   sequence.pages.clear();
   sequence.computed = 0;
   sequence.pages_hashed = 0;
   sequence.page_hash = {};
 }
 
-// Full pages at the start that somebody computed before. At least one token is left to compute: its logits are needed.
+// Full pages at the start that somebody computed before. At least one token is left to compute: its
+// logits are needed.
 void Scheduler::MatchPrefix(Sequence& sequence) {
   if (!sequence.cacheable()) return;
-  const std::uint64_t version = sequence.spans[0].slot.version.value;
+  const std::uint64_t weights = sequence.spans[0].slot.serial;
   while (sequence.computed + kPageTokens < sequence.tokens.size()) {
     const auto ids = std::span(sequence.tokens).subspan(sequence.computed, kPageTokens);
-    const Digest256 hash = BlockManager::PageHash(sequence.page_hash, version, ids);
+    const Digest256 hash = BlockManager::PageHash(sequence.page_hash, weights, ids);
     const auto page = blocks_.Find(hash);
     if (!page) return;
     sequence.pages.push_back(*page);
@@ -110,10 +121,11 @@ void Scheduler::MatchPrefix(Sequence& sequence) {
 
 void Scheduler::OfferPages(Sequence& sequence) {
   if (!config_.prefix_cache || !sequence.cacheable()) return;
-  const std::uint64_t version = sequence.spans[0].slot.version.value;
+  const std::uint64_t weights = sequence.spans[0].slot.serial;
   while ((sequence.pages_hashed + 1) * kPageTokens <= sequence.computed) {
-    const auto ids = std::span(sequence.tokens).subspan(sequence.pages_hashed * kPageTokens, kPageTokens);
-    sequence.page_hash = BlockManager::PageHash(sequence.page_hash, version, ids);
+    const auto ids =
+        std::span(sequence.tokens).subspan(sequence.pages_hashed * kPageTokens, kPageTokens);
+    sequence.page_hash = BlockManager::PageHash(sequence.page_hash, weights, ids);
     blocks_.Publish(sequence.pages[sequence.pages_hashed], sequence.page_hash);
     ++sequence.pages_hashed;
   }
@@ -159,11 +171,12 @@ void Scheduler::Cancel(RequestId request) {
 }
 
 void Scheduler::Swap(const WeightsSlot& next, SwapPolicy policy) {
-  if (policy == SwapPolicy::kFinish) return;
   const auto swap = [&](Sequence& sequence) {
-    if (policy == SwapPolicy::kKeepKv && sequence.generated() > 0) {
-      // Where the old weights stop must not depend on how far the schedule happened to be: at the last token, whose
-      // keys and values are never computed yet.
+    const SwapPolicy own = sequence.request->options.swap.value_or(policy);
+    if (own == SwapPolicy::kFinish) return;
+    if (own == SwapPolicy::kKeepKv && sequence.generated() > 0) {
+      // Where the old weights stop must not depend on how far the schedule happened to be: at the
+      // last token, whose keys and values are never computed yet.
       const std::size_t boundary = sequence.tokens.size() - 1;
       if (sequence.spans.back().first_position == boundary) sequence.spans.pop_back();
       sequence.spans.push_back({boundary, next});

@@ -1,6 +1,7 @@
-// Who computes what in the next step: running sequences first (a token or a prefill chunk each), then waiting ones in order of
-// arrival while pages, budget and seats last. No page: the youngest running sequence gives its pages back and waits; it is
-// computed again later, to the same bits. Any chunk boundary is legal.
+// Who computes what in the next step: running sequences first (a token or a prefill chunk each),
+// then waiting ones in order of arrival while pages, budget and seats last. No page: the youngest
+// running sequence gives its pages back and waits; it is computed again later, to the same bits.
+// Any chunk boundary is legal.
 #pragma once
 
 #include <deque>
@@ -21,7 +22,8 @@ struct PlannedChunk {
 class Scheduler {
  public:
   // copy_page(from, to) copies the KV of a page that a fork is about to write to.
-  Scheduler(const EngineConfig& config, std::size_t pages, std::function<void(std::uint32_t, std::uint32_t)> copy_page);
+  Scheduler(const EngineConfig& config, std::size_t pages,
+            std::function<void(std::uint32_t, std::uint32_t)> copy_page);
 
   void Add(std::unique_ptr<Sequence> sequence);  // behind all others
   bool idle() const { return running_.empty() && waiting_.empty(); }
@@ -30,7 +32,8 @@ class Scheduler {
   std::vector<PlannedChunk> Plan();
   // Chunks were computed: moves `computed` on and offers full pages to the prefix cache.
   void Computed(const std::vector<PlannedChunk>& plan);
-  // A copy of `leader` (prompt computed) as another sample; runs at once if there is a seat, else waits.
+  // A copy of `leader` (prompt computed) as another sample; runs at once if there is a seat, else
+  // waits.
   Sequence& Fork(const Sequence& leader, std::uint32_t sample);
   void Finish(Sequence& sequence);
   void Cancel(RequestId request);
@@ -44,7 +47,7 @@ class Scheduler {
  private:
   bool MakeRoom(Sequence& sequence, std::size_t positions, bool may_preempt);
   bool Preempt(const Sequence& needy);
-  std::optional<std::uint32_t> AllocateFor(Sequence& needy, bool may_preempt, bool& alive);
+  bool AllMayFit(const Sequence& sequence) const;
   void Admit(std::vector<PlannedChunk>& plan, std::size_t budget);
   void DropPages(Sequence& sequence);
   void MatchPrefix(Sequence& sequence);
