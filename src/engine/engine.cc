@@ -114,6 +114,7 @@ Result<RequestId> Engine::Submit(std::vector<TokenId> prompt, std::uint32_t samp
   leader->request = request;
   leader->sample = first_sample;
   leader->forks = samples - 1;
+  leader->restarted_at = prompt.size();
   leader->tokens = std::move(prompt);
   leader->spans = {
       {0, impl.current}};  // of the moment of asking: how long it waits must not matter

@@ -174,7 +174,9 @@ void Scheduler::Swap(const WeightsSlot& next, SwapPolicy policy) {
   const auto swap = [&](Sequence& sequence) {
     const SwapPolicy own = sequence.request->options.swap.value_or(policy);
     if (own == SwapPolicy::kFinish) return;
-    if (own == SwapPolicy::kKeepKv && sequence.generated() > 0) {
+    // Keys and values that no token was sampled with are not kept: the record of a sample could not
+    // tell of their weights.
+    if (own == SwapPolicy::kKeepKv && sequence.tokens.size() > sequence.restarted_at) {
       // Where the old weights stop must not depend on how far the schedule happened to be: at the
       // last token, whose keys and values are never computed yet.
       const std::size_t boundary = sequence.tokens.size() - 1;
@@ -184,6 +186,7 @@ void Scheduler::Swap(const WeightsSlot& next, SwapPolicy policy) {
     }
     DropPages(sequence);
     sequence.spans = {{0, next}};
+    sequence.restarted_at = sequence.tokens.size();
   };
   for (const auto& sequence : running_) swap(*sequence);
   for (const auto& sequence : waiting_) swap(*sequence);

@@ -27,6 +27,7 @@ class SchedulerTest : public ::testing::Test {
     sequence->forks = forks;
     sequence->tokens.assign(tokens, id);
     sequence->spans = {{0, {}}};
+    sequence->restarted_at = tokens;
     Sequence& result = *sequence;
     scheduler.Add(std::move(sequence));
     return result;
@@ -174,6 +175,21 @@ TEST_F(SchedulerTest, KeepKvSwitchesAtTheLastToken) {
   EXPECT_EQ(a.spans.size(), 1u);
   EXPECT_EQ(b.spans.size(), 1u);
   EXPECT_EQ(a.computed, 0u);
+}
+
+// Recomputed under version 1 and swapped again before it said anything: keys of version 1 would
+// have no token to tell of them.
+TEST_F(SchedulerTest, KeepKvKeepsOnlyWhatWasSampledWith) {
+  auto s = Make(10, 1000);
+  Sequence& a = Add(*s, 10, 1);
+  Step(*s);
+  s->Swap({nullptr, PolicyVersion{1}, 1}, SwapPolicy::kRecompute);
+  s->Swap({nullptr, PolicyVersion{2}, 2}, SwapPolicy::kKeepKv);
+  EXPECT_EQ(a.spans.size(), 1u);
+  EXPECT_EQ(a.spans[0].slot.version.value, 2u);
+  Step(*s);
+  s->Swap({nullptr, PolicyVersion{3}, 3}, SwapPolicy::kKeepKv);
+  EXPECT_EQ(a.spans.size(), 2u);
 }
 
 TEST_F(SchedulerTest, RecomputationFollowsTheSpans) {

@@ -49,6 +49,8 @@ struct Sequence {
     WeightsSlot slot;
   };
   std::vector<Span> spans;
+  std::size_t restarted_at =
+      0;  // tokens.size() when the first span came: what was said since used its keys and values
 
   std::size_t pages_hashed = 0;  // full pages already offered to the prefix cache
   Digest256 page_hash{};         // chain value after them
