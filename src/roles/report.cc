@@ -3,29 +3,56 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <vector>
 
 #include "base/files.h"
+#include "roles/recipe.h"
+#include "roles/report_plot.h"
 
 namespace waggle {
 namespace {
 
 using Json = nlohmann::json;
 constexpr std::size_t kLogBytesMax = std::size_t{1} << 30;
+constexpr std::size_t kTranscriptBytesMax = 6000;
 
-std::string Escape(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
-    }
-  }
-  return out;
-}
+// Colours carry meaning twice: green and red cells also say "right" and "wrong".
+constexpr const char* kStyle = R"css(
+:root{color-scheme:light dark;--paper:#faf8f4;--card:#fff;--ink:#1c2128;--soft:#5d6672;--edge:#e4dfd5;--grid:#00000014;
+--accent:#b45309;--right:#1a7f37;--right-soft:#1a7f3714;--wrong:#b3261e;--wrong-soft:#b3261e12}
+@media(prefers-color-scheme:dark){:root{--paper:#0f1318;--card:#171c23;--ink:#e6e9ee;--soft:#98a2b0;--edge:#2a313b;--grid:#ffffff17;
+--accent:#f0a742;--right:#4fc06d;--right-soft:#4fc06d1c;--wrong:#ff8078;--wrong-soft:#ff80781c}}
+*{box-sizing:border-box}
+body{font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;color:var(--ink);background:var(--paper);margin:0}
+main{max-width:1080px;margin:0 auto;padding:2rem 1rem 4rem}
+h1{font-size:1.7rem;line-height:1.25;margin:0}h2{font-size:1.15rem;margin:2.5rem 0 .4rem}
+p{margin:.3rem 0 .9rem;max-width:75ch}.soft{color:var(--soft)}
+.kicker{color:var(--accent);font-weight:650;letter-spacing:.06em;text-transform:uppercase;font-size:.75rem}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:.8rem;margin:1.4rem 0}
+.card,figure,.task,.panel{background:var(--card);border:1px solid var(--edge);border-radius:10px;padding:.9rem 1rem}
+.card b{display:block;font-size:1.65rem;line-height:1.2;font-weight:650;font-variant-numeric:tabular-nums;margin:.1rem 0}
+.card span{color:var(--soft);font-size:.85rem}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(300px,100%),1fr));gap:.8rem}
+figure{margin:0}.wide,.narrow{margin-bottom:.8rem}.narrow{display:none}figcaption{font-weight:600;margin-bottom:.3rem}
+figcaption span{font-weight:400;color:var(--soft);font-size:.85rem}
+svg{display:block;width:100%;height:auto}svg text{font-size:11px;fill:var(--soft)}.grid{stroke:var(--grid)}
+.line,.raw{fill:none;stroke:var(--accent);stroke-width:2;stroke-linejoin:round}.raw{stroke-width:1;opacity:.35}
+.band{fill:var(--accent);opacity:.16}.dot{fill:var(--accent)}.hit{fill:transparent}.hit:hover{fill:var(--accent)}
+.task{display:grid;grid-template-columns:1.3fr 1fr 1fr .8fr;gap:.8rem;margin-bottom:.6rem;padding:.7rem}
+.task>div{min-width:0;border-radius:6px;padding:.35rem .55rem}
+.task h3{font-size:.76rem;font-weight:600;color:var(--soft);margin:0 0 .15rem}
+.right{background:var(--right-soft)}.right h3{color:var(--right)}.wrong{background:var(--wrong-soft)}.wrong h3{color:var(--wrong)}
+pre,code{font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
+pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;max-height:18rem;overflow:auto;unicode-bidi:isolate}
+.panel pre{max-height:none}code{overflow-wrap:anywhere}
+table{border-collapse:collapse;width:100%}td,th{padding:.35rem .6rem .35rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--edge)}
+th{font-weight:500;color:var(--soft);font-size:.85rem}tr:last-child td{border-bottom:0}td code{color:var(--ink)}
+details{margin-top:.8rem}summary{cursor:pointer;color:var(--accent)}details pre{margin-top:.6rem;max-height:none}
+@media(max-width:720px){.wide{display:none}.narrow{display:block}.cards{grid-template-columns:1fr 1fr}.card b{font-size:1.2rem}.task{grid-template-columns:1fr}main{padding-top:1.2rem}h1{font-size:1.35rem}
+table,tbody,tr,td{display:block}tr.head{display:none}td{border:0;padding:.1rem 0}tr{border-bottom:1px solid var(--edge);padding:.4rem 0}}
+@media print{body{background:#fff}pre{max-height:none}}
+)css";
 
 Result<std::vector<Json>> ReadRows(const std::filesystem::path& file) {
   std::vector<Json> rows;
@@ -33,156 +60,247 @@ Result<std::vector<Json>> ReadRows(const std::filesystem::path& file) {
   WG_ASSIGN(const std::string text, ReadFile(file, kLogBytesMax));
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = std::min(text.find('\n', at), text.size());
-    Json row = Json::parse(text.substr(at, end - at), nullptr, /*allow_exceptions=*/false);
-    if (row.is_object() && row.contains("step")) rows.push_back(std::move(row));
+    Json row = Json::parse(text.begin() + static_cast<std::ptrdiff_t>(at),
+                           text.begin() + static_cast<std::ptrdiff_t>(end), nullptr,
+                           /*allow_exceptions=*/false);
+    if (row.is_object() && row.contains("step") && row["step"].is_number())
+      rows.push_back(std::move(row));
     at = end + 1;
   }
   return rows;
 }
 
-struct Curve {
-  std::vector<double> x, y, low, high;  // low/high: a band, or empty
-};
+// What is not a finite number is absent: a diverged run still gets its report.
+std::optional<double> Number(const Json& row, const std::string& key) {
+  if (!row.contains(key) || !row[key].is_number()) return std::nullopt;
+  const double value = row[key].get<double>();
+  return std::isfinite(value) ? std::optional(value) : std::nullopt;
+}
 
 Curve CurveOf(const std::vector<Json>& rows, const std::string& key) {
   Curve curve;
   for (const Json& row : rows) {
-    if (!row.contains(key) || !row[key].is_number()) continue;
+    const auto value = Number(row, key);
+    if (!value) continue;
+    const auto low = Number(row, "low"), high = Number(row, "high");
+    const bool band = key == "accuracy" && low && high;
+    if (key == "accuracy" && !band) continue;
     curve.x.push_back(row["step"].get<double>());
-    curve.y.push_back(row[key].get<double>());
-    if (key == "accuracy" && row.contains("low") && row.contains("high")) {
-      curve.low.push_back(row["low"].get<double>());
-      curve.high.push_back(row["high"].get<double>());
+    curve.y.push_back(*value);
+    if (band) {
+      curve.low.push_back(*low);
+      curve.high.push_back(*high);
     }
   }
   return curve;
 }
 
-// Axis ticks at 1, 2 or 5 times a power of ten, about `count` of them.
-std::vector<double> Ticks(double low, double high, int count) {
-  const double span = std::max(high - low, 1e-12);
-  double step = 1e-12;
-  for (int i = 0; span / step > count; ++i) step *= (i % 3 == 1) ? 2.5 : 2.0;
-  std::vector<double> ticks;
-  for (double t = std::ceil(low / step) * step; t <= high + step * 1e-9; t += step) {
-    ticks.push_back(std::abs(t) < step * 1e-9 ? 0.0 : t);
-  }
-  return ticks;
+std::string Figure(const Curve& curve, std::string_view title, std::string_view note,
+                   const PlotStyle& style, std::string_view css_class = "plot") {
+  if (curve.x.empty()) return "";
+  return fmt::format("<figure class='{}'><figcaption>{} <span>{}</span></figcaption>{}</figure>\n",
+                     css_class, EscapeHtml(title), EscapeHtml(note), PlotSvg(curve, style));
 }
 
-class Plot {
- public:
-  Plot(const Curve& curve) : curve_(curve) {
-    x_low_ = *std::min_element(curve.x.begin(), curve.x.end());
-    x_high_ = std::max(x_low_ + 1, *std::max_element(curve.x.begin(), curve.x.end()));
-    y_low_ = *std::min_element(curve.y.begin(), curve.y.end());
-    y_high_ = *std::max_element(curve.y.begin(), curve.y.end());
-    if (!curve.low.empty()) {
-      y_low_ = std::min(y_low_, *std::min_element(curve.low.begin(), curve.low.end()));
-      y_high_ = std::max(y_high_, *std::max_element(curve.high.begin(), curve.high.end()));
-    }
-    if (y_low_ > 0 && y_low_ < 0.5 * y_high_) y_low_ = 0;
-    if (y_high_ - y_low_ < 1e-9) y_high_ = y_low_ + 1;
+std::string Card(std::string_view label, std::string_view value, std::string_view note) {
+  return fmt::format("<div class='card'><span>{}</span><b>{}</b><span>{}</span></div>\n",
+                     EscapeHtml(label), EscapeHtml(value), EscapeHtml(note));
+}
+
+// Mean of the first or last tenth of a curve: single steps are noise.
+double EndMean(const std::vector<double>& values, bool last) {
+  const std::size_t n = std::max<std::size_t>(1, values.size() / 10);
+  const auto begin = last ? values.end() - static_cast<std::ptrdiff_t>(n) : values.begin();
+  double sum = 0;
+  for (auto it = begin; it != begin + static_cast<std::ptrdiff_t>(n); ++it) sum += *it;
+  return sum / static_cast<double>(n);
+}
+
+std::string Headline(const std::vector<Json>& metrics, const std::vector<Json>& evaluations) {
+  std::string cards;
+  const Curve accuracy = CurveOf(evaluations, "accuracy");
+  if (!accuracy.y.empty()) {
+    const std::size_t last = accuracy.y.size() - 1;
+    cards +=
+        Card("held-out accuracy",
+             fmt::format("{:.1f} % → {:.1f} %", 100 * accuracy.y.front(), 100 * accuracy.y.back()),
+             fmt::format("95 % interval at the end: {:.1f} to {:.1f} %", 100 * accuracy.low[last],
+                         100 * accuracy.high[last]));
+    cards += Card("gained",
+                  fmt::format("{:+.1f} points", 100 * (accuracy.y.back() - accuracy.y.front())),
+                  fmt::format("on {} tasks that were never trained on",
+                              evaluations.back().value("tasks", std::uint64_t{0})));
   }
-
-  std::string Svg() const {
-    std::string svg = "<svg viewBox='0 0 460 230' role='img'>";
-    for (const double t : Ticks(y_low_, y_high_, 5)) {
-      svg += fmt::format("<line class='grid' x1='52' x2='450' y1='{0:.1f}' y2='{0:.1f}'/><text x='46' y='{1:.1f}' "
-                         "text-anchor='end'>{2:.4g}</text>", Y(t), Y(t) + 4, t);
+  const Curve reward = CurveOf(metrics, "reward/mean");
+  if (!reward.y.empty()) {
+    cards +=
+        Card("training reward",
+             ShortNumber(EndMean(reward.y, false)) + " → " + ShortNumber(EndMean(reward.y, true)),
+             "mean of the first and of the last tenth of the steps");
+    double seconds = 0, responses = 0;
+    for (const Json& row : metrics) {
+      seconds += Number(row, "speed/sample_seconds").value_or(0) +
+                 Number(row, "speed/train_seconds").value_or(0);
+      responses += Number(row, "rollout/responses").value_or(0);
     }
-    for (const double t : Ticks(x_low_, x_high_, 6)) {
-      svg += fmt::format("<text x='{:.1f}' y='222' text-anchor='middle'>{:.6g}</text>", X(t), t);
-    }
-    if (!curve_.low.empty()) svg += Band();
-    svg += "<polyline class='line' points='";
-    for (std::size_t i = 0; i < curve_.x.size(); ++i) svg += fmt::format("{:.1f},{:.1f} ", X(curve_.x[i]), Y(curve_.y[i]));
-    svg += "'/>";
-    if (curve_.x.size() <= 60) {
-      for (std::size_t i = 0; i < curve_.x.size(); ++i) {
-        svg += fmt::format("<circle cx='{:.1f}' cy='{:.1f}' r='2.5'><title>step {:.0f}: {:.6g}</title></circle>",
-                           X(curve_.x[i]), Y(curve_.y[i]), curve_.x[i], curve_.y[i]);
-      }
-    }
-    return svg + "</svg>";
+    cards += Card("work", fmt::format("{} steps", metrics.size()),
+                  fmt::format("{} responses, {} s of sampling and training", ShortNumber(responses),
+                              ShortNumber(seconds)));
   }
+  return cards.empty() ? "" : "<div class='cards'>\n" + cards + "</div>\n";
+}
 
- private:
-  double X(double x) const { return 52 + (x - x_low_) / (x_high_ - x_low_) * 398; }
-  double Y(double y) const { return 202 - (y - y_low_) / (y_high_ - y_low_) * 190; }
-  std::string Band() const {
-    std::string points;
-    for (std::size_t i = 0; i < curve_.x.size(); ++i) points += fmt::format("{:.1f},{:.1f} ", X(curve_.x[i]), Y(curve_.high[i]));
-    for (std::size_t i = curve_.x.size(); i-- > 0;) points += fmt::format("{:.1f},{:.1f} ", X(curve_.x[i]), Y(curve_.low[i]));
-    return "<polygon class='band' points='" + points + "'/>";
+std::string Curves(const std::vector<Json>& metrics, const std::vector<Json>& evaluations) {
+  struct Row {
+    const char *key, *title, *note;
+    bool percent;
+  };
+  constexpr Row kRows[] = {
+      {"reward/mean", "Training reward", "mean of the batch", false},
+      {"reward/accuracy", "Training accuracy", "share of rollouts graded correct", true},
+      {"policy/entropy", "Entropy", "nats per token; falls as the policy makes up its mind", false},
+      {"policy/kl", "KL", "nats per token, against the starting policy", false},
+      {"rollout/length_mean", "Response length", "tokens", false},
+      {"reward/uniform_fraction", "Groups without signal", "all rollouts earned the same", true},
+      {"train/gradient_norm", "Gradient norm", "before clipping", false},
+      {"speed/sampled_tokens_per_s", "Sampling speed", "tokens per second", false},
+  };
+  // Twice, in two shapes: a phone would shrink the wide one until its numbers cannot be read.
+  const Curve accuracy = CurveOf(evaluations, "accuracy");
+  const std::string html =
+      Figure(accuracy, "Held-out accuracy", "band: 95 % interval; x: training step",
+             {.width = 940, .height = 300, .percent = true}, "wide") +
+      Figure(accuracy, "Held-out accuracy", "band: 95 % interval", {.percent = true}, "narrow");
+  std::string small;
+  for (const Row& row : kRows) {
+    const Curve curve = CurveOf(metrics, row.key);
+    const bool kept = std::any_of(curve.y.begin(), curve.y.end(), [](double y) { return y != 0; });
+    if (kept) small += Figure(curve, row.title, row.note, {.percent = row.percent, .smooth = true});
   }
-
-  const Curve& curve_;
-  double x_low_ = 0, x_high_ = 1, y_low_ = 0, y_high_ = 1;
-};
-
-std::string Figure(const std::vector<Json>& rows, const std::string& key, const std::string& title) {
-  const Curve curve = CurveOf(rows, key);
-  if (curve.x.empty()) return "";
-  return fmt::format("<figure><figcaption>{}</figcaption>{}</figure>\n", Escape(title), Plot(curve).Svg());
+  if (html.empty() && small.empty()) return "";
+  return "<h2>Curves</h2>\n" + html + "<div class='plots'>\n" + small +
+         "</div>\n<p class='soft'>A curve that is 0 throughout is left out. "
+         "Faint: every step; strong: moving average. All values are in "
+         "<code>metrics.jsonl</code>.</p>\n";
 }
 
 std::string TextOf(const Json& sample, const char* key) {
-  return sample.contains(key) && sample[key].is_string() ? sample[key].get<std::string>() : "";
+  if (!sample.is_object() || !sample.contains(key) || !sample[key].is_string()) return "";
+  std::string text = sample[key].get<std::string>();
+  if (text.size() <= kTranscriptBytesMax) return text;
+  std::size_t cut = kTranscriptBytesMax;
+  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xc0) == 0x80) --cut;
+  return text.substr(0, cut) + fmt::format(" … ({} bytes in all)", text.size());
 }
 
-std::string SampleRows(const Json& before, const Json& after) {
-  std::string rows;
-  const std::size_t n = std::min(before.size(), after.size());
-  for (std::size_t i = 0; i < n; ++i) {
-    const auto cell = [](const Json& sample) {
-      const bool correct = sample.value("correct", false);
-      return fmt::format("<td class='{}'><pre>{}</pre></td>", correct ? "right" : "wrong", Escape(TextOf(sample, "response")));
-    };
-    rows += fmt::format("<tr><td><pre>{}</pre></td>{}{}<td><pre>{}</pre></td></tr>\n", Escape(TextOf(before[i], "prompt")),
-                        cell(before[i]), cell(after[i]), Escape(TextOf(before[i], "answer")));
+std::string Answered(std::string_view when, const Json& sample) {
+  const bool correct =
+      sample.contains("correct") && sample["correct"].is_boolean() && sample["correct"].get<bool>();
+  const auto reward = Number(sample, "reward");
+  const std::string text = TextOf(sample, "response");
+  return fmt::format("<div class='{0}'><h3>{1} {2}: {0}{3}</h3><pre>{4}</pre></div>",
+                     correct ? "right" : "wrong", EscapeHtml(when), correct ? "✓" : "✗",
+                     reward ? fmt::format(", reward {:.2f}", *reward) : ", no reward",
+                     text.empty() ? "<span class='soft'>(nothing)</span>" : EscapeHtml(text));
+}
+
+std::string BeforeAndAfter(const std::vector<Json>& evaluations) {
+  if (evaluations.size() < 2) return "";
+  const Json &before = evaluations.front(), &after = evaluations.back();
+  if (!before.contains("samples") || !after.contains("samples")) return "";
+  std::string tasks;
+  for (const Json& first : before["samples"]) {
+    for (const Json& second : after["samples"]) {
+      if (TextOf(first, "prompt").empty() || TextOf(first, "prompt") != TextOf(second, "prompt"))
+        continue;
+      tasks += fmt::format(
+          "<div "
+          "class='task'><div><h3>prompt</h3><pre>{}</pre></div>{}{}<div><h3>reference</h3><pre>{}</"
+          "pre></div></div>\n",
+          EscapeHtml(TextOf(first, "prompt")), Answered("before", first), Answered("after", second),
+          EscapeHtml(TextOf(first, "answer")));
+      break;
+    }
   }
-  return rows;
+  if (tasks.empty()) return "";
+  return fmt::format(
+             "<h2>The same held-out tasks, before and after</h2>\n<p class='soft'>The first ones, "
+             "not chosen ones: step {} against step {}, "
+             "one response each as the evaluation took it.</p>\n",
+             before["step"].dump(), after["step"].dump()) +
+         tasks;
 }
 
-constexpr const char* kStyle =
-    ":root{color-scheme:light dark;--ink:#1d2530;--paper:#fff;--soft:#667;--line:#b45309;--grid:#0001;--right:#1a7f3720;--wrong:#cf222e18}"
-    "@media(prefers-color-scheme:dark){:root{--ink:#e6e9ee;--paper:#12161c;--soft:#9aa4b2;--line:#f0a742;--grid:#fff2}}"
-    "body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:1020px;margin:2rem auto;padding:0 1rem}"
-    "h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:1rem}"
-    "figure{margin:0}figcaption{font-weight:600}svg{width:100%;height:auto}svg text{font-size:11px;fill:var(--soft)}.grid{stroke:var(--grid)}"
-    ".line{fill:none;stroke:var(--line);stroke-width:1.8}.band{fill:var(--line);opacity:.18}circle{fill:var(--line)}"
-    "table{border-collapse:collapse;width:100%}td,th{border:1px solid var(--grid);padding:.3rem .6rem;text-align:left;vertical-align:top}"
-    "pre{margin:0;white-space:pre-wrap;word-break:break-word;font-size:13px}.right{background:var(--right)}.wrong{background:var(--wrong)}code{word-break:break-all}";
+std::string ValueText(const SettingValue& value) {
+  if (const auto* flag = std::get_if<bool>(&value)) return *flag ? "true" : "false";
+  if (const auto* integer = std::get_if<std::int64_t>(&value)) return std::to_string(*integer);
+  if (const auto* number = std::get_if<double>(&value)) return fmt::format("{}", *number);
+  if (const auto* text = std::get_if<std::string>(&value)) return *text;
+  std::string joined;
+  for (const std::string& item : std::get<std::vector<std::string>>(value))
+    joined += (joined.empty() ? "" : "  ") + item;
+  return joined;
+}
+
+std::string SettingsPart(Recipe recipe) {
+  Recipe plain;
+  const SettingList ours = SettingsOf(recipe), defaults = SettingsOf(plain);
+  std::string rows;
+  for (std::size_t i = 0; i < ours.settings.size(); ++i) {
+    const Setting& setting = ours.settings[i];
+    if (setting.key == "name" || setting.key == "about" ||
+        setting.get() == defaults.settings[i].get())
+      continue;
+    rows += fmt::format(
+        "<tr><td><code>{}</code></td><td><code>{}</code></td><td class='soft'>{}</td></tr>\n",
+        EscapeHtml(setting.key), EscapeHtml(ValueText(setting.get())), EscapeHtml(setting.help));
+  }
+  return "<h2>Settings</h2>\n<p class='soft'>Those that differ from their default.</p>\n<div "
+         "class='panel'><table><tr class='head'><th>setting</th><th>value</th>"
+         "<th>meaning</th></tr>\n" +
+         rows + "</table>\n<details><summary>The whole recipe</summary><pre>" +
+         EscapeHtml(WriteToml(recipe)) + "</pre></details></div>\n";
+}
+
+std::string RepeatPart(const std::string& folder, const ReportFacts& facts) {
+  return fmt::format(
+      "<h2>Repeat it</h2>\n<p>Every token, log-prob, reward, gradient and weight of this run is a "
+      "function of its recipe and its starting weights. "
+      "Run it again, with any number of threads on any supported processor, and compare the last "
+      "line.</p>\n"
+      "<div class='panel'><pre>waggle run {0}/recipe.toml --out {0}-again\nwaggle inspect {0} "
+      "--samples\n"
+      "waggle generate --model {0}/model --prompt \"...\"</pre></div>\n"
+      "<div class='panel' style='margin-top:.8rem'><table><tr><td class='soft'>run "
+      "id</td><td><code>{1}</code></td></tr>"
+      "<tr><td class='soft'>weight hash</td><td><code>{2}</code></td></tr></table></div>\n",
+      EscapeHtml(folder), EscapeHtml(facts.run_id), EscapeHtml(facts.weight_hash));
+}
 
 }  // namespace
 
-Result<std::filesystem::path> WriteReport(const std::filesystem::path& run_directory, const ReportFacts& facts) {
+Result<std::filesystem::path> WriteReport(const std::filesystem::path& run_directory,
+                                          const ReportFacts& facts) {
   WG_ASSIGN(const auto metrics, ReadRows(run_directory / "metrics.jsonl"));
   WG_ASSIGN(const auto evaluations, ReadRows(run_directory / "evaluations.jsonl"));
-  WG_ASSIGN(const std::string recipe, ReadFile(run_directory / "recipe.toml", 1 << 20));
+  WG_ASSIGN(const Recipe recipe, LoadRecipe(run_directory / "recipe.toml", {}));
 
-  const std::string name = run_directory.filename().string();
-  std::string html = fmt::format("<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
-                                 "<title>{0}: Waggle run</title><style>{1}</style><h1>Waggle run: {0}</h1><p>{2}</p>",
-                                 Escape(name), kStyle, Escape(facts.summary));
-  html += fmt::format("<table><tr><th>run id</th><td><code>{}</code></td></tr><tr><th>weight hash</th><td><code>{}</code></td></tr></table>",
-                      Escape(facts.run_id), Escape(facts.weight_hash));
-  html += "<h2>Curves</h2><div class='plots'>\n";
-  html += Figure(evaluations, "accuracy", "Held-out accuracy (band: 95 % interval)");
-  html += Figure(metrics, "reward/mean", "Mean training reward");
-  html += Figure(metrics, "policy/entropy", "Entropy (nats per token)");
-  html += Figure(metrics, "policy/kl", "KL (nats per token)");
-  html += Figure(metrics, "rollout/length_mean", "Response length (tokens)");
-  html += Figure(metrics, "train/gradient_norm", "Gradient norm");
-  html += Figure(metrics, "speed/sampled_tokens_per_s", "Sampled tokens per second");
-  html += "</div>\n";
-  if (evaluations.size() >= 2 && evaluations.front().contains("samples") && evaluations.back().contains("samples")) {
-    html += "<h2>The same held-out tasks, before and after</h2><table><tr><th>prompt</th><th>before</th><th>after</th><th>answer</th></tr>\n";
-    html += SampleRows(evaluations.front()["samples"], evaluations.back()["samples"]);
-    html += "</table>\n";
-  }
-  html += "<h2>Recipe</h2><pre>" + Escape(recipe) + "</pre></html>\n";
+  // The policy forbids scripts and every request, should an escape ever be missing.
+  std::string html = fmt::format(
+      "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+      "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src "
+      "'unsafe-inline'\">"
+      "<meta name='viewport' content='width=device-width,initial-scale=1'><title>{0}: Waggle "
+      "run</title><style>{1}</style></head>\n"
+      "<body><main><div class='kicker'>Waggle run · {2}</div><h1>{0}</h1>{3}\n",
+      EscapeHtml(recipe.name), kStyle, EscapeHtml(recipe.environment.name),
+      facts.summary == recipe.name ? "" : "<p class='soft'>" + EscapeHtml(facts.summary) + "</p>");
+  html += Headline(metrics, evaluations);
+  html += Curves(metrics, evaluations);
+  html += BeforeAndAfter(evaluations);
+  html += SettingsPart(recipe);
+  html += RepeatPart(run_directory.lexically_normal().string(), facts);
+  html += "</main></body></html>\n";
   const auto path = run_directory / "report.html";
   WG_TRY(WriteFileAtomic(path, html));
   return path;

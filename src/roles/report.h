@@ -1,5 +1,6 @@
-// The run's report: one self-contained HTML file (no scripts from elsewhere, no network) with curves and sample transcripts
-// before and after, made from metrics.jsonl, evaluations.jsonl and recipe.toml of a run folder.
+// The run's report: one self-contained HTML file (no scripts from elsewhere, no network) with
+// curves and sample transcripts before and after, made from metrics.jsonl, evaluations.jsonl and
+// recipe.toml of a run folder.
 #pragma once
 
 #include <filesystem>
@@ -14,6 +15,7 @@ struct ReportFacts {
 };
 
 // Writes run_directory/report.html and returns its path.
-Result<std::filesystem::path> WriteReport(const std::filesystem::path& run_directory, const ReportFacts& facts);
+Result<std::filesystem::path> WriteReport(const std::filesystem::path& run_directory,
+                                          const ReportFacts& facts);
 
 }  // namespace waggle

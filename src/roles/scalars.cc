@@ -1,4 +1,6 @@
 // Names of all metrics: one table for metrics.jsonl, TensorBoard and docs/metrics.md.
+#include <string_view>
+
 #include "roles/telemetry.h"
 
 namespace waggle {
@@ -14,16 +16,23 @@ const std::vector<MetricDoc>& MetricDocs() {
       {"policy/clip_fraction_low", "Share of loss tokens stopped at the lower bound."},
       {"policy/clip_fraction_high", "Share of loss tokens stopped at the upper bound."},
       {"policy/masked_fraction", "Share of loss tokens whose correction weight is 0 by its bound."},
-      {"policy/rejected_fraction", "Share of loss tokens dropped by a statistic of the correction."},
+      {"policy/rejected_fraction",
+       "Share of loss tokens dropped by a statistic of the correction."},
       {"policy/kl_proximal_k1", "KL of the current against the proximal policy, mean log-ratio."},
       {"policy/kl_proximal_k3", "The same, k3 estimator."},
-      {"policy/kl_behaviour_k1", "KL of the proximal against the sampling policy: 0 on-policy, because the log-probs are the same bits."},
+      {"policy/kl_behaviour_k1",
+       "KL of the proximal against the sampling policy: 0 on-policy, because the log-probs are the "
+       "same bits."},
       {"policy/kl_behaviour_k3", "The same, k3 estimator."},
-      {"policy/kl", "KL against the starting policy, nats per token; 0 where no reference is kept."},
+      {"policy/kl",
+       "KL against the starting policy, nats per token; 0 where no reference is kept."},
       {"policy/kl_k3", "The same, k3 estimator."},
       {"policy/chi2", "Chi-square divergence estimate of the importance weights."},
-      {"policy/effective_sample_size", "Effective share of the samples under the importance weights."},
-      {"policy/entropy", "Entropy of the policy, nats per loss token."},
+      {"policy/effective_sample_size",
+       "Effective share of the samples under the importance weights."},
+      {"policy/entropy",
+       "Entropy of the policy, nats per token that was trained on; absent when a step had nothing "
+       "to learn from."},
       {"policy/kl_beta", "KL coefficient in force."},
       {"reward/accuracy", "Share of rollouts that the grader calls correct."},
       {"reward/mean", "Mean reward of the batch."},
@@ -40,7 +49,8 @@ const std::vector<MetricDoc>& MetricDocs() {
       {"rollout/trained_responses", "Responses left after the filters."},
       {"rollout/loss_tokens", "Tokens that carry loss."},
       {"speed/sampled_tokens_per_s", "Response tokens sampled per second of engine time."},
-      {"speed/trained_tokens_per_s", "Tokens through forward and backward per second of trainer time."},
+      {"speed/trained_tokens_per_s",
+       "Tokens through forward and backward per second of trainer time."},
       {"speed/sample_seconds", "Engine time of the step."},
       {"speed/train_seconds", "Trainer time of the step."},
   };
@@ -48,13 +58,21 @@ const std::vector<MetricDoc>& MetricDocs() {
 }
 
 Scalars ScalarsOf(const StepReport& report, const StepTimes& times) {
-  const auto rate = [](std::uint64_t count, double seconds) { return seconds > 0 ? static_cast<double>(count) / seconds : 0.0; };
+  const auto rate = [](std::uint64_t count, double seconds) {
+    return seconds > 0 ? static_cast<double>(count) / seconds : 0.0;
+  };
   Scalars scalars = {{"train/loss", report.loss},
                      {"train/gradient_norm", report.gradient_norm},
                      {"train/learning_rate", report.learning_rate},
                      {"train/tokens", static_cast<double>(report.tokens)}};
-  report.metrics.Visit([&](const char* name, double value) { scalars.emplace_back(name, value); });
-  scalars.emplace_back("speed/sampled_tokens_per_s", rate(times.sampled_tokens, times.sample_seconds));
+  report.metrics.Visit([&](const char* name, double value) {
+    // Without a forward pass (no group with a signal) there is no entropy, and a 0 would say
+    // "certain".
+    if (report.tokens == 0 && std::string_view(name) == "policy/entropy") return;
+    scalars.emplace_back(name, value);
+  });
+  scalars.emplace_back("speed/sampled_tokens_per_s",
+                       rate(times.sampled_tokens, times.sample_seconds));
   scalars.emplace_back("speed/trained_tokens_per_s", rate(report.tokens, times.train_seconds));
   scalars.emplace_back("speed/sample_seconds", times.sample_seconds);
   scalars.emplace_back("speed/train_seconds", times.train_seconds);

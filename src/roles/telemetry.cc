@@ -1,6 +1,9 @@
 #include "roles/telemetry.h"
 
+#include <sys/ioctl.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -40,60 +43,66 @@ Status DropRowsFrom(const std::filesystem::path& file, std::uint64_t step) {
   return WriteFileAtomic(file, kept);
 }
 
-double Find(const Scalars& scalars, std::string_view name) {
+std::optional<double> Find(const Scalars& scalars, std::string_view name) {
   for (const auto& [key, value] : scalars) {
     if (key == name) return value;
   }
-  return 0.0;
+  return std::nullopt;
 }
 
-std::string Bar(double fraction, int width) {
-  const int filled = static_cast<int>(std::clamp(fraction, 0.0, 1.0) * width);
-  std::string bar;
-  for (int i = 0; i < width; ++i) bar += i < filled ? "█" : "░";
-  return bar;
+// Long enough for every sparkline; a run of a million steps keeps no more than this in memory.
+constexpr std::size_t kHistory = 64;
+
+void Remember(std::vector<double>& history, const Scalars& scalars, std::string_view name) {
+  const auto value = Find(scalars, name);
+  if (!value) return;
+  if (history.size() == kHistory) history.erase(history.begin());
+  history.push_back(*value);
 }
 
-// The last `width` values as a line of eight-level blocks between 0 and the largest of them.
-std::string Sparkline(const std::vector<double>& values, std::size_t width) {
-  static constexpr const char* kLevels[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-  if (values.empty()) return "";
-  const std::size_t first = values.size() > width ? values.size() - width : 0;
-  const double top = std::max(1e-9, *std::max_element(values.begin() + first, values.end()));
-  std::string line;
-  for (std::size_t i = first; i < values.size(); ++i) {
-    line += kLevels[static_cast<int>(std::clamp(values[i] / top, 0.0, 1.0) * 7.0 + 0.5)];
-  }
-  return line;
+bool CanRedraw() {
+  const char* term = std::getenv("TERM");
+  return term != nullptr && std::string_view(term) != "dumb" && *term != '\0';
+}
+
+bool WantsColor() {
+  const char* no_color = std::getenv("NO_COLOR");
+  return no_color == nullptr || *no_color == '\0';
+}
+
+std::size_t Columns(std::FILE* terminal) {
+  struct winsize size {};
+  const bool known = ::ioctl(::fileno(terminal), TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return known ? size.ws_col : 80;
 }
 
 }  // namespace
 
-std::string DurationText(double seconds) {
-  const auto total = static_cast<std::uint64_t>(std::max(0.0, seconds) + 0.5);
-  if (total >= 3600) return fmt::format("{}h{:02}m", total / 3600, total / 60 % 60);
-  if (total >= 60) return fmt::format("{}m{:02}s", total / 60, total % 60);
-  return fmt::format("{}s", total);
-}
-
 std::string AccuracyText(std::uint64_t correct, std::uint64_t tasks) {
   const Interval interval = WilsonInterval(correct, tasks);
-  return fmt::format("{:.1f} % [{:.1f}, {:.1f}]", tasks == 0 ? 0.0 : 100.0 * static_cast<double>(correct) / static_cast<double>(tasks),
-                     100.0 * interval.low, 100.0 * interval.high);
+  return fmt::format(
+      "{:.1f} % [{:.1f}, {:.1f}]",
+      tasks == 0 ? 0.0 : 100.0 * static_cast<double>(correct) / static_cast<double>(tasks),
+      100.0 * interval.low, 100.0 * interval.high);
 }
 
 Telemetry::Telemetry(const TelemetryOptions& options, TensorBoardWriter board, Clock& clock)
-    : options_(options), board_(std::move(board)), clock_(&clock), started_ns_(clock.MonotonicNs()) {}
+    : options_(options),
+      board_(std::move(board)),
+      clock_(&clock),
+      started_ns_(clock.MonotonicNs()) {
+  options_.live = options.live && CanRedraw();
+}
 
-Result<Telemetry> Telemetry::Create(const TelemetryOptions& options, std::uint64_t step, std::uint64_t steps_total,
-                                    Clock& clock) {
+Result<Telemetry> Telemetry::Create(const TelemetryOptions& options, std::uint64_t step,
+                                    std::uint64_t steps_total, Clock& clock) {
   WG_TRY(DropRowsFrom(options.run_directory / "metrics.jsonl", step + 1));
   // The evaluation of a version follows its checkpoint, so a resumed run does it again.
   WG_TRY(DropRowsFrom(options.run_directory / "evaluations.jsonl", step));
   WG_ASSIGN(TensorBoardWriter board,
             TensorBoardWriter::Create(options.run_directory, clock.UnixSeconds(), step));
   Telemetry telemetry(options, std::move(board), clock);
-  telemetry.steps_total_ = steps_total;
+  telemetry.view_.steps_total = steps_total;
   telemetry.first_step_ = step;
   return telemetry;
 }
@@ -103,27 +112,33 @@ Status Telemetry::Step(std::uint64_t step, const Scalars& scalars) {
   for (const auto& [name, value] : scalars) row[name] = value;
   WG_TRY(AppendLine(options_.run_directory / "metrics.jsonl", row.dump()));
   WG_TRY(board_.Write(clock_->UnixSeconds(), step, scalars));
-  reward_curve_.push_back(Find(scalars, "reward/mean"));
-  if (!options_.quiet) Draw(step, scalars);
+  Observe(step, scalars);
+  if (!options_.quiet) Draw();
   return {};
 }
 
 Status Telemetry::Evaluated(const Evaluation& evaluation) {
-  const double accuracy = static_cast<double>(evaluation.correct) / static_cast<double>(evaluation.tasks);
+  const double accuracy =
+      static_cast<double>(evaluation.correct) / static_cast<double>(evaluation.tasks);
   const Interval interval = WilsonInterval(evaluation.correct, evaluation.tasks);
-  nlohmann::ordered_json row = {{"step", evaluation.version.value}, {"tasks", evaluation.tasks},
-                                {"correct", evaluation.correct},    {"accuracy", accuracy},
-                                {"low", interval.low},              {"high", interval.high},
-                                {"reward_mean", evaluation.reward_mean}, {"length_mean", evaluation.length_mean}};
+  nlohmann::ordered_json row = {{"step", evaluation.version.value},
+                                {"tasks", evaluation.tasks},
+                                {"correct", evaluation.correct},
+                                {"accuracy", accuracy},
+                                {"low", interval.low},
+                                {"high", interval.high},
+                                {"reward_mean", evaluation.reward_mean},
+                                {"length_mean", evaluation.length_mean}};
   for (const std::string& sample : evaluation.samples) {
-    row["samples"].push_back(nlohmann::ordered_json::parse(sample, nullptr, /*allow_exceptions=*/false));
+    row["samples"].push_back(
+        nlohmann::ordered_json::parse(sample, nullptr, /*allow_exceptions=*/false));
   }
   WG_TRY(AppendLine(options_.run_directory / "evaluations.jsonl", row.dump()));
   WG_TRY(board_.Write(clock_->UnixSeconds(), evaluation.version.value,
                       {{"eval/accuracy", accuracy}, {"eval/reward", evaluation.reward_mean}}));
-  accuracy_ = accuracy;
-  Say(fmt::format("step {:>5}  held-out accuracy {}", evaluation.version.value,
-                  AccuracyText(evaluation.correct, evaluation.tasks)));
+  const std::string text = AccuracyText(evaluation.correct, evaluation.tasks);
+  view_.held_out = fmt::format("{} at step {}", text, evaluation.version.value);
+  Say(fmt::format("step {:>5}  held-out accuracy {}", evaluation.version.value, text));
   return {};
 }
 
@@ -139,36 +154,40 @@ void Telemetry::Erase() {
   drawn_lines_ = 0;
 }
 
-void Telemetry::Draw(std::uint64_t step, const Scalars& scalars) {
-  const std::int64_t now = clock_->MonotonicNs();
-  const double elapsed = static_cast<double>(now - started_ns_) * 1e-9;
+void Telemetry::Observe(std::uint64_t step, const Scalars& scalars) {
+  view_.step = step;
+  view_.elapsed_seconds = static_cast<double>(clock_->MonotonicNs() - started_ns_) * 1e-9;
   const double done = static_cast<double>(step - first_step_);
-  const double eta = done > 0 ? elapsed / done * static_cast<double>(steps_total_ - step) : 0.0;
+  const double left = static_cast<double>(view_.steps_total - std::min(step, view_.steps_total));
+  view_.left_seconds = done > 0 ? view_.elapsed_seconds / done * left : 0.0;
+  Remember(view_.reward, scalars, "reward/mean");
+  Remember(view_.accuracy, scalars, "reward/accuracy");
+  Remember(view_.entropy, scalars, "policy/entropy");
+  Remember(view_.length, scalars, "rollout/length_mean");
+  view_.kl = Find(scalars, "policy/kl").value_or(0.0);
+  view_.gradient_norm = Find(scalars, "train/gradient_norm").value_or(0.0);
+  view_.tokens_per_second = Find(scalars, "speed/sampled_tokens_per_s").value_or(0.0);
+}
+
+void Telemetry::Draw() {
+  const bool last = view_.step >= view_.steps_total;
   if (!options_.live) {
-    const std::uint64_t every = std::max<std::uint64_t>(1, steps_total_ / 20);
-    if (step % every != 0 && step != steps_total_) return;
-    fmt::print(options_.terminal,
-               "step {:>5}/{}  reward {:.3f}  accuracy {:.3f}  kl {:.4f}  entropy {:.3f}  length {:.1f}  {:.0f} tok/s  eta {}\n", step,
-               steps_total_, Find(scalars, "reward/mean"), Find(scalars, "reward/accuracy"), Find(scalars, "policy/kl"),
-               Find(scalars, "policy/entropy"), Find(scalars, "rollout/length_mean"), Find(scalars, "speed/sampled_tokens_per_s"),
-               DurationText(eta));
+    const std::uint64_t every = std::max<std::uint64_t>(1, view_.steps_total / 20);
+    if (view_.step % every != 0 && !last) return;
+    fmt::print(options_.terminal, "{}\n", PlainLine(view_));
     std::fflush(options_.terminal);
     return;
   }
-  if (now - drawn_ns_ < kRedrawNs && step != steps_total_) return;
+  const std::int64_t now = clock_->MonotonicNs();
+  if (now - drawn_ns_ < kRedrawNs && drawn_lines_ > 0 && !last) return;
   drawn_ns_ = now;
   Erase();
-  fmt::print(options_.terminal, "{} {}/{}  {} elapsed, {} left\n",
-             Bar(static_cast<double>(step) / static_cast<double>(std::max<std::uint64_t>(1, steps_total_)), 40), step, steps_total_,
-             DurationText(elapsed), DurationText(eta));
-  fmt::print(options_.terminal, "reward {:.3f}  accuracy {:.3f}  held-out {}  kl {:.4f}  entropy {:.3f}\n",
-             Find(scalars, "reward/mean"), Find(scalars, "reward/accuracy"),
-             accuracy_ ? fmt::format("{:.3f}", *accuracy_) : "-", Find(scalars, "policy/kl"), Find(scalars, "policy/entropy"));
-  fmt::print(options_.terminal, "length {:.1f}  {:.0f} sampled tok/s  grad norm {:.3f}\n", Find(scalars, "rollout/length_mean"),
-             Find(scalars, "speed/sampled_tokens_per_s"), Find(scalars, "train/gradient_norm"));
-  fmt::print(options_.terminal, "reward {}\n", Sparkline(reward_curve_, 60));
+  // One column stays free: a full line would wrap on some terminals, and Erase() counts lines.
+  for (const std::string& line : LiveLines(view_, Columns(options_.terminal) - 1, WantsColor())) {
+    fmt::print(options_.terminal, "{}\n", line);
+    ++drawn_lines_;
+  }
   std::fflush(options_.terminal);
-  drawn_lines_ = 4;
 }
 
 }  // namespace waggle

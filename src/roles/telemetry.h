@@ -1,5 +1,6 @@
-// What a run tells people while it works: metrics.jsonl, TensorBoard files, evaluations.jsonl with sample transcripts, and a
-// live view that redraws in a terminal and prints plain lines into a pipe. Nothing here feeds back into the run.
+// What a run tells people while it works: metrics.jsonl, TensorBoard files, evaluations.jsonl with
+// sample transcripts, and a live view that redraws in a terminal and prints plain lines into a
+// pipe. Nothing here feeds back into the run.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "roles/orchestrator_core.h"
+#include "roles/telemetry_view.h"
 #include "roles/tensorboard.h"
 #include "training/trainer.h"
 
@@ -35,14 +37,15 @@ Scalars ScalarsOf(const StepReport& report, const StepTimes& times);
 struct TelemetryOptions {
   std::filesystem::path run_directory;
   std::FILE* terminal = stderr;
-  bool live = false;       // redraw in place; else one line a report
+  bool live = false;  // redraw in place, unless TERM says that this cannot be; else plain lines
   bool quiet = false;
 };
 
 class Telemetry {
  public:
   // Drops rows after `step` from earlier files (work that a resumed run does again).
-  static Result<Telemetry> Create(const TelemetryOptions& options, std::uint64_t step, std::uint64_t steps_total, Clock& clock);
+  static Result<Telemetry> Create(const TelemetryOptions& options, std::uint64_t step,
+                                  std::uint64_t steps_total, Clock& clock);
 
   Status Step(std::uint64_t step, const Scalars& scalars);
   Status Evaluated(const Evaluation& evaluation);
@@ -50,21 +53,20 @@ class Telemetry {
 
  private:
   Telemetry(const TelemetryOptions& options, TensorBoardWriter board, Clock& clock);
-  void Draw(std::uint64_t step, const Scalars& scalars);
+  void Observe(std::uint64_t step, const Scalars& scalars);
+  void Draw();
   void Erase();
 
   TelemetryOptions options_;
   TensorBoardWriter board_;
   Clock* clock_;
-  std::uint64_t steps_total_ = 0, first_step_ = 0;
+  std::uint64_t first_step_ = 0;
   std::int64_t started_ns_ = 0, drawn_ns_ = 0;
   int drawn_lines_ = 0;
-  std::optional<double> accuracy_;
-  std::vector<double> reward_curve_;
+  ProgressView view_;
 };
 
 // Accuracy with its 95 % interval as "71.3 % [66.0, 76.1]".
 std::string AccuracyText(std::uint64_t correct, std::uint64_t tasks);
-std::string DurationText(double seconds);
 
 }  // namespace waggle

@@ -63,7 +63,8 @@ Status Append(const std::filesystem::path& file, std::string_view bytes) {
 
 std::uint32_t Crc32c(std::string_view bytes) {
   std::uint32_t crc = ~0u;
-  for (const char c : bytes) crc = (crc >> 8) ^ kCrcTable[(crc ^ static_cast<std::uint8_t>(c)) & 0xff];
+  for (const char c : bytes)
+    crc = (crc >> 8) ^ kCrcTable[(crc ^ static_cast<std::uint8_t>(c)) & 0xff];
   return ~crc;
 }
 
@@ -112,10 +113,12 @@ std::string ScalarsEvent(double wall_time, std::uint64_t step,
   return event;
 }
 
-Result<TensorBoardWriter> TensorBoardWriter::Create(const std::filesystem::path& directory, double wall_time,
-                                                    std::uint64_t step) {
-  TensorBoardWriter writer(directory / fmt::format("events.out.tfevents.{:010.0f}.waggle.{}", wall_time, step));
-  WG_TRY(Append(writer.file_, TfRecord(FileVersionEvent(wall_time)) + TfRecord(SessionStartEvent(wall_time, step))));
+Result<TensorBoardWriter> TensorBoardWriter::Create(const std::filesystem::path& directory,
+                                                    double wall_time, std::uint64_t step) {
+  TensorBoardWriter writer(directory /
+                           fmt::format("events.out.tfevents.{:010.0f}.waggle.{}", wall_time, step));
+  WG_TRY(Append(writer.file_, TfRecord(FileVersionEvent(wall_time)) +
+                                  TfRecord(SessionStartEvent(wall_time, step))));
   return writer;
 }
 

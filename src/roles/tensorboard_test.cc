@@ -13,7 +13,7 @@ namespace waggle {
 namespace {
 
 TEST(TensorBoard, Crc32cKnownAnswers) {
-  EXPECT_EQ(Crc32c("123456789"), 0xE3069283u);          // the check value of CRC-32C
+  EXPECT_EQ(Crc32c("123456789"), 0xE3069283u);            // the check value of CRC-32C
   EXPECT_EQ(Crc32c(std::string(32, '\0')), 0x8A9136AAu);  // RFC 3720, B.4
   EXPECT_EQ(Crc32c(std::string(32, '\xff')), 0x62A8AB43u);
 }
@@ -26,7 +26,8 @@ struct Field {
 };
 std::uint64_t Little(std::string_view bytes) {
   std::uint64_t value = 0;
-  for (std::size_t i = bytes.size(); i-- > 0;) value = value << 8 | static_cast<std::uint8_t>(bytes[i]);
+  for (std::size_t i = bytes.size(); i-- > 0;)
+    value = value << 8 | static_cast<std::uint8_t>(bytes[i]);
   return value;
 }
 std::vector<Field> Parse(std::string_view message) {
@@ -65,7 +66,8 @@ TEST(TensorBoard, FileReadsBackWithEveryChecksumRight) {
   std::filesystem::create_directories(directory);
   auto writer = TensorBoardWriter::Create(directory, 1700000000.5, 7);
   ASSERT_TRUE(writer.has_value());
-  ASSERT_TRUE(writer->Write(1700000001.0, 8, {{"reward/mean", 0.25}, {"policy/kl", -1.5}}).has_value());
+  ASSERT_TRUE(
+      writer->Write(1700000001.0, 8, {{"reward/mean", 0.25}, {"policy/kl", -1.5}}).has_value());
 
   std::filesystem::path file;
   for (const auto& entry : std::filesystem::directory_iterator(directory)) file = entry.path();
@@ -77,7 +79,8 @@ TEST(TensorBoard, FileReadsBackWithEveryChecksumRight) {
     ASSERT_EQ(Little(std::string_view(bytes).substr(at + 8, 4)), MaskedCrc32c(length));
     const std::size_t n = Little(length);
     payloads.push_back(bytes.substr(at + 12, n));
-    ASSERT_EQ(Little(std::string_view(bytes).substr(at + 12 + n, 4)), MaskedCrc32c(payloads.back()));
+    ASSERT_EQ(Little(std::string_view(bytes).substr(at + 12 + n, 4)),
+              MaskedCrc32c(payloads.back()));
     at += 12 + n + 4;
   }
   ASSERT_EQ(payloads.size(), 3u);
@@ -89,7 +92,8 @@ TEST(TensorBoard, FileReadsBackWithEveryChecksumRight) {
   std::map<std::string, float> scalars;
   for (const Field& value : Parse(event.at(2).bytes)) {
     const auto entry = Parse(value.bytes);
-    scalars[entry.at(0).bytes] = std::bit_cast<float>(static_cast<std::uint32_t>(entry.at(1).integer));
+    scalars[entry.at(0).bytes] =
+        std::bit_cast<float>(static_cast<std::uint32_t>(entry.at(1).integer));
   }
   EXPECT_EQ(scalars, (std::map<std::string, float>{{"reward/mean", 0.25f}, {"policy/kl", -1.5f}}));
   std::filesystem::remove_all(directory);
