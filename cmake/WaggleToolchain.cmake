@@ -15,6 +15,12 @@ set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g")
 # (designated initialisers leave members at their defaults on purpose: no -Wmissing-field-initializers)
 add_compile_options(-Wall -Wextra -Wno-missing-field-initializers -ffp-contract=off -fno-fast-math -fno-associative-math -fsigned-zeros)
 
+# Highway's NEON target includes AES, and structs of its vectors have constructors that carry no target attribute: the
+# baseline must include AES too.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+  add_compile_options(-march=armv8-a+crypto)
+endif()
+
 set(WAGGLE_SANITIZE "" CACHE STRING "Sanitizers, as -fsanitize= takes them")
 if(WAGGLE_SANITIZE)
   add_compile_options(-fsanitize=${WAGGLE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
