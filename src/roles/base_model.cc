@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <sstream>
 
 #include "base/files.h"
 #include "base/hex.h"
@@ -26,39 +27,26 @@ void CollectCharacters(std::string_view text, std::set<std::string>& characters)
   }
 }
 
-Result<std::string> AlphabetOf(const Environment& environment) {
+using Environments = std::vector<std::unique_ptr<Environment>>;
+
+Result<std::string> AlphabetOf(const Environments& environments) {
   std::set<std::string> characters;
-  for (std::uint64_t seed = 0; seed < kAlphabetTasks; ++seed) {
-    WG_ASSIGN(const Task task, environment.MakeTask(seed));
-    for (const Message& message : task.prompt) CollectCharacters(message.content, characters);
-    CollectCharacters(environment.Demonstrate(task).value_or(task.answer), characters);
+  for (const auto& environment : environments) {
+    for (std::uint64_t seed = 0; seed < kAlphabetTasks; ++seed) {
+      WG_ASSIGN(const Task task, environment->MakeTask(seed));
+      for (const Message& message : task.prompt) CollectCharacters(message.content, characters);
+      CollectCharacters(environment->Demonstrate(task).value_or(task.answer), characters);
+    }
   }
   std::string alphabet;
   for (const std::string& character : characters) alphabet += character;
   return alphabet;
 }
 
-ModelConfig FreshConfig(const ModelRecipe& recipe, std::size_t vocab, TokenId eos) {
-  ModelConfig config;
-  config.architecture = recipe.architecture;
-  config.vocab = vocab;
-  config.hidden = recipe.hidden;
-  config.intermediate = recipe.intermediate;
-  config.layers = recipe.layers;
-  config.heads = recipe.heads;
-  config.kv_heads = recipe.kv_heads;
-  config.head_dim = recipe.hidden / recipe.heads;
-  config.max_positions = recipe.positions;
-  config.tied_head = recipe.tied_head;
-  config.qk_norm = recipe.architecture == "Qwen3ForCausalLM";
-  config.eos = {eos};
-  return config;
-}
-
-Result<BaseModel> FreshModel(const ModelRecipe& recipe, const Environment& environment) {
+Result<BaseModel> FreshModel(const ModelRecipe& recipe, const Environments& environments) {
   std::string characters = recipe.characters;
   if (characters.empty()) {
-    WG_ASSIGN(characters, AlphabetOf(environment));
+    WG_ASSIGN(characters, AlphabetOf(environments));
   }
   const std::vector<std::string> specials = {"<s>", kEos, "<unk>"};
   WG_ASSIGN(Tokenizer tokenizer, Tokenizer::FromCharacters(specials, characters));
@@ -88,15 +76,37 @@ TrainerConfig WarmupTrainer(const WarmupRecipe& warmup) {
   return config;
 }
 
-Status WarmUp(const Recipe& recipe, const Environment& environment, const BaseModelContext& context, BaseModel& base) {
+// What the warm-up's demonstrations come from: "name key=value ..." entries, or the task itself.
+Result<Environments> WarmupEnvironments(const Recipe& recipe) {
+  Environments environments;
+  for (const std::string& entry : recipe.warmup.mixture) {
+    std::istringstream words(entry);
+    EnvironmentRecipe part;
+    words >> part.name;
+    for (std::string word; words >> word;) part.settings.push_back(word);
+    WG_ASSIGN(auto environment, MakeEnvironment(part, recipe.warmup.settings));
+    environments.push_back(std::move(environment));
+  }
+  if (environments.empty()) {
+    WG_ASSIGN(auto own, MakeEnvironment(recipe.environment, recipe.warmup.settings));
+    environments.push_back(std::move(own));
+  }
+  return environments;
+}
+
+Status WarmUp(const Recipe& recipe, const Environments& environments, const BaseModelContext& context, BaseModel& base) {
   const WarmupRecipe& warmup = recipe.warmup;
   WG_ASSIGN(const NumericsConfig numerics, NumericsOf(recipe.model));
-  const TaskCodec codec(environment, base.tokenizer, base.model.config.eos);
   WG_ASSIGN(const auto trainer, Trainer::Create(base.model.config, numerics, std::move(base.model.parameters),
                                                 WarmupTrainer(warmup), *context.ops, *context.pool));
   const std::uint64_t report_every = std::max<std::uint64_t>(1, warmup.steps / 5);
   for (std::uint64_t step = 0; step < warmup.steps; ++step) {
-    WG_ASSIGN(const auto samples, Demonstrations(environment, codec, warmup.seed, step * warmup.batch, warmup.batch));
+    std::vector<SftSample> samples;
+    for (std::uint64_t i = step * warmup.batch; i < (step + 1) * warmup.batch; ++i) {
+      const Environment& environment = *environments[i % environments.size()];
+      WG_ASSIGN(SftSample sample, Demonstration(environment, TaskCodec(environment, base.tokenizer, base.model.config.eos), warmup.seed, i));
+      samples.push_back(std::move(sample));
+    }
     WG_ASSIGN(const StepReport report, trainer->SftStep(samples));
     if ((step + 1) % report_every == 0) context.say(fmt::format("warm-up {:>5}/{}  loss {:.4f}", step + 1, warmup.steps, report.loss));
   }
@@ -105,6 +115,23 @@ Status WarmUp(const Recipe& recipe, const Environment& environment, const BaseMo
 }
 
 }  // namespace
+
+ModelConfig FreshConfig(const ModelRecipe& recipe, std::size_t vocab, TokenId eos) {
+  ModelConfig config;
+  config.architecture = recipe.architecture;
+  config.vocab = vocab;
+  config.hidden = recipe.hidden;
+  config.intermediate = recipe.intermediate;
+  config.layers = recipe.layers;
+  config.heads = recipe.heads;
+  config.kv_heads = recipe.kv_heads;
+  config.head_dim = recipe.hidden / recipe.heads;
+  config.max_positions = recipe.positions;
+  config.tied_head = recipe.tied_head;
+  config.qk_norm = recipe.architecture == "Qwen3ForCausalLM";
+  config.eos = {eos};
+  return config;
+}
 
 Result<std::unique_ptr<Environment>> MakeEnvironment(const EnvironmentRecipe& recipe, const std::vector<std::string>& extra) {
   std::vector<std::string> settings = recipe.settings;
@@ -126,23 +153,18 @@ Result<NumericsConfig> NumericsOf(const ModelRecipe& recipe) {
   return numerics;
 }
 
-Result<std::vector<SftSample>> Demonstrations(const Environment& environment, const TaskCodec& codec, std::uint64_t seed,
-                                              std::uint64_t first, std::uint64_t count) {
-  std::vector<SftSample> samples;
-  for (std::uint64_t index = first; index < first + count; ++index) {
-    const auto words = Philox({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), 0, 7}, PhiloxKeyFrom(seed));
-    WG_ASSIGN(const Task task, environment.MakeTask((words[0] | (std::uint64_t{words[1]} << 32)) & ~kHeldOutBit));
-    const auto text = environment.Demonstrate(task);
-    if (!text) return Fail(Blame::kOperator, "environment {} has no demonstrations to warm up on: set warmup.steps = 0", environment.name());
-    SftSample sample{.tokens = codec.PromptTokens(task)};
-    sample.loss_mask.resize(sample.tokens.size(), 0);
-    const auto answer = codec.tokenizer().Encode(*text);
-    sample.tokens.insert(sample.tokens.end(), answer.begin(), answer.end());
-    sample.tokens.push_back(codec.stop_ids().front());
-    sample.loss_mask.resize(sample.tokens.size(), 1);
-    samples.push_back(std::move(sample));
-  }
-  return samples;
+Result<SftSample> Demonstration(const Environment& environment, const TaskCodec& codec, std::uint64_t seed, std::uint64_t index) {
+  const auto words = Philox({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), 0, 7}, PhiloxKeyFrom(seed));
+  WG_ASSIGN(const Task task, environment.MakeTask((words[0] | (std::uint64_t{words[1]} << 32)) & ~kHeldOutBit));
+  const auto text = environment.Demonstrate(task);
+  if (!text) return Fail(Blame::kOperator, "environment {} has no demonstrations to warm up on: set warmup.steps = 0", environment.name());
+  SftSample sample{.tokens = codec.PromptTokens(task)};
+  sample.loss_mask.resize(sample.tokens.size(), 0);
+  const auto answer = codec.tokenizer().Encode(*text);
+  sample.tokens.insert(sample.tokens.end(), answer.begin(), answer.end());
+  sample.tokens.push_back(codec.stop_ids().front());
+  sample.loss_mask.resize(sample.tokens.size(), 1);
+  return sample;
 }
 
 Result<BaseModel> PrepareBaseModel(const Recipe& recipe, const BaseModelContext& context) {
@@ -152,11 +174,11 @@ Result<BaseModel> PrepareBaseModel(const Recipe& recipe, const BaseModelContext&
     context.say(fmt::format("base model from cache: {}", cached.string()));
     return LoadBaseModel(cached);
   }
-  WG_ASSIGN(const auto environment, MakeEnvironment(recipe.environment, recipe.warmup.settings));
-  WG_ASSIGN(BaseModel base, FreshModel(recipe.model, *environment));
+  WG_ASSIGN(const Environments environments, WarmupEnvironments(recipe));
+  WG_ASSIGN(BaseModel base, FreshModel(recipe.model, environments));
   if (recipe.warmup.steps > 0) {
     context.say(fmt::format("making the base model: {} supervised steps of {} demonstrations", recipe.warmup.steps, recipe.warmup.batch));
-    WG_TRY(WarmUp(recipe, *environment, context, base));
+    WG_TRY(WarmUp(recipe, environments, context, base));
   }
   // Aside first, then renamed: a cache entry is whole or absent.
   fs::path aside = cached;
@@ -171,7 +193,8 @@ Result<BaseModel> PrepareBaseModel(const Recipe& recipe, const BaseModelContext&
 
 Result<BaseModel> LoadBaseModel(const fs::path& path) {
   WG_ASSIGN(LoadedModel model, LoadModel(path));
-  WG_ASSIGN(Tokenizer tokenizer, Tokenizer::Load(path));
+  // A llama2.c .bin has its tokenizer beside it; a folder holds both.
+  WG_ASSIGN(Tokenizer tokenizer, Tokenizer::Load(fs::is_directory(path) ? path : path.parent_path()));
   if (tokenizer.vocab_size() > model.config.vocab) {
     return Fail(Blame::kOperator, "{}: the tokenizer has {} ids, the model's vocabulary {}", path.string(), tokenizer.vocab_size(), model.config.vocab);
   }

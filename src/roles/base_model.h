@@ -40,11 +40,12 @@ Result<BaseModel> LoadBaseModel(const std::filesystem::path& path);
 Status SaveBaseModel(const std::filesystem::path& directory, const ModelConfig& config, const Parameters& parameters,
                      const Tokenizer& tokenizer, WeightFormat format);
 
+// Shape of a fresh model with this vocabulary.
+ModelConfig FreshConfig(const ModelRecipe& recipe, std::size_t vocab, TokenId eos);
 Result<NumericsConfig> NumericsOf(const ModelRecipe& recipe);
 
 class TaskCodec;
-// Demonstrations of the training tasks [first, first + count) of a seed's stream, as SFT samples: prompt, answer, stop.
-Result<std::vector<SftSample>> Demonstrations(const Environment& environment, const TaskCodec& codec, std::uint64_t seed,
-                                              std::uint64_t first, std::uint64_t count);
+// The demonstration of training task `index` of a seed's stream, as an SFT sample: prompt, answer, stop.
+Result<SftSample> Demonstration(const Environment& environment, const TaskCodec& codec, std::uint64_t seed, std::uint64_t index);
 
 }  // namespace waggle

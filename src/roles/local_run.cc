@@ -9,6 +9,7 @@
 #include "base/hex.h"
 #include "crypto/hash.h"
 #include "roles/report.h"
+#include "roles/rollout_files.h"
 #include "roles/run_folder.h"
 
 namespace waggle {
@@ -23,6 +24,12 @@ Result<std::vector<TokenId>> PromptSuffix(const Recipe& recipe, const Tokenizer&
   const auto id = tokenizer.Find(recipe.model.prompt_suffix);
   if (!id) return Fail(Blame::kOperator, "model.prompt_suffix: the tokenizer has no token '{}'", recipe.model.prompt_suffix);
   return std::vector<TokenId>{*id};
+}
+
+// Hash of a checkpoint's files beside the trainer's, which has a manifest of its own.
+std::string SealOf(const std::string& state, const std::string& run_id) {
+  const std::string text = state + "\n" + run_id;
+  return ToHex(Sha256({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}));
 }
 
 }  // namespace
@@ -58,6 +65,7 @@ struct LocalRun::Parts {
   int idle_rounds = 0;                          // pumps in a row that sampled nothing
 
   Status Assemble(std::unique_ptr<Trainer> ready_trainer, PolicyVersion version);
+  Status Restore(std::uint64_t version);
   Status Perform(std::vector<OrchestratorEffect> effects);
   Status Perform(std::vector<WorkerEffect> effects);
   Status Perform(std::vector<TrainerEffect> effects);
@@ -122,28 +130,40 @@ Result<std::unique_ptr<LocalRun>> LocalRun::Open(const Recipe& recipe, const Run
   return std::unique_ptr<LocalRun>(new LocalRun(std::move(parts)));
 }
 
+// Everything of one checkpoint, or an error that names what is damaged in it.
+Status LocalRun::Parts::Restore(std::uint64_t version) {
+  const auto checkpoint = folder.checkpoint(version);
+  WG_ASSIGN(const std::string state, ReadFile(checkpoint / "orchestrator.json", kStateBytesMax));
+  WG_ASSIGN(const std::string id, ReadFile(checkpoint / "run_id", 64));
+  WG_ASSIGN(const std::string seal, ReadFile(checkpoint / "seal", 64));
+  if (seal != SealOf(state, id)) return Fail(Blame::kMachine, "{}: orchestrator.json or run_id is damaged", checkpoint.string());
+  WG_ASSIGN(const std::string raw, FromHex(id));
+  if (raw.size() != run_id.size()) return Fail(Blame::kMachine, "{}: run_id is damaged", checkpoint.string());
+  std::copy(raw.begin(), raw.end(), run_id.begin());
+  WG_ASSIGN(auto ready, Trainer::LoadCheckpoint(checkpoint / "trainer", base->model.config, numerics, recipe.trainer, *options.ops, pool));
+  saved_version = PolicyVersion{version};
+  WG_TRY(Assemble(std::move(ready), saved_version));
+  return orchestrator->Load(state);
+}
+
 Result<std::unique_ptr<LocalRun>> LocalRun::Resume(const RunOptions& options, Clock& clock) {
   const RunFolder folder(options.run_directory);
   WG_ASSIGN(const Recipe recipe, LoadRecipe(folder.recipe(), {}));
-  const auto versions = folder.Checkpoints();
-  if (versions.empty()) return Fail(Blame::kOperator, "{} has no complete checkpoint", folder.root().string());
-  auto parts = std::make_unique<Parts>(recipe, options, clock);
-  WG_ASSIGN(parts->environment, MakeEnvironment(recipe.environment, {}));
-  WG_ASSIGN(parts->numerics, NumericsOf(recipe.model));
-  WG_ASSIGN(BaseModel base, LoadBaseModel(folder.base()));
-  parts->base.emplace(std::move(base));
-  const auto checkpoint = folder.checkpoint(versions.back());
-  WG_ASSIGN(auto trainer, Trainer::LoadCheckpoint(checkpoint / "trainer", parts->base->model.config, parts->numerics,
-                                                  recipe.trainer, *options.ops, parts->pool));
-  WG_ASSIGN(const std::string state, ReadFile(checkpoint / "orchestrator.json", kStateBytesMax));
-  WG_ASSIGN(const std::string id, ReadFile(checkpoint / "run_id", 64));
-  WG_ASSIGN(const std::string raw, FromHex(id));
-  if (raw.size() != parts->run_id.size()) return Fail(Blame::kMachine, "{}: run_id is damaged", checkpoint.string());
-  std::copy(raw.begin(), raw.end(), parts->run_id.begin());
-  parts->saved_version = PolicyVersion{versions.back()};
-  WG_TRY(parts->Assemble(std::move(trainer), parts->saved_version));
-  WG_TRY(parts->orchestrator->Load(state));
-  return std::unique_ptr<LocalRun>(new LocalRun(std::move(parts)));
+  auto versions = folder.Checkpoints();
+  std::string damage;
+  for (; !versions.empty(); versions.pop_back()) {
+    auto parts = std::make_unique<Parts>(recipe, options, clock);
+    WG_ASSIGN(parts->environment, MakeEnvironment(recipe.environment, {}));
+    WG_ASSIGN(parts->numerics, NumericsOf(recipe.model));
+    WG_ASSIGN(BaseModel base, LoadBaseModel(folder.base()));
+    parts->base.emplace(std::move(base));
+    const Status restored = parts->Restore(versions.back());
+    if (restored) return std::unique_ptr<LocalRun>(new LocalRun(std::move(parts)));
+    // The one before gives the same bits, later.
+    fmt::print(stderr, "checkpoint {} skipped: {}\n", versions.back(), restored.error().what);
+    damage = restored.error().what;
+  }
+  return Fail(Blame::kOperator, "{} has no complete checkpoint{}{}", folder.root().string(), damage.empty() ? "" : ": ", damage);
 }
 
 LocalRun::LocalRun(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -154,6 +174,10 @@ Status LocalRun::Parts::Perform(std::vector<OrchestratorEffect> effects) {
     if (auto* grant = std::get_if<GrantLease>(&effect)) {
       WG_TRY(Perform(worker->Step(LeaseGranted{std::move(grant->lease)})));
     } else if (auto* train = std::get_if<TrainOn>(&effect)) {
+      const std::uint64_t step = train->batch + 1;
+      if (step % recipe.checkpoint_every == 0 || step == recipe.orchestrator.steps) {
+        WG_TRY(KeepRollouts(folder.root(), step, *train, recipe.checkpoints_kept));
+      }
       WG_TRY(Perform(conduct->Step(BatchReady{std::move(*train)})));
     } else if (auto* judged = std::get_if<GroupJudged>(&effect)) {
       if (const auto* reject = std::get_if<Reject>(&judged->verdict)) {
@@ -227,8 +251,10 @@ Status LocalRun::Parts::Checkpoint(PolicyVersion version) {
   Check(orchestrator->quiescent(), "a checkpoint is taken while no lease is out");
   WG_ASSIGN(const auto staged, folder.StageCheckpoint(version.value));
   WG_TRY(trainer->SaveCheckpoint(staged / "trainer"));
-  WG_TRY(WriteFileAtomic(staged / "orchestrator.json", orchestrator->Save()));
-  WG_TRY(WriteFileAtomic(staged / "run_id", ToHex(run_id)));
+  const std::string state = orchestrator->Save(), id = ToHex(run_id);
+  WG_TRY(WriteFileAtomic(staged / "orchestrator.json", state));
+  WG_TRY(WriteFileAtomic(staged / "run_id", id));
+  WG_TRY(WriteFileAtomic(staged / "seal", SealOf(state, id)));
   WG_TRY(folder.CommitCheckpoint(version.value));
   saved_version = version;
   return folder.Prune(recipe.checkpoints_kept);

@@ -45,11 +45,11 @@ struct ModelRecipe {
   }
 };
 
-// Supervised warm-up on the environment's own demonstrations. Cached under the cache folder by content.
+// Supervised warm-up on demonstrations. Cached under the cache folder by content.
 struct WarmupRecipe {
   std::uint64_t steps = 0, batch = 128, seed = 7;
   double lr = 3e-3;
-  std::vector<std::string> settings;
+  std::vector<std::string> settings, mixture;
 
   template <class V>
   void Visit(V&& v) {
@@ -58,6 +58,7 @@ struct WarmupRecipe {
     v("seed", seed, Range<std::uint64_t>{0, ~0ull >> 1}, "Seed of the demonstrations' order.");
     v("lr", lr, Range<double>{0.0, 1.0}, "Peak learning rate (linear warm-up over 5 %, cosine to a tenth).");
     v("settings", settings, Any{}, "Environment settings that differ during warm-up, as \"key=value\".");
+    v("mixture", mixture, Any{}, "Demonstrations come from these in turn, each as \"environment key=value ...\"; empty: from the task itself.");
   }
 };
 
