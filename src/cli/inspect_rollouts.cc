@@ -24,8 +24,10 @@ std::string Shown(const std::optional<Tokenizer>& tokenizer, std::span<const Tok
         .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   }
   std::string text;
-  for (std::size_t i = 0; i < std::min(ids.size(), kIdsShown); ++i)
-    text += (i == 0 ? "" : ",") + std::to_string(ids[i]);
+  for (std::size_t i = 0; i < std::min(ids.size(), kIdsShown); ++i) {
+    if (i > 0) text += ',';
+    text += std::to_string(ids[i]);
+  }
   return ids.size() > kIdsShown ? text + ",..." : text;
 }
 
