@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/inspect_rollouts.h"
 #include "roles/recipe.h"
 #include "roles/run_folder.h"
 #include "roles/telemetry.h"
@@ -99,8 +100,10 @@ Status Inspect(const fs::path& path, bool samples) {
     }
     return {};
   }
+  // llama2.c models end in .bin as well; a file of rollouts says in its first bytes what it is.
+  if (fs::is_regular_file(path) && HoldsRollouts(path)) return InspectRollouts(path, samples);
   if (fs::exists(path / "config.json") || path.extension() == ".bin") return InspectModel(path);
-  return Fail(Blame::kOperator, "{} is no run folder (recipe.toml), checkpoint (trainer/), model directory (config.json) or .bin file", path.string());
+  return Fail(Blame::kOperator, "{} is no run folder (recipe.toml), checkpoint (trainer/), model directory (config.json), file of rollouts or llama2.c .bin file", path.string());
 }
 
 Status Export(const fs::path& run, const fs::path& out, const std::string& format) {
@@ -121,8 +124,8 @@ Status Export(const fs::path& run, const fs::path& out, const std::string& forma
 Action DefineInspect(CLI::App& app) {
   auto path = std::make_shared<std::string>();
   auto samples = std::make_shared<bool>(false);
-  app.add_option("path", *path, "Run folder, checkpoint, model directory or llama2.c file.")->required()->check(CLI::ExistingPath);
-  app.add_flag("--samples", *samples, "Show sample transcripts of the last evaluation.");
+  app.add_option("path", *path, "Run folder, checkpoint, model directory, llama2.c file, or file of rollouts (RUN/rollouts/).")->required()->check(CLI::ExistingPath);
+  app.add_flag("--samples", *samples, "Show sample transcripts of the last evaluation; of a file of rollouts, all.");
   return [path, samples] { return Inspect(*path, *samples); };
 }
 
