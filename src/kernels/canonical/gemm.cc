@@ -2,7 +2,9 @@
 //
 // K is cut into blocks of 256 (the restart points of D1), and never across threads. Large batches:
 // for a chunk of panels that fits the second-level cache, for each K block, for each tile of rows:
-// copy the rows, run over the panels. Small batches: stream each panel once, rows in registers.
+// copy the rows, run over the panels. Where registers are few (16 with AVX2), a tile is half a
+// panel wide and its weights stay in the first-level cache while the rows pass by instead. Small
+// batches: stream each panel once, rows in registers.
 #include "kernels/canonical/gemm.h"
 
 #include <algorithm>
@@ -15,8 +17,11 @@
 namespace waggle::canonical {
 namespace {
 
-// From this many rows on, bf16 and int8 panels are widened once into a buffer in the L2 cache.
+// From this many rows on, weights are copied or widened to fp32 before they are used.
 constexpr std::size_t kExpandRows = 33;
+// Sliced tiles copy from fewer rows on, where the weights come from a cache: few features or
+// inputs.
+constexpr std::size_t kSlicedRowsMin = 13, kSlicedCachedWeights = std::size_t{1} << 20;
 // fp32 bytes of a (256 k) x 32 panel piece: 32 KiB; this many stay in L2 beside the rows.
 constexpr std::size_t kChunkPanels = 12;
 
@@ -37,8 +42,12 @@ class D1Part {
         tiles_(TileCount(part.rows, kernels.rows_max)) {}
 
   void Run() {
-    if (part_.rows < kExpandRows) {
+    const bool sliced = kernels_.slice_width < kPanelWidth;
+    const bool cached = shape_.n * shape_.k <= kSlicedCachedWeights;
+    if (part_.rows < (sliced && cached ? kSlicedRowsMin : kExpandRows)) {
       RunSmall();
+    } else if (sliced) {
+      RunSliced();
     } else {
       RunLarge();
     }
@@ -48,7 +57,7 @@ class D1Part {
   // Where totals of panels [panel, panel + count) go: y itself, or a shard's own buffer.
   struct Target {
     float* y = nullptr;
-    std::size_t ldy = 0, first_row = 0, first_panel = 0;
+    std::size_t ldy = 0, first_row = 0, first_column = 0;
     bool continue_total = false, is_output = false;
   };
 
@@ -71,11 +80,16 @@ class D1Part {
 
   void RunSmall();
   void RunLarge();
+  void RunSliced();
+  void RunSlices(std::size_t panel, std::size_t k, std::size_t k_count, std::size_t row,
+                 std::size_t rows, const float* x, const float* w, const Target& target, bool first,
+                 bool last);
+  void Expand(std::size_t panel, std::size_t k, std::size_t k_count, float* out) const;
   template <class Body>
   void ForEachShard(std::size_t panel, std::size_t panels, float* shard, const Body& run);
   void FoldShard(std::size_t panel, std::size_t panels, const float* shard, bool first, bool last);
-  void RunTile(TileFn fn, TileArgs tile, std::size_t row, std::size_t rows, std::size_t panel,
-               std::size_t panels, const Target& target, bool last);
+  void RunTile(TileFn fn, TileArgs tile, std::size_t row, std::size_t rows, std::size_t column,
+               std::size_t width, const Target& target, bool last);
 
   const GemmArgs& args_;
   const GemmShape& shape_;
@@ -104,15 +118,13 @@ const float* D1Part::Scales(std::size_t panel, std::size_t k) const {
   return args_.w->ScalePanel(shape_.panel + panel) + group * kPanelWidth;
 }
 
-// Runs one tile into `target`; a ragged last panel goes through a full-width copy.
-void D1Part::RunTile(TileFn fn, TileArgs tile, std::size_t row, std::size_t rows, std::size_t panel,
-                     std::size_t panels, const Target& target, bool last) {
-  float* y =
-      target.y + (row - target.first_row) * target.ldy + (panel - target.first_panel) * kPanelWidth;
-  const float* bias =
-      target.is_output && last && args_.bias ? args_.bias + panel * kPanelWidth : nullptr;
-  const std::size_t width = panels * kPanelWidth;
-  const std::size_t columns = (panels - 1) * kPanelWidth + Columns(panel + panels - 1);
+// Runs one tile of features [column, column + width) into `target`; where the matrix ends before
+// that, through a full-width copy.
+void D1Part::RunTile(TileFn fn, TileArgs tile, std::size_t row, std::size_t rows,
+                     std::size_t column, std::size_t width, const Target& target, bool last) {
+  float* y = target.y + (row - target.first_row) * target.ldy + (column - target.first_column);
+  const float* bias = target.is_output && last && args_.bias ? args_.bias + column : nullptr;
+  const std::size_t columns = std::min(width, shape_.n - column);
   if (columns == width || !target.is_output) {
     tile.y = y;
     tile.ldy = target.ldy;
@@ -144,7 +156,7 @@ void D1Part::ForEachShard(std::size_t panel, std::size_t panels, float* shard, c
     return;
   }
   const std::size_t width = panels * kPanelWidth;
-  const Target target{shard, width, part_.row, panel, false, false};
+  const Target target{shard, width, part_.row, panel * kPanelWidth, false, false};
   for (std::size_t s = 0; s < shards; ++s) {
     const std::size_t begin = blocks * s / shards, end = blocks * (s + 1) / shards;
     if (begin == end) {  // an empty shard totals +0
@@ -211,12 +223,25 @@ void D1Part::RunSmall() {
               if (t > 0 && t + 1 == tiles_) tile.far_bytes = BlockBytes();
               const TileFn fn = panels > 1 ? kernels_.gemm_wide[format_][tile_rows]
                                            : kernels_.gemm[format_][tile_rows];
-              RunTile(fn, tile, part_.row + row, tile_rows, panel, panels, target,
-                      b + step == last);
+              RunTile(fn, tile, part_.row + row, tile_rows, panel * kPanelWidth,
+                      panels * kPanelWidth, target, b + step == last);
             }
           }
         });
     panel += panels;
+  }
+}
+
+void D1Part::Expand(std::size_t panel, std::size_t k, std::size_t k_count, float* out) const {
+  const std::byte* w = Weights(panel, k);
+  switch (args_.w->format()) {
+    case WeightFormat::kF32:
+      return kernels_.expand_f32(reinterpret_cast<const float*>(w), k_count, out);
+    case WeightFormat::kBf16:
+      return kernels_.expand_bf16(reinterpret_cast<const std::uint32_t*>(w), k_count, out);
+    default:
+      return kernels_.expand_int8(reinterpret_cast<const std::int8_t*>(w), Scales(panel, k),
+                                  k_count, out);
   }
 }
 
@@ -234,14 +259,7 @@ void D1Part::RunLarge() {
           for (std::size_t b = first; b < last; ++b) {
             const std::size_t k = KOf(b), k_count = KOf(b + 1) - k;
             for (std::size_t p = 0; expand && p < panels; ++p) {
-              const std::byte* w = Weights(chunk + p, k);
-              float* out = expanded.get() + p * kPiece;
-              if (args_.w->format() == WeightFormat::kBf16) {
-                kernels_.expand_bf16(reinterpret_cast<const std::uint32_t*>(w), k_count, out);
-              } else {
-                kernels_.expand_int8(reinterpret_cast<const std::int8_t*>(w), Scales(chunk + p, k),
-                                     k_count, out);
-              }
+              Expand(chunk + p, k, k_count, expanded.get() + p * kPiece);
             }
             for (std::size_t t = 0; t < tiles_; ++t) {
               const std::size_t row = TileBegin(part_.rows, t);
@@ -258,12 +276,70 @@ void D1Part::RunLarge() {
                 tile.k_count = k_count;
                 tile.continue_total = target.continue_total || b > first;
                 if (!expand && t + 1 == tiles_) tile.far_bytes = BlockBytes();
-                RunTile(kernels_.gemm[0][rows], tile, part_.row + row, rows, chunk + p, 1, target,
-                        b + 1 == last);
+                RunTile(kernels_.gemm[0][rows], tile, part_.row + row, rows,
+                        (chunk + p) * kPanelWidth, kPanelWidth, target, b + 1 == last);
               }
             }
           }
         });
+  }
+}
+
+// One D1 block of all rows of a copied chunk against one widened panel, slice by slice.
+void D1Part::RunSlices(std::size_t panel, std::size_t k, std::size_t k_count, std::size_t row,
+                       std::size_t rows, const float* x, const float* w, const Target& target,
+                       bool first, bool last) {
+  const std::size_t width = kernels_.slice_width, tiles = TileCount(rows, kernels_.rows_max);
+  const std::size_t end = panel * kPanelWidth + Columns(panel);
+  const std::byte* next = Weights(panel, 0);
+  std::size_t share = 0;
+  if (panel + 1 < part_.panel + part_.panels) {
+    next = Weights(panel + 1, k);
+    share = BlockBytes() / (tiles * (kPanelWidth / width)) / 64 * 64 + 64;
+  }
+  for (std::size_t column = panel * kPanelWidth; column < end; column += width) {
+    for (std::size_t t = 0; t < tiles; ++t) {
+      const std::size_t from = rows * t / tiles, tile_rows = rows * (t + 1) / tiles - from;
+      TileArgs tile;
+      tile.x = x + from * kXStride;
+      tile.w = w;
+      tile.k_count = k_count;
+      tile.continue_total = target.continue_total || !first;
+      // The next panel comes nearer, a share per tile: 32 KiB of fp32 over all tiles of this one.
+      for (const std::byte* end_line = next + share; next < end_line; next += 64) {
+        __builtin_prefetch(next, 0, 2);
+      }
+      RunTile(kernels_.slice[tile_rows], tile, row + from, tile_rows, column, width, target, last);
+    }
+    w += kReductionBlock * width;
+  }
+}
+
+void D1Part::RunSliced() {
+  const std::size_t chunk_rows = std::min(part_.rows, kSlicedRows);
+  Scratch<float> widened(kReductionBlock * kPanelWidth), x(chunk_rows * kXStride);
+  Scratch<float> shard(args_.kshards > 1 ? part_.rows * kChunkPanels * kPanelWidth : 0);
+  const std::size_t end_row = part_.row + part_.rows, end_panel = part_.panel + part_.panels;
+  for (std::size_t chunk = part_.panel; chunk < end_panel; chunk += kChunkPanels) {
+    const std::size_t panels = std::min(kChunkPanels, end_panel - chunk);
+    const auto run = [&](const Target& target, std::size_t first, std::size_t last) {
+      for (std::size_t row = part_.row; row < end_row; row += chunk_rows) {
+        const std::size_t rows = std::min(chunk_rows, end_row - row);
+        for (std::size_t b = first; b < last; ++b) {
+          const std::size_t k = KOf(b), k_count = KOf(b + 1) - k;
+          for (std::size_t r = 0; r < rows; ++r) {
+            std::memcpy(x.get() + r * kXStride, args_.x + (row + r) * args_.ldx + k,
+                        k_count * sizeof(float));
+          }
+          for (std::size_t p = chunk; p < chunk + panels; ++p) {
+            Expand(p, k, k_count, widened.get());
+            RunSlices(p, k, k_count, row, rows, x.get(), widened.get(), target, b == first,
+                      b + 1 == last);
+          }
+        }
+      }
+    };
+    ForEachShard(chunk, panels, shard.get(), run);
   }
 }
 

@@ -41,7 +41,7 @@ HWY_INLINE void Unroll(F&& f) {
 #define WG_INLINE_LAMBDA __attribute__((always_inline)) HWY_ATTR
 
 // A tile covers, per panel, the words [word, word + Words * kLanes) of 16: vector 2i holds features
-// word + i * kLanes .., vector 2i + 1 the features 16 higher. The same for every format.
+// word + i * kLanes .., vector 2i + 1 the features 16 higher. The same for every stored format.
 template <std::size_t Words>
 constexpr std::size_t ColumnOf(std::size_t vector) {
   return vector / 2 * kLanes + vector % 2 * 16;
@@ -62,6 +62,25 @@ struct F32Source {
   }
   static constexpr std::size_t kBytesPerWord = 4;
 };
+
+// One slice of a widened panel: all its features are neighbours, and near already.
+template <std::size_t Width>
+struct SliceSource {
+  static constexpr std::size_t kBytesPerK = Width * 4;
+  static constexpr std::size_t kBytesPerWord = 0;  // a slice starts at word 0
+  template <std::size_t Words>
+  HWY_INLINE void Start(const float*) {}
+  template <std::size_t Words>
+  HWY_INLINE void Load(const void* at, VF* out) const {
+    const DF d;
+    const float* w = static_cast<const float*>(at);
+    Unroll<2 * Words>([&](auto i) WG_INLINE_LAMBDA { out[i] = hn::LoadU(d, w + i * kLanes); });
+  }
+};
+template <class Source>
+inline constexpr bool kIsSlice = false;
+template <std::size_t Width>
+inline constexpr bool kIsSlice<SliceSource<Width>> = true;
 
 struct Bf16Source {
   static constexpr std::size_t kBytesPerK = 64;
@@ -120,11 +139,11 @@ struct TokenMajorX {
 // Into the first-level cache this far ahead; further ahead (TileArgs::far_bytes) into the second.
 constexpr std::size_t kNearBytes = 2048;
 
-template <std::size_t Bytes, class X, std::size_t Rows>
+template <class Source, class X, std::size_t Rows>
 HWY_INLINE void PrefetchWeights(const std::uint8_t* w, std::size_t near_bytes,
                                 std::size_t far_bytes) {
-  if constexpr (X::kStep != 1) return;  // packed just before: already near
-  for (std::size_t line = 0; line < Bytes; line += 64) {
+  if constexpr (X::kStep != 1 || kIsSlice<Source>) return;  // packed just before: already near
+  for (std::size_t line = 0; line < Source::kBytesPerK; line += 64) {
     __builtin_prefetch(w + near_bytes + line, 0, 3);
     // Fewer rows leave no time for a second stream, and read too fast to need one.
     if constexpr (Rows >= 5) __builtin_prefetch(w + far_bytes + line, 0, 2);
@@ -137,11 +156,18 @@ HWY_INLINE void Chain(const Source* source, const float* x, const std::uint8_t* 
                       std::size_t w_panel, std::size_t count, std::size_t near_bytes,
                       std::size_t far_bytes, VF (&acc)[Rows][2 * Words * Panels]) {
   const DF d;
+  // The rows of the next tile lie behind these ones: into the first-level cache while this one
+  // runs.
+  [[maybe_unused]] const float* next = x + Rows * kXStride;
   for (std::size_t k = 0; k < count; ++k, w += Source::kBytesPerK, x += X::kStep) {
+    if constexpr (kIsSlice<Source>) {
+      __builtin_prefetch(next, 0, 3);
+      next += Rows * kXStride / kReductionBlock + 1;
+    }
     VF b[2 * Words * Panels];
     Unroll<Panels>([&](auto p) WG_INLINE_LAMBDA {
       source[p].template Load<Words>(w + p * w_panel, b + p * 2 * Words);
-      PrefetchWeights<Source::kBytesPerK, X, Rows>(w + p * w_panel, near_bytes, far_bytes);
+      PrefetchWeights<Source, X, Rows>(w + p * w_panel, near_bytes, far_bytes);
     });
     Unroll<Rows>([&](auto r) WG_INLINE_LAMBDA {
       const VF xr = hn::Set(d, x[r * X::kRow]);
@@ -157,6 +183,7 @@ HWY_INLINE void Slice(const TileArgs& args, std::size_t word) {
   constexpr bool kOneBlock = X::kStep != 1;
   const DF d;
   const auto column = [&](std::size_t v) WG_INLINE_LAMBDA {
+    if constexpr (kIsSlice<Source>) return v * kLanes;
     return v / (2 * Words) * kPanelWidth + word + ColumnOf<Words>(v % (2 * Words));
   };
   const std::uint8_t* w = static_cast<const std::uint8_t*>(args.w) + word * Source::kBytesPerWord;
@@ -236,26 +263,55 @@ void Tile(const TileArgs& args) {
   }
 }
 
-void ExpandBf16(const std::uint32_t* w, std::size_t k_count, float* out) {
+constexpr std::size_t kSliceWords = WordsFor(kRowsMax);
+constexpr std::size_t kSliceWidth = 2 * kSliceWords * kLanes;
+
+template <std::size_t Rows>
+void SliceTile(const TileArgs& args) {
+  if (args.continue_total) {  // the totals arrive while the chain runs
+    for (std::size_t r = 0; r < Rows; ++r) __builtin_prefetch(args.y + r * args.ldy, 1, 3);
+  }
+  Slice<SliceSource<kSliceWidth>, RowMajorX, Rows, kSliceWords, 1>(args, 0);
+}
+
+// Row k of a widened panel, in slices.
+HWY_INLINE void StoreWidened(const VF* v, std::size_t k, float* out) {
   const DF d;
-  const Bf16Source source;
-  for (std::size_t k = 0; k < k_count; ++k, w += 16, out += kPanelWidth) {
+  Unroll<2 * kWordVectors>([&](auto i) WG_INLINE_LAMBDA {
+    constexpr std::size_t kColumn = ColumnOf<kWordVectors>(i);
+    hn::StoreU(v[i], d,
+               out + kColumn / kSliceWidth * kReductionBlock * kSliceWidth + k * kSliceWidth +
+                   kColumn % kSliceWidth);
+  });
+}
+
+void ExpandF32(const float* w, std::size_t k_count, float* out) {
+  const F32Source source;
+  for (std::size_t k = 0; k < k_count; ++k, w += kPanelWidth) {
+    __builtin_prefetch(w + 1024, 0, 3);
+    __builtin_prefetch(w + 1024 + 16, 0, 3);
     VF v[2 * kWordVectors];
     source.Load<kWordVectors>(w, v);
-    Unroll<2 * kWordVectors>(
-        [&](auto i) WG_INLINE_LAMBDA { hn::StoreU(v[i], d, out + ColumnOf<kWordVectors>(i)); });
+    StoreWidened(v, k, out);
+  }
+}
+
+void ExpandBf16(const std::uint32_t* w, std::size_t k_count, float* out) {
+  const Bf16Source source;
+  for (std::size_t k = 0; k < k_count; ++k, w += 16) {
+    VF v[2 * kWordVectors];
+    source.Load<kWordVectors>(w, v);
+    StoreWidened(v, k, out);
   }
 }
 
 void ExpandInt8(const std::int8_t* w, const float* scales, std::size_t k_count, float* out) {
-  const DF d;
   Int8Source source;
-  for (std::size_t k = 0; k < k_count; ++k, w += kPanelWidth, out += kPanelWidth) {
+  for (std::size_t k = 0; k < k_count; ++k, w += kPanelWidth) {
     if (k % kQuantGroup == 0) source.Start<kWordVectors>(scales + k / kQuantGroup * kPanelWidth);
     VF v[2 * kWordVectors];
     source.Load<kWordVectors>(w, v);
-    Unroll<2 * kWordVectors>(
-        [&](auto i) WG_INLINE_LAMBDA { hn::StoreU(v[i], d, out + ColumnOf<kWordVectors>(i)); });
+    StoreWidened(v, k, out);
   }
 }
 
@@ -264,6 +320,7 @@ void FillRows(TileKernels& table) {
   table.gemm[0][Rows] = Tile<F32Source, RowMajorX, Rows, 1>;
   table.gemm[1][Rows] = Tile<Bf16Source, RowMajorX, Rows, 1>;
   table.gemm[2][Rows] = Tile<Int8Source, RowMajorX, Rows, 1>;
+  table.slice[Rows] = SliceTile<Rows>;
   table.outer[Rows] = Tile<F32Source, TokenMajorX, Rows, 1>;
   constexpr std::size_t kPanels = WidePanels(Rows);
   table.wide_panels[Rows] = kPanels;
@@ -280,6 +337,8 @@ TileKernels MakeTable(const char* target) {
   table.rows_max = kRowsMax;
   [&]<std::size_t... I>(std::index_sequence<I...>) { (FillRows<I + 1>(table), ...); }
   (std::make_index_sequence<kRowsMax>{});
+  table.slice_width = kSliceWidth;
+  table.expand_f32 = ExpandF32;
   table.expand_bf16 = ExpandBf16;
   table.expand_int8 = ExpandInt8;
   return table;

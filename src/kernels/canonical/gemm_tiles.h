@@ -18,6 +18,8 @@ inline constexpr std::size_t kXStride = kReductionBlock + 16;
 inline constexpr std::size_t kTokenStride = 16;
 inline constexpr std::size_t kTileRowsMax = 14;
 inline constexpr std::size_t kTilePanelsMax = 4;
+// Rows whose D1 block is copied at once for the sliced kernels: 132 KiB, a share of the L2 cache.
+inline constexpr std::size_t kSlicedRows = 126;
 
 // y[r, c] = (continue_total ? y[r, c] : +0) + block sums of x[r, k] * w[c, k], k in [0, k_count)
 // (+ bias[c] at the end). Block boundaries are the multiples of 256 counted from k = 0.
@@ -47,7 +49,13 @@ struct TileKernels {
   TileFn gemm_wide[3][kTileRowsMax + 1];  // wide_panels[rows] panels; null where that is 1
   std::size_t wide_panels[kTileRowsMax + 1];
   TileFn outer[kTileRowsMax + 1];
-  // Widens k_count x 32 values of one panel to fp32, [k][32] (kBf16 and kInt8; `scales` as above).
+  // Features that a tall tile covers in one go: 32, or 16 where registers are few. Widened panels
+  // are laid out in slices of that many features, [32 / width][256][width]: a slice of 16 KiB then
+  // stays in a first-level cache of 32 KiB while all rows pass by.
+  std::size_t slice_width;
+  TileFn slice[kTileRowsMax + 1];  // one block of one slice; y is written for its features only
+  // Widens k_count <= 256 rows of 32 values of one panel to fp32 slices (`scales` as above).
+  void (*expand_f32)(const float* w, std::size_t k_count, float* out);
   void (*expand_bf16)(const std::uint32_t* w, std::size_t k_count, float* out);
   void (*expand_int8)(const std::int8_t* w, const float* scales, std::size_t k_count, float* out);
 };
