@@ -295,7 +295,8 @@ void D1Part::RunSlices(std::size_t panel, std::size_t k, std::size_t k_count, st
   std::size_t share = 0;
   if (panel + 1 < part_.panel + part_.panels) {
     next = Weights(panel + 1, k);
-    share = BlockBytes() / (tiles * (kPanelWidth / width)) / 64 * 64 + 64;
+    const std::size_t bytes = BlockBytes() / kReductionBlock * k_count;
+    share = bytes / (tiles * (kPanelWidth / width)) / 64 * 64 + 64;
   }
   for (std::size_t column = panel * kPanelWidth; column < end; column += width) {
     for (std::size_t t = 0; t < tiles; ++t) {
