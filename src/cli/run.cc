@@ -114,7 +114,7 @@ Action DefineDemo(CLI::App& app) {
         "\nWhat next?\n"
         "  open {0}                        the curves, and the same tasks before and after\n"
         "  ./waggle demo --threads 1                    another thread count: the same weight hash\n"
-        "  ./waggle generate --model {1} --prompt \"sort 52907:\"\n"
+        "  ./waggle generate --model {1} --prompt \"52907=\"\n"
         "  ./waggle run recipes/countdown               a harder task\n"
         "  ./waggle env list                            all tasks\n"
         "  ./waggle run recipes/gsm8k --model PATH      your own model on grade-school mathematics\n",
