@@ -16,8 +16,12 @@ constexpr std::size_t kSamplesKept = 8;
 constexpr std::uint64_t kEvaluationBit = std::uint64_t{1} << 63;
 constexpr unsigned kIndexBits = 24;
 
-Hash256 HashTokens(const std::vector<TokenId>& tokens) {
-  return Sha256({reinterpret_cast<const std::uint8_t*>(tokens.data()), tokens.size() * sizeof(TokenId)});
+// The "prompt id" of a sampling key. The seed is part of it, so that tasks with equal prompts are different races.
+Hash256 PromptId(const std::vector<TokenId>& tokens, std::uint64_t task_seed) {
+  Sha256Hasher hasher;
+  hasher.Update(std::as_bytes(std::span(tokens)));
+  hasher.Update(std::as_bytes(std::span(&task_seed, 1)));
+  return hasher.Finish();
 }
 
 std::string SampleJson(const Task& task, const ScoredGroup& scored, const TaskCodec& codec) {
@@ -82,7 +86,7 @@ Lease OrchestratorCore::MakeLease(LeaseId id, std::uint64_t task_seed, std::uint
   lease.version = version_;
   // Evaluations draw from keys of their own, so a training lease never sees the same race.
   const std::uint64_t epoch = version_.value * 2 + (evaluation ? 1 : 0);
-  lease.key = SamplingKey(run_, HashTokens(codec_.PromptTokens(*task)), epoch);
+  lease.key = SamplingKey(run_, PromptId(codec_.PromptTokens(*task), task_seed), epoch);
   const auto& sampling = recipe_.sampling;
   lease.sampling = {.temperature = static_cast<float>(sampling.temperature),
                     .top_p = static_cast<float>(sampling.top_p),
