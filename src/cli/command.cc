@@ -15,12 +15,18 @@ constexpr Command kCommands[] = {
      "waggle run recipes/countdown\nwaggle run recipes/gsm8k --model ~/models/Qwen2.5-0.5B-Instruct\n"
      "waggle run recipes/demo --set orchestrator.steps=50 --out runs/short", DefineRun},
     {"resume", "go on with a run from its newest checkpoint", "waggle resume runs/countdown", DefineResume},
+    {"sft", "learn from text files or JSON lines, with a checkpoint to go on from at any moment",
+     "waggle train-tokenizer stories.txt --vocab 1024 --out tok.json\n"
+     "waggle sft stories.txt --tokenizer tok.json --out runs/stories --set model.layers=4 --set data.epochs=3\n"
+     "waggle sft chats.jsonl --model ~/models/SmolLM2-135M --out runs/chat --set trainer.lora.rank=16 --set trainer.optimizer.lr=2e-4", DefineSft},
+    {"train-tokenizer", "learn a byte-level BPE from text files", "waggle train-tokenizer stories.txt --vocab 1024 --out tok.json",
+     DefineTrainTokenizer},
     {"eval", "score a model on an environment's held-out tasks",
      "waggle eval --model runs/demo/model --env sort --tasks 500", DefineEval},
     {"export", "write a run's policy as a Hugging Face model directory",
      "waggle export runs/demo --out my-model --format bf16", DefineExport},
     {"inspect", "show a run, a checkpoint or a model in plain words",
-     "waggle inspect runs/demo\nwaggle inspect runs/demo/model", DefineInspect},
+     "waggle inspect runs/demo\nwaggle inspect runs/demo/model\nwaggle inspect runs/demo/faults/fault-step-12.json", DefineInspect},
     {"generate", "complete a prompt", "waggle generate --model runs/demo/model --prompt \"12+34=\" --n 4", DefineGenerate},
     {"chat", "talk to a model in the terminal", "waggle chat --model ~/models/SmolLM2-135M-Instruct", DefineChat},
     {"score", "log-probs of given token ids, exact to the bit",

@@ -24,6 +24,8 @@ std::span<const Command> Commands();
 Action DefineRun(CLI::App& app);
 Action DefineResume(CLI::App& app);
 Action DefineDemo(CLI::App& app);
+Action DefineSft(CLI::App& app);
+Action DefineTrainTokenizer(CLI::App& app);
 Action DefineEval(CLI::App& app);
 Action DefineExport(CLI::App& app);
 Action DefineInspect(CLI::App& app);

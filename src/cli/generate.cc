@@ -13,17 +13,20 @@
 namespace waggle {
 namespace {
 
+constexpr std::size_t kBudget = 128;
+
 struct GenerateArguments {
   ModelOptions model;
   MachineOptions machine;
   std::string prompt;
-  std::uint32_t samples = 1, tokens_max = 128, top_k = 0;
+  std::uint32_t samples = 1, tokens_max = 0, top_k = 0;
   float temperature = 1.0f, top_p = 1.0f, min_p = 0.0f, repetition_penalty = 1.0f;
   std::uint64_t seed = 0;
 
   void Define(CLI::App& app) {
     model.Define(app);
-    app.add_option("--max-tokens", tokens_max, "Response budget.")->capture_default_str();
+    app.add_option("--max-tokens", tokens_max,
+                   "Response budget (default: 128, or what the context still holds).");
     app.add_option("--temperature", temperature, "0: greedy.")->capture_default_str();
     app.add_option("--top-p", top_p, "Nucleus.")->capture_default_str();
     app.add_option("--top-k", top_k, "Keep the k best; 0: all.")->capture_default_str();
@@ -35,6 +38,14 @@ struct GenerateArguments {
                    "Key of the sampling race: same seed, same text, on any machine.")
         ->capture_default_str();
     machine.Define(app);
+  }
+
+  // Tokens of a response after `used` tokens. What was asked for by name is refused later if it
+  // does not fit; the default gives way.
+  std::uint32_t Budget(const ModelConfig& config, std::size_t used) const {
+    if (tokens_max > 0) return tokens_max;
+    const std::size_t left = config.max_positions > used ? config.max_positions - used : 1;
+    return static_cast<std::uint32_t>(std::min<std::size_t>(kBudget, left));
   }
 
   SamplingOptions Sampling(const ModelConfig& config) const {
@@ -122,8 +133,10 @@ Status Generate(const GenerateArguments& arguments) {
         Blame::kOperator,
         "--prompt is empty, and this model has no token that begins a text: give some text");
   }
-  WG_ASSIGN(const Answers answers, Sample(engine, tokenizer, std::move(prompt), arguments.samples,
-                                          arguments.Sampling(open.base.model.config)));
+  SamplingOptions options = arguments.Sampling(open.base.model.config);
+  options.config.tokens_max = arguments.Budget(open.base.model.config, prompt.size());
+  WG_ASSIGN(const Answers answers,
+            Sample(engine, tokenizer, std::move(prompt), arguments.samples, options));
   if (arguments.samples == 1) {
     Print("\n");
   } else {
@@ -197,8 +210,8 @@ Status Chat(const GenerateArguments& arguments) {
                   "the conversation of {} tokens fills the model's context of {}: begin a new one",
                   used, context);
     }
-    options.config.tokens_max =
-        static_cast<std::uint32_t>(std::min<std::size_t>(arguments.tokens_max, context - used));
+    options.config.tokens_max = static_cast<std::uint32_t>(
+        std::min<std::size_t>(arguments.Budget(open.base.model.config, used), context - used));
     WG_ASSIGN(const Answers answers,
               Sample(engine, open.base.tokenizer,
                      {conversation.tokens().begin(), conversation.tokens().end()}, 1, options));

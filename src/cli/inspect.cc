@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "cli/inspect_rollouts.h"
+#include "cli/sft.h"
 #include "roles/recipe.h"
 #include "roles/run_folder.h"
 #include "roles/telemetry.h"
@@ -90,6 +91,7 @@ Status InspectModel(const fs::path& path) {
 }
 
 Status Inspect(const fs::path& path, bool samples) {
+  if (path.filename().string().starts_with("fault-step-")) return InspectFault(path);
   if (fs::exists(path / "recipe.toml")) return InspectRun(path, samples);
   if (fs::exists(path / "trainer")) {  // a checkpoint of a run
     const auto state = ReadFile(path / "orchestrator.json", kLogBytesMax);
@@ -109,7 +111,7 @@ Status Inspect(const fs::path& path, bool samples) {
 Status Export(const fs::path& run, const fs::path& out, const std::string& format) {
   fs::path source = run / "model";
   if (!fs::exists(source / "config.json")) source = run;
-  if (!fs::exists(source / "config.json")) {
+  if (!fs::exists(source / "config.json") && source.extension() != ".bin") {
     return Fail(Blame::kOperator, "{} holds no finished policy: `waggle resume {}` first, or name a model directory", run.string(), run.string());
   }
   WG_ASSIGN(const BaseModel base, LoadBaseModel(source));
@@ -124,14 +126,14 @@ Status Export(const fs::path& run, const fs::path& out, const std::string& forma
 Action DefineInspect(CLI::App& app) {
   auto path = std::make_shared<std::string>();
   auto samples = std::make_shared<bool>(false);
-  app.add_option("path", *path, "Run folder, checkpoint, model directory, llama2.c file, or file of rollouts (RUN/rollouts/).")->required()->check(CLI::ExistingPath);
+  app.add_option("path", *path, "Run folder, checkpoint, model directory, llama2.c file, file of rollouts (RUN/rollouts/), or the dump of a numeric fault (which is replayed).")->required()->check(CLI::ExistingPath);
   app.add_flag("--samples", *samples, "Show sample transcripts of the last evaluation; of a file of rollouts, all.");
   return [path, samples] { return Inspect(*path, *samples); };
 }
 
 Action DefineExport(CLI::App& app) {
   auto run = std::make_shared<std::string>(), out = std::make_shared<std::string>(), format = std::make_shared<std::string>("bf16");
-  app.add_option("run", *run, "Run folder, or a model directory to convert.")->required()->check(CLI::ExistingPath);
+  app.add_option("run", *run, "Run folder, or a model to convert: a directory or a llama2.c .bin.")->required()->check(CLI::ExistingPath);
   app.add_option("--out", *out, "Directory to write.")->required();
   app.add_option("--format", *format, "f32 or bf16 (rounded to nearest even).")->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
   return [run, out, format] { return Export(*run, *out, *format); };
