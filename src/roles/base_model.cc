@@ -192,6 +192,9 @@ Result<BaseModel> PrepareBaseModel(const Recipe& recipe, const BaseModelContext&
 }
 
 Result<BaseModel> LoadBaseModel(const fs::path& path) {
+  if (!fs::exists(path)) {
+    return Fail(Blame::kOperator, "no model at '{}': name yours with --model (a Hugging Face directory, or a llama2.c .bin)", path.string());
+  }
   WG_ASSIGN(LoadedModel model, LoadModel(path));
   // A llama2.c .bin has its tokenizer beside it; a folder holds both.
   WG_ASSIGN(Tokenizer tokenizer, Tokenizer::Load(fs::is_directory(path) ? path : path.parent_path()));
