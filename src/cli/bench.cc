@@ -68,7 +68,7 @@ struct BenchArguments {
 };
 
 Status RunBenches(const BenchArguments& arguments) {
-  const fs::path folder = fs::read_symlink("/proc/self/exe").parent_path().parent_path() / "bench";
+  const fs::path folder = fs::read_symlink("/proc/self/exe").parent_path();
   std::vector<std::string> names = arguments.names;
   if (names.empty()) names = {"gemm", "attention", "engine", "training", "tokenizer"};
   bool any = false;
