@@ -314,12 +314,12 @@ void Sample(const Options& options, ThreadPool& pool) {
   for (std::size_t s = 0; s < 64; ++s) {
     Must(engine.Submit(Prompt(options.prompt, s), 1, Sampling(options.tokens)));
   }
-  const double begin = Seconds();
+  const double begin = Now(pool);
   for (std::size_t begun = 0; begun < 64;) begun += engine.Step().size();
-  const double prefilled = Seconds();
+  const double prefilled = Now(pool);
   std::size_t drawn = 0;
   while (!engine.idle()) drawn += engine.Step().size();
-  const double done = Seconds();
+  const double done = Now(pool);
   fmt::print("sample prefill_tokens_per_s {:.1f} decode_tokens_per_s {:.1f} total_s {:.3f}\n",
              static_cast<double>(64 * options.prompt) / (prefilled - begin),
              static_cast<double>(drawn) / (done - prefilled), done - begin);

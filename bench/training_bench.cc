@@ -143,10 +143,10 @@ void Steps(const Options& options, ThreadPool& pool) {
     samples[s].loss_mask.assign(samples[s].tokens.size(), 1);
   }
   for (int i = 0; i < options.steps; ++i) {
-    const double begin = Seconds();
+    const double begin = Now(pool);
     const StepReport report = Must(trainer->SftStep(samples));
     Must(trainer->WorkingModel());  // packing the new weights is part of a step
-    fmt::print("step {:.4f} s loss {:.6f} gradient_norm {:.6f}\n", Seconds() - begin, report.loss,
+    fmt::print("step {:.4f} s loss {:.6f} gradient_norm {:.6f}\n", Now(pool) - begin, report.loss,
                report.gradient_norm);
     std::fflush(stdout);
   }
