@@ -15,6 +15,7 @@ for isa in $kernels; do
     "$waggle" run "$recipe" --out "$run" --isa "$isa" --threads "$threads" --quiet --set sampling.step_tokens=$((threads * 40)) > /dev/null
     hash=$(sed -n 's/.*"weight_hash": "\([0-9a-f]*\)".*/\1/p' "$run/result.json")
     expected=${expected:-$hash}
+    if grep -q '"train/gradient_norm":0.0,' "$run/metrics.jsonl"; then echo "FAILED: a step without a gradient compares nothing"; exit 1; fi
     echo "$isa, $threads thread(s): $hash"
     if [ -z "$hash" ] || [ "$hash" != "$expected" ]; then echo "FAILED: expected $expected"; exit 1; fi
   done
