@@ -1,4 +1,5 @@
-// AlignedVector<T>: std::vector whose data starts on a 128-byte boundary (two cache lines, any SIMD width).
+// AlignedVector<T>: std::vector whose data starts on a 128-byte boundary (two cache lines, any SIMD
+// width).
 #pragma once
 
 #include <cstddef>
@@ -14,11 +15,15 @@ struct AlignedAllocator {
   template <class U>
   AlignedAllocator(const AlignedAllocator<U>&) {}
   T* allocate(std::size_t n) {
-    return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{128}));
+    return static_cast<T*>(::operator new (n * sizeof(T), std::align_val_t{128}));
   }
-  void deallocate(T* p, std::size_t n) { ::operator delete(p, n * sizeof(T), std::align_val_t{128}); }
+  void deallocate(T* p, std::size_t) {
+    ::operator delete(p, std::align_val_t{128});  // unsized: clang 14 offers no other unasked
+  }
   template <class U>
-  bool operator==(const AlignedAllocator<U>&) const { return true; }
+  bool operator==(const AlignedAllocator<U>&) const {
+    return true;
+  }
 };
 
 template <class T>

@@ -102,7 +102,7 @@ INIT
 # the kernel is told to do without them. None of them touches arithmetic. ACPI stays on: without it the kernel hangs.
 make_image() { # folder
   local image=$1 options
-  options="console=ttyS0 quiet nokaslr nopcid noinvpcid nosmap nosmep nofsgsbase mitigations=off no_timer_check"
+  options="console=ttyS0 earlyprintk=ttyS0 nokaslr nopcid noinvpcid nosmap nosmep nofsgsbase mitigations=off no_timer_check"
   options+=" lsm= clearcpuid=pku,xsaves,xsavec,aperfmperf,umip"
   cp "$(kernel)" "$image/linux"
   cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$image/"
