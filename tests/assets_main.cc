@@ -1,4 +1,5 @@
-// main() of the tests that read third-party assets ($WAGGLE_ASSETS). Exit code 77 tells ctest "not run".
+// main() of the tests that read third-party assets ($WAGGLE_ASSETS). Exit code 77 tells ctest "not
+// run".
 #include <gtest/gtest.h>
 
 #include <cstdio>

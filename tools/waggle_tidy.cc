@@ -1,7 +1,9 @@
 // House rules that a compiler does not know, as two tests:
-//   waggle-tidy layers ROOT   every #include "folder/..." under src/ is allowed by the waggle_library() line of its folder
-//   waggle-tidy tidy ROOT     banned constructs, long functions, long files; exemptions in tools/tidy_exempt.txt, each
-//                             "path rule reason", and one that is no longer needed is itself an error
+//   waggle-tidy layers ROOT   every #include "folder/..." under src/ is allowed by the
+//   waggle_library() line of its folder waggle-tidy tidy ROOT     banned constructs, long
+//   functions, long files; exemptions in tools/tidy_exempt.txt, each
+//                             "path rule reason", and one that is no longer needed is itself an
+//                             error
 // Exit code 1 and one line per finding when something is wrong.
 #include <fmt/format.h>
 
@@ -23,9 +25,9 @@ namespace {
 constexpr std::size_t kFileLinesMax = 600, kFunctionLinesMax = 70;
 
 struct Ban {
-  const char* text;      // literal
+  const char* text;  // literal
   const char* instead;
-  const char* allowed;   // path prefixes where it is fine, separated by ' '
+  const char* allowed;  // path prefixes where it is fine, separated by ' '
 };
 constexpr Ban kBans[] = {
     {"system_clock", "base/clock.h, passed in", ""},
@@ -51,7 +53,9 @@ std::vector<std::string> ReadLines(const fs::path& path) {
   return lines;
 }
 
-bool IsSource(const fs::path& path) { return path.extension() == ".cc" || path.extension() == ".h"; }
+bool IsSource(const fs::path& path) {
+  return path.extension() == ".cc" || path.extension() == ".h";
+}
 bool IsTest(const std::string& path) {
   return path.find("_test.cc") != std::string::npos || path.rfind("tests/", 0) == 0;
 }
@@ -99,9 +103,10 @@ int CheckLayers(const fs::path& root) {
       std::smatch match;
       if (!std::regex_search(lines[i], match, include)) continue;
       const std::string target = match[1];
-      if (own != layers.end() && (own->second.contains(target) || !layers.contains(target))) continue;
-      fmt::print("{}:{}: {}/ may not include {}/\n", fs::relative(file, root).string(), i + 1, folder,
-                 target);
+      if (own != layers.end() && (own->second.contains(target) || !layers.contains(target)))
+        continue;
+      fmt::print("{}:{}: {}/ may not include {}/\n", fs::relative(file, root).string(), i + 1,
+                 folder, target);
       ++findings;
     }
   }
@@ -140,7 +145,8 @@ struct Finding {
 
 std::string WithoutComment(const std::string& line) { return line.substr(0, line.find("//")); }
 
-void FindBans(const std::string& path, const std::vector<std::string>& lines, std::vector<Finding>& findings) {
+void FindBans(const std::string& path, const std::vector<std::string>& lines,
+              std::vector<Finding>& findings) {
   for (const Ban& ban : kBans) {
     bool allowed = IsTest(path);
     std::istringstream prefixes(ban.allowed);
@@ -151,17 +157,20 @@ void FindBans(const std::string& path, const std::vector<std::string>& lines, st
       const std::size_t at = code.find(ban.text);
       if (at == std::string::npos) continue;
       // A longer identifier that merely ends in the banned word is something else (static_assert).
-      if (at > 0 && (std::isalnum(static_cast<unsigned char>(code[at - 1])) || code[at - 1] == '_') &&
+      if (at > 0 &&
+          (std::isalnum(static_cast<unsigned char>(code[at - 1])) || code[at - 1] == '_') &&
           ban.text[0] != '_' && ban.text[0] != '-') {
         continue;
       }
-      findings.push_back({i + 1, "ban", fmt::format("'{}' is banned, use {}", ban.text, ban.instead)});
+      findings.push_back(
+          {i + 1, "ban", fmt::format("'{}' is banned, use {}", ban.text, ban.instead)});
     }
   }
 }
 
-// A function ends at a line that is exactly "}"; it begins at the nearest line above that ends in "{" and starts in column 0
-// (namespaces are not indented, so only free functions and out-of-class members are seen; class bodies end in "};").
+// A function ends at a line that is exactly "}"; it begins at the nearest line above that ends in
+// "{" and starts in column 0 (namespaces are not indented, so only free functions and out-of-class
+// members are seen; class bodies end in "};").
 void FindLongFunctions(const std::vector<std::string>& lines, std::vector<Finding>& findings) {
   std::size_t begin = 0;
   for (std::size_t i = 0; i < lines.size(); ++i) {
@@ -171,8 +180,9 @@ void FindLongFunctions(const std::vector<std::string>& lines, std::vector<Findin
     if (line != "}") continue;
     const std::size_t length = i - begin + 1;
     if (length > kFunctionLinesMax) {
-      findings.push_back({begin + 1, "function",
-                          fmt::format("function of {} lines, the limit is {}", length, kFunctionLinesMax)});
+      findings.push_back(
+          {begin + 1, "function",
+           fmt::format("function of {} lines, the limit is {}", length, kFunctionLinesMax)});
     }
   }
 }
@@ -186,7 +196,9 @@ int CheckTidy(const fs::path& root) {
     const auto lines = ReadLines(file);
     std::vector<Finding> findings;
     if (lines.size() > kFileLinesMax) {
-      findings.push_back({1, "file", fmt::format("file of {} lines, the limit is {}", lines.size(), kFileLinesMax)});
+      findings.push_back(
+          {1, "file",
+           fmt::format("file of {} lines, the limit is {}", lines.size(), kFileLinesMax)});
     }
     if (file.extension() == ".h" &&
         std::find(lines.begin(), lines.end(), "#pragma once") == lines.end() &&

@@ -1,4 +1,5 @@
-// Time comes in through the constructor: cores get Instants with their events, drivers hold a Clock.
+// Time comes in through the constructor: cores get Instants with their events, drivers hold a
+// Clock.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,8 @@ class Clock {
  public:
   virtual ~Clock() = default;
   virtual std::int64_t MonotonicNs() = 0;  // only differences mean anything
-  virtual double UnixSeconds() = 0;        // for people and for TensorBoard's axis; never part of a result
+  virtual double
+  UnixSeconds() = 0;  // for people and for TensorBoard's axis; never part of a result
 };
 
 // The machine's clock. The one place in the project that reads it.

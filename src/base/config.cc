@@ -59,21 +59,26 @@ Result<SettingValue> ToSettingValue(const toml::node& node) {
   return Fail(Blame::kOperator, "dates and times are not used");
 }
 
-Status ReadTable(const SettingList& list, const toml::table& table, const std::string& prefix, const std::string& file) {
+Status ReadTable(const SettingList& list, const toml::table& table, const std::string& prefix,
+                 const std::string& file) {
   for (const auto& [name, node] : table) {
     const std::string key = prefix + std::string(name.str());
     const auto at = fmt::format("{}:{}", file, node.source().begin.line);
     if (const auto* inner = node.as_table()) {
-      const bool known = std::any_of(list.sections.begin(), list.sections.end(), [&](const auto& s) { return s.path == key; });
-      if (!known) return Fail(Blame::kOperator, "{}: unknown section [{}]{}", at, key, Suggestion(list, key));
+      const bool known = std::any_of(list.sections.begin(), list.sections.end(),
+                                     [&](const auto& s) { return s.path == key; });
+      if (!known)
+        return Fail(Blame::kOperator, "{}: unknown section [{}]{}", at, key, Suggestion(list, key));
       WG_TRY(ReadTable(list, *inner, key + ".", file));
       continue;
     }
     const Setting* setting = FindSetting(list, key);
-    if (setting == nullptr) return Fail(Blame::kOperator, "{}: unknown setting '{}'{}", at, key, Suggestion(list, key));
+    if (setting == nullptr)
+      return Fail(Blame::kOperator, "{}: unknown setting '{}'{}", at, key, Suggestion(list, key));
     const auto value = ToSettingValue(node);
     if (!value) return Fail(Blame::kOperator, "{}: {}: {}", at, key, value.error().what);
-    if (const Status status = setting->set(*value); !status) return Fail(Blame::kOperator, "{}: {}", at, status.error().what);
+    if (const Status status = setting->set(*value); !status)
+      return Fail(Blame::kOperator, "{}: {}", at, status.error().what);
   }
   return {};
 }
@@ -121,7 +126,8 @@ template <class T>
 Result<T> ParseNumber(std::string_view text) {
   T value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) return Fail(Blame::kOperator, "not a number");
+  if (error != std::errc{} || end != text.data() + text.size())
+    return Fail(Blame::kOperator, "not a number");
   return value;
 }
 
@@ -132,14 +138,18 @@ Status ReadTomlInto(const SettingList& list, std::string_view text, const std::s
     const toml::table table = toml::parse(text, file_name);
     return ReadTable(list, table, "", file_name);
   } catch (const toml::parse_error& error) {
-    return Fail(Blame::kOperator, "{}:{}: {}", file_name, error.source().begin.line, error.description());
+    return Fail(Blame::kOperator, "{}:{}: {}", file_name, error.source().begin.line,
+                error.description());
   }
 }
 
 Status OverrideIn(const SettingList& list, std::string_view key, std::string_view value) {
   const Setting* setting = FindSetting(list, key);
-  if (setting == nullptr) return Fail(Blame::kOperator, "unknown setting '{}'{}", key, Suggestion(list, key));
-  const auto wrong = [&] { return Fail(Blame::kOperator, "{}: expected {}, got '{}'", key, setting->type, value); };
+  if (setting == nullptr)
+    return Fail(Blame::kOperator, "unknown setting '{}'{}", key, Suggestion(list, key));
+  const auto wrong = [&] {
+    return Fail(Blame::kOperator, "{}: expected {}, got '{}'", key, setting->type, value);
+  };
   if (setting->type == "bool") {
     if (value != "true" && value != "false") return wrong();
     return setting->set(SettingValue{value == "true"});
@@ -163,12 +173,14 @@ Status OverrideIn(const SettingList& list, std::string_view key, std::string_vie
 }
 
 std::string WriteTomlOf(const SettingList& list) {
-  // TOML wants the settings of a table before its sub-tables; visiting order is kept inside each section.
+  // TOML wants the settings of a table before its sub-tables; visiting order is kept inside each
+  // section.
   std::string text;
   const auto write_section = [&](const std::string& section) {
     for (const Setting& setting : list.settings) {
       if (SectionOf(setting.key) != section) continue;
-      const std::string name = section.empty() ? setting.key : setting.key.substr(section.size() + 1);
+      const std::string name =
+          section.empty() ? setting.key : setting.key.substr(section.size() + 1);
       text += name + " = " + std::visit(TomlText{}, setting.get()) + "\n";
     }
   };
@@ -183,8 +195,8 @@ std::string WriteTomlOf(const SettingList& list) {
 std::string DocTableOf(const SettingList& list) {
   std::string text = "| setting | type | default | allowed | |\n|---|---|---|---|---|\n";
   for (const Setting& setting : list.settings) {
-    text += fmt::format("| `{}` | {} | `{}` | {} | {} |\n", setting.key, setting.type, std::visit(TomlText{}, setting.get()),
-                        setting.allowed, setting.help);
+    text += fmt::format("| `{}` | {} | `{}` | {} | {} |\n", setting.key, setting.type,
+                        std::visit(TomlText{}, setting.get()), setting.allowed, setting.help);
   }
   return text;
 }

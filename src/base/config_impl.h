@@ -1,4 +1,5 @@
-// Turns a visited struct into a flat list of settings; everything else works on that list. Included by base/config.h only.
+// Turns a visited struct into a flat list of settings; everything else works on that list. Included
+// by base/config.h only.
 #pragma once
 
 #include <cstdint>
@@ -10,14 +11,15 @@
 
 namespace waggle {
 
-using SettingValue = std::variant<bool, std::int64_t, double, std::string, std::vector<std::string>>;
+using SettingValue =
+    std::variant<bool, std::int64_t, double, std::string, std::vector<std::string>>;
 
 // One setting of one config object; get and set point into that object, which must outlive it.
 struct Setting {
-  std::string key;         // dotted path
+  std::string key;  // dotted path
   std::string help;
-  std::string type;        // "bool", "integer", "number", "text", "list of text"
-  std::string allowed;     // range or choices in words; empty: anything
+  std::string type;     // "bool", "integer", "number", "text", "list of text"
+  std::string allowed;  // range or choices in words; empty: anything
   std::function<SettingValue()> get;
   std::function<Status(const SettingValue&)> set;
 };
@@ -25,8 +27,8 @@ struct SettingSection {
   std::string path, help;
 };
 struct SettingList {
-  std::vector<Setting> settings;          // in visiting order
-  std::vector<SettingSection> sections;   // in visiting order, the root ("") not among them
+  std::vector<Setting> settings;         // in visiting order
+  std::vector<SettingSection> sections;  // in visiting order, the root ("") not among them
 };
 
 namespace config_internal {
@@ -45,11 +47,13 @@ SettingValue ToValue(const T& field) {
 
 // Type conversion, then the constraint; `field` is untouched on failure.
 template <class T, class Accept>
-Status Assign(T& field, const SettingValue& value, const std::string& key, const std::string& type, const Accept& accept) {
+Status Assign(T& field, const SettingValue& value, const std::string& key, const std::string& type,
+              const Accept& accept) {
   T converted{};
   if constexpr (kIsInteger<T>) {
     const auto* integer = std::get_if<std::int64_t>(&value);
-    if (integer == nullptr || !std::in_range<T>(*integer)) return Fail(Blame::kOperator, "{}: expected {}", key, type);
+    if (integer == nullptr || !std::in_range<T>(*integer))
+      return Fail(Blame::kOperator, "{}: expected {}", key, type);
     converted = static_cast<T>(*integer);
   } else if constexpr (std::is_same_v<T, double>) {
     if (const auto* integer = std::get_if<std::int64_t>(&value)) {
@@ -80,16 +84,20 @@ const char* TypeName() {
 
 class Collector {
  public:
-  explicit Collector(SettingList& list, std::string prefix = "") : list_(list), prefix_(std::move(prefix)) {}
+  explicit Collector(SettingList& list, std::string prefix = "")
+      : list_(list), prefix_(std::move(prefix)) {}
 
   template <class T, class U>
   void operator()(const char* name, T& field, Range<U> range, const char* help) {
     const std::string key = prefix_ + name;
     // Written so that a NaN is outside of every range.
-    Add<T>(key, field, help, fmt::format("{} to {}", range.low, range.high), [key, range](const T& value) -> Status {
-      if (value >= static_cast<T>(range.low) && value <= static_cast<T>(range.high)) return {};
-      return Fail(Blame::kOperator, "{} = {} is outside of {} to {}", key, value, range.low, range.high);
-    });
+    Add<T>(key, field, help, fmt::format("{} to {}", range.low, range.high),
+           [key, range](const T& value) -> Status {
+             if (value >= static_cast<T>(range.low) && value <= static_cast<T>(range.high))
+               return {};
+             return Fail(Blame::kOperator, "{} = {} is outside of {} to {}", key, value, range.low,
+                         range.high);
+           });
   }
   template <class T>
   void operator()(const char* name, T& field, const OneOf& choices, const char* help) {
@@ -121,7 +129,12 @@ class Collector {
  private:
   template <class T, class Accept>
   void Add(const std::string& key, T& field, const char* help, std::string allowed, Accept accept) {
-    Setting setting{.key = key, .help = help, .type = TypeName<T>(), .allowed = std::move(allowed), .get = {}, .set = {}};
+    Setting setting{.key = key,
+                    .help = help,
+                    .type = TypeName<T>(),
+                    .allowed = std::move(allowed),
+                    .get = {},
+                    .set = {}};
     setting.get = [&field] { return ToValue(field); };
     setting.set = [&field, key, type = setting.type, accept](const SettingValue& value) {
       return Assign(field, value, key, type, accept);

@@ -26,14 +26,16 @@ class Descriptor {
   int fd_;
 };
 
-tl::unexpected<Error> SystemError(Blame blame, const char* doing, const std::filesystem::path& path) {
+tl::unexpected<Error> SystemError(Blame blame, const char* doing,
+                                  const std::filesystem::path& path) {
   return Fail(blame, "cannot {} {}: {}", doing, path.string(), std::strerror(errno));
 }
 
 Result<std::size_t> RegularFileSize(int fd, const std::filesystem::path& path) {
   struct stat info {};
   if (::fstat(fd, &info) != 0) return SystemError(Blame::kMachine, "stat", path);
-  if (!S_ISREG(info.st_mode)) return Fail(Blame::kOperator, "{} is not a regular file", path.string());
+  if (!S_ISREG(info.st_mode))
+    return Fail(Blame::kOperator, "{} is not a regular file", path.string());
   return static_cast<std::size_t>(info.st_size);
 }
 
@@ -44,7 +46,8 @@ Result<std::string> ReadFile(const std::filesystem::path& path, std::size_t byte
   if (file.get() < 0) return SystemError(Blame::kOperator, "open", path);
   WG_ASSIGN(const std::size_t size, RegularFileSize(file.get(), path));
   if (size > bytes_max) {
-    return Fail(Blame::kOperator, "{} has {} bytes, the limit is {}", path.string(), size, bytes_max);
+    return Fail(Blame::kOperator, "{} has {} bytes, the limit is {}", path.string(), size,
+                bytes_max);
   }
   std::string content(size, '\0');
   std::size_t done = 0;
@@ -79,7 +82,8 @@ Status WriteFileAtomic(const std::filesystem::path& path, std::string_view conte
     }
     if (::fsync(file.get()) != 0) return SystemError(Blame::kMachine, "sync", aside);
   }
-  if (::rename(aside.c_str(), path.c_str()) != 0) return SystemError(Blame::kMachine, "rename", aside);
+  if (::rename(aside.c_str(), path.c_str()) != 0)
+    return SystemError(Blame::kMachine, "rename", aside);
   const Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory.get() >= 0 && ::fsync(directory.get()) != 0) {
     return SystemError(Blame::kMachine, "sync", folder);

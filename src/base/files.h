@@ -15,7 +15,8 @@ namespace waggle {
 // The whole file; refuses one larger than bytes_max. Missing or unreadable: Blame::kOperator.
 Result<std::string> ReadFile(const std::filesystem::path& path, std::size_t bytes_max);
 
-// Writes aside, syncs file and folder, renames. After a crash the old content or the new is there, never a mix.
+// Writes aside, syncs file and folder, renames. After a crash the old content or the new is there,
+// never a mix.
 Status WriteFileAtomic(const std::filesystem::path& path, std::string_view content);
 
 // Read-only memory map of a whole file. Movable, unmaps on destruction.

@@ -1,4 +1,5 @@
-// Rule E6 of canonical arithmetic: every thread computes with round-to-nearest and gradual underflow.
+// Rule E6 of canonical arithmetic: every thread computes with round-to-nearest and gradual
+// underflow.
 #pragma once
 
 namespace waggle {

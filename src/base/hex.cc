@@ -20,7 +20,9 @@ std::string HexNumber(T value) {
   if (value != value) return "nan";
   std::array<char, 64> buffer;
   const bool negative = std::signbit(value);
-  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), negative ? -value : value, std::chars_format::hex).ptr;
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(),
+                                 negative ? -value : value, std::chars_format::hex)
+                       .ptr;
   const std::string digits(buffer.data(), end);
   if (digits == "inf") return negative ? "-inf" : "inf";
   return (negative ? "-0x" : "0x") + digits;
@@ -31,10 +33,12 @@ Result<T> ParseHexNumber(std::string_view text) {
   std::string_view rest = text;
   const bool negative = rest.starts_with('-');
   if (negative) rest.remove_prefix(1);
-  if (!rest.starts_with("0x")) return Fail(Blame::kPeer, "'{}' is not a hexadecimal float", text.substr(0, 40));
+  if (!rest.starts_with("0x"))
+    return Fail(Blame::kPeer, "'{}' is not a hexadecimal float", text.substr(0, 40));
   rest.remove_prefix(2);
   T value{};
-  const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), value, std::chars_format::hex);
+  const auto [end, error] =
+      std::from_chars(rest.data(), rest.data() + rest.size(), value, std::chars_format::hex);
   if (error != std::errc{} || end != rest.data() + rest.size() || rest.starts_with('-')) {
     return Fail(Blame::kPeer, "'{}' is not a hexadecimal float", text.substr(0, 40));
   }
@@ -55,7 +59,8 @@ std::string ToHex(std::span<const std::uint8_t> bytes) {
 }
 
 Result<std::string> FromHex(std::string_view hex) {
-  if (hex.size() % 2 != 0) return Fail(Blame::kPeer, "hexadecimal text of odd length {}", hex.size());
+  if (hex.size() % 2 != 0)
+    return Fail(Blame::kPeer, "hexadecimal text of odd length {}", hex.size());
   std::string bytes;
   for (std::size_t i = 0; i < hex.size(); i += 2) {
     const int high = DigitOf(hex[i]), low = DigitOf(hex[i + 1]);
@@ -71,7 +76,8 @@ Result<float> ParseHexFloat(std::string_view text) { return ParseHexNumber<float
 Result<double> ParseHexDouble(std::string_view text) { return ParseHexNumber<double>(text); }
 
 std::uint64_t Fnv1a64(std::span<const std::byte> bytes, std::uint64_t seed) {
-  for (const std::byte byte : bytes) seed = (seed ^ static_cast<std::uint64_t>(byte)) * 0x100000001b3ull;
+  for (const std::byte byte : bytes)
+    seed = (seed ^ static_cast<std::uint64_t>(byte)) * 0x100000001b3ull;
   return seed;
 }
 

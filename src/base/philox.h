@@ -1,5 +1,6 @@
-// Philox4x32-10, a counter-based generator (Salmon et al., SC'11): word = f(counter, key), no state, so any
-// element of a stream can be computed anywhere, in any order. All randomness in Waggle comes from here.
+// Philox4x32-10, a counter-based generator (Salmon et al., SC'11): word = f(counter, key), no
+// state, so any element of a stream can be computed anywhere, in any order. All randomness in
+// Waggle comes from here.
 #pragma once
 
 #include <array>
@@ -28,7 +29,8 @@ constexpr PhiloxKey PhiloxKeyFrom(std::uint64_t seed) {
   return {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)};
 }
 
-// A sequential view of one stream: for task generators and shuffles. Copyable value, replayable from (seed, stream).
+// A sequential view of one stream: for task generators and shuffles. Copyable value, replayable
+// from (seed, stream).
 class Rng {
  public:
   explicit Rng(std::uint64_t seed, std::uint32_t stream = 0)
@@ -53,7 +55,8 @@ class Rng {
     const std::uint32_t limit = static_cast<std::uint32_t>(-n) % n;
     for (;;) {
       const std::uint64_t product = std::uint64_t{NextU32()} * n;
-      if (static_cast<std::uint32_t>(product) >= limit) return static_cast<std::uint32_t>(product >> 32);
+      if (static_cast<std::uint32_t>(product) >= limit)
+        return static_cast<std::uint32_t>(product >> 32);
     }
   }
   // Uniform in [low, high], both included.

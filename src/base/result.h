@@ -1,12 +1,12 @@
-// Failures carry blame in their type (docs/ARCHITECTURE.md, "Blame"): who has to act, and whether anybody
-// may ever be punished for it. Only Blame::kPeer can become an accusation.
+// Failures carry blame in their type (docs/ARCHITECTURE.md, "Blame"): who has to act, and whether
+// anybody may ever be punished for it. Only Blame::kPeer can become an accusation.
 #pragma once
+
+#include <fmt/format.h>
 
 #include <string>
 #include <tl/expected.hpp>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace waggle {
 
@@ -41,16 +41,17 @@ const char* ToString(Blame blame);
 }  // namespace waggle
 
 // Leaves the enclosing function with the error of `expr` (a Result or Status) if it has one.
-#define WG_TRY(expr)                                                       \
-  do {                                                                     \
-    if (auto wg_status = (expr); !wg_status) return ::waggle::Forward(std::move(wg_status.error())); \
+#define WG_TRY(expr)                                          \
+  do {                                                        \
+    if (auto wg_status = (expr); !wg_status)                  \
+      return ::waggle::Forward(std::move(wg_status.error())); \
   } while (false)
 
 // WG_ASSIGN(auto x, F()): x = value of F(), or leaves with its error.
 #define WG_CONCAT_(a, b) a##b
 #define WG_CONCAT(a, b) WG_CONCAT_(a, b)
 #define WG_ASSIGN(lhs, expr) WG_ASSIGN_(WG_CONCAT(wg_result_, __LINE__), lhs, expr)
-#define WG_ASSIGN_(tmp, lhs, expr)                                   \
-  auto tmp = (expr);                                                 \
-  if (!tmp) return ::waggle::Forward(std::move(tmp.error()));        \
+#define WG_ASSIGN_(tmp, lhs, expr)                            \
+  auto tmp = (expr);                                          \
+  if (!tmp) return ::waggle::Forward(std::move(tmp.error())); \
   lhs = std::move(*tmp)

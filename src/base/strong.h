@@ -13,6 +13,7 @@ struct Strong {
 };
 
 using PolicyVersion = Strong<std::uint64_t, struct PolicyVersionTag>;
-using TokenId = std::int32_t;  // index into a vocabulary; hot loops index with it, so it stays a plain integer
+using TokenId =
+    std::int32_t;  // index into a vocabulary; hot loops index with it, so it stays a plain integer
 
 }  // namespace waggle

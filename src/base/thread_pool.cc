@@ -30,8 +30,8 @@ void ThreadPool::Run(std::size_t tasks, const std::function<void(std::size_t)>& 
   });
 }
 
-void ThreadPool::RunRanges(
-    std::size_t tasks, const std::function<void(std::size_t, std::size_t, unsigned)>& body) {
+void ThreadPool::RunRanges(std::size_t tasks,
+                           const std::function<void(std::size_t, std::size_t, unsigned)>& body) {
   if (tasks == 0) return;
   if (workers_.empty() || inside_pool || tasks == 1) {
     body(0, tasks, 0);

@@ -1,5 +1,5 @@
-// A fixed team of threads with *static* partition: task i of n always means the same work, whoever runs it,
-// and no reduction ever crosses tasks. So results never depend on the number of threads.
+// A fixed team of threads with *static* partition: task i of n always means the same work, whoever
+// runs it, and no reduction ever crosses tasks. So results never depend on the number of threads.
 #pragma once
 
 #include <condition_variable>
@@ -21,13 +21,15 @@ class ThreadPool {
 
   unsigned threads() const { return static_cast<unsigned>(workers_.size()) + 1; }
 
-  // Calls body(task) for every task in [0, tasks): thread t runs the contiguous range [tasks*t/n, tasks*(t+1)/n).
-  // Returns when all are done. One caller at a time; a call from inside `body` runs inline. `body` must not throw.
+  // Calls body(task) for every task in [0, tasks): thread t runs the contiguous range [tasks*t/n,
+  // tasks*(t+1)/n). Returns when all are done. One caller at a time; a call from inside `body` runs
+  // inline. `body` must not throw.
   void Run(std::size_t tasks, const std::function<void(std::size_t task)>& body);
 
   // The same, handing each thread its whole range at once: body(begin, end, thread).
-  void RunRanges(std::size_t tasks,
-                 const std::function<void(std::size_t begin, std::size_t end, unsigned thread)>& body);
+  void RunRanges(
+      std::size_t tasks,
+      const std::function<void(std::size_t begin, std::size_t end, unsigned thread)>& body);
 
  private:
   void WorkerLoop(unsigned thread);

@@ -36,9 +36,15 @@ Recipe SignatureRecipe() {
 
 Result<std::string> Signature(const Ops& ops, unsigned threads) {
   std::string pattern = (fs::temp_directory_path() / "waggle-signature-XXXXXX").string();
-  if (::mkdtemp(pattern.data()) == nullptr) return Fail(Blame::kMachine, "cannot create a folder in {}", fs::temp_directory_path().string());
+  if (::mkdtemp(pattern.data()) == nullptr)
+    return Fail(Blame::kMachine, "cannot create a folder in {}",
+                fs::temp_directory_path().string());
   const fs::path scratch = pattern;
-  const RunOptions options{.run_directory = scratch / "run", .cache_directory = scratch / "cache", .threads = threads, .ops = &ops, .quiet = true};
+  const RunOptions options{.run_directory = scratch / "run",
+                           .cache_directory = scratch / "cache",
+                           .threads = threads,
+                           .ops = &ops,
+                           .quiet = true};
   Hash256 weights{};
   Status status;
   {
@@ -82,9 +88,13 @@ Status RunBenches(const BenchArguments& arguments) {
     fmt::print("\n== {} ==\n", name);
     std::fflush(stdout);
     const std::string command = "'" + program.string() + "'" + (arguments.quick ? " --quick" : "");
-    if (std::system(command.c_str()) != 0) return Fail(Blame::kMachine, "{} failed", program.string());
+    if (std::system(command.c_str()) != 0)
+      return Fail(Blame::kMachine, "{} failed", program.string());
   }
-  if (!any) return Fail(Blame::kOperator, "no bench program in {}: start with ./waggle bench, which builds them", folder.string());
+  if (!any)
+    return Fail(Blame::kOperator,
+                "no bench program in {}: start with ./waggle bench, which builds them",
+                folder.string());
   return {};
 }
 
@@ -92,8 +102,10 @@ Status RunBenches(const BenchArguments& arguments) {
 
 Action DefineBench(CLI::App& app) {
   auto arguments = std::make_shared<BenchArguments>();
-  app.add_option("names", arguments->names, "Benches to run: gemm, attention, engine, training, tokenizer (default: all).");
-  app.add_flag("--signature", arguments->signature, "Print the digest of a tiny run from fixed seeds instead: equal on every machine.");
+  app.add_option("names", arguments->names,
+                 "Benches to run: gemm, attention, engine, training, tokenizer (default: all).");
+  app.add_flag("--signature", arguments->signature,
+               "Print the digest of a tiny run from fixed seeds instead: equal on every machine.");
   app.add_flag("--quick", arguments->quick, "Fewer shapes and rounds.");
   arguments->machine.Define(app);
   return [arguments]() -> Status {

@@ -12,37 +12,54 @@ constexpr Command kCommands[] = {
     {"demo", "make a small model, train it by reinforcement learning, show the result",
      "waggle demo\nwaggle demo --threads 1", DefineDemo},
     {"run", "open a training run from a recipe",
-     "waggle run recipes/countdown\nwaggle run recipes/gsm8k --model ~/models/Qwen2.5-0.5B-Instruct\n"
-     "waggle run recipes/demo --set orchestrator.steps=50 --out runs/short", DefineRun},
-    {"resume", "go on with a run from its newest checkpoint", "waggle resume runs/countdown", DefineResume},
+     "waggle run recipes/countdown\nwaggle run recipes/gsm8k --model "
+     "~/models/Qwen2.5-0.5B-Instruct\n"
+     "waggle run recipes/demo --set orchestrator.steps=50 --out runs/short",
+     DefineRun},
+    {"resume", "go on with a run from its newest checkpoint", "waggle resume runs/countdown",
+     DefineResume},
     {"sft", "learn from text files or JSON lines, with a checkpoint to go on from at any moment",
      "waggle train-tokenizer stories.txt --vocab 1024 --out tok.json\n"
-     "waggle sft stories.txt --tokenizer tok.json --out runs/stories --set model.layers=4 --set data.epochs=3\n"
-     "waggle sft chats.jsonl --model ~/models/SmolLM2-135M --out runs/chat --set trainer.lora.rank=16 --set trainer.optimizer.lr=2e-4", DefineSft},
-    {"train-tokenizer", "learn a byte-level BPE from text files", "waggle train-tokenizer stories.txt --vocab 1024 --out tok.json",
-     DefineTrainTokenizer},
+     "waggle sft stories.txt --tokenizer tok.json --out runs/stories --set model.layers=4 --set "
+     "data.epochs=3\n"
+     "waggle sft chats.jsonl --model ~/models/SmolLM2-135M --out runs/chat --set "
+     "trainer.lora.rank=16 --set trainer.optimizer.lr=2e-4",
+     DefineSft},
+    {"train-tokenizer", "learn a byte-level BPE from text files",
+     "waggle train-tokenizer stories.txt --vocab 1024 --out tok.json", DefineTrainTokenizer},
     {"eval", "score a model on an environment's held-out tasks",
      "waggle eval --model runs/demo/model --env sort --tasks 500", DefineEval},
     {"export", "write a run's policy as a Hugging Face model directory",
      "waggle export runs/demo --out my-model --format bf16", DefineExport},
     {"inspect", "show a run, a checkpoint or a model in plain words",
-     "waggle inspect runs/demo\nwaggle inspect runs/demo/model\nwaggle inspect runs/demo/faults/fault-step-12.json", DefineInspect},
-    {"generate", "complete a prompt", "waggle generate --model runs/demo/model --prompt \"12+34=\" --n 4", DefineGenerate},
-    {"chat", "talk to a model in the terminal", "waggle chat --model ~/models/SmolLM2-135M-Instruct", DefineChat},
+     "waggle inspect runs/demo\nwaggle inspect runs/demo/model\nwaggle inspect "
+     "runs/demo/faults/fault-step-12.json",
+     DefineInspect},
+    {"generate", "complete a prompt",
+     "waggle generate --model runs/demo/model --prompt \"12+34=\" --n 4", DefineGenerate},
+    {"chat", "talk to a model in the terminal",
+     "waggle chat --model ~/models/SmolLM2-135M-Instruct", DefineChat},
     {"score", "log-probs of given token ids, exact to the bit",
      "waggle score --model DIR --ids 1,2,3 --format json", DefineScore},
     {"tokenize", "text to token ids and back",
-     "waggle tokenize --model DIR --text \"hello world\"\nwaggle tokenize --model DIR --ids 1,2,3", DefineTokenize},
+     "waggle tokenize --model DIR --text \"hello world\"\nwaggle tokenize --model DIR --ids 1,2,3",
+     DefineTokenize},
     {"env", "list, show, sample or check task environments",
-     "waggle env list\nwaggle env show countdown\nwaggle env sample sat --set vars=6\nwaggle env check sort", DefineEnv},
-    {"kat", "run the known answers of canonical arithmetic on every instruction set here", "waggle kat", DefineKat},
+     "waggle env list\nwaggle env show countdown\nwaggle env sample sat --set vars=6\nwaggle env "
+     "check sort",
+     DefineEnv},
+    {"kat", "run the known answers of canonical arithmetic on every instruction set here",
+     "waggle kat", DefineKat},
     {"bench", "speeds side by side with the usual libraries, or the behaviour signature",
      "waggle bench\nwaggle bench --signature", DefineBench},
-    {"docs", "print generated documentation (cli, settings, metrics)", "waggle docs settings", DefineDocs},
+    {"docs", "print generated documentation (cli, settings, metrics)", "waggle docs settings",
+     DefineDocs},
 };
 
 struct Parser {
-  CLI::App app{"Waggle: reinforcement-learning post-training that anyone can recompute, bit for bit.", "waggle"};
+  CLI::App app{
+      "Waggle: reinforcement-learning post-training that anyone can recompute, bit for bit.",
+      "waggle"};
   std::vector<std::pair<CLI::App*, Action>> actions;
 
   Parser() {
@@ -57,7 +74,8 @@ struct Parser {
   }
 
   static std::string Indented(std::string text) {
-    for (std::size_t at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + 1)) text.insert(at + 1, "  ");
+    for (std::size_t at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + 1))
+      text.insert(at + 1, "  ");
     return text;
   }
 };
@@ -78,7 +96,8 @@ int RunCommandLine(int argc, char** argv) {
     if (!sub->parsed()) continue;
     const Status status = action();
     if (status) return 0;
-    fmt::print(stderr, "waggle {}: {}: {}\n", sub->get_name(), ToString(status.error().blame), status.error().what);
+    fmt::print(stderr, "waggle {}: {}: {}\n", sub->get_name(), ToString(status.error().blame),
+               status.error().what);
     return status.error().blame == Blame::kOperator ? 2 : 1;
   }
   return 2;
@@ -88,7 +107,7 @@ std::string CommandLineMarkdown() {
   Parser parser;
   std::string text = "# Command line\n\nGenerated by `waggle docs cli`.\n\n";
   for (const auto& [sub, action] : parser.actions) {
-    text += fmt::format("## waggle {}\n\n```\n{}```\n\n", sub->get_name(), sub->help("waggle " + sub->get_name()));
+    text += fmt::format("## waggle {}\n\n```\n{}```\n\n", sub->get_name(), sub->help("waggle"));
   }
   return text;
 }

@@ -1,4 +1,5 @@
-// The table of subcommands: prints --help, generates docs/cli.md, and is the newcomer's index of the system.
+// The table of subcommands: prints --help, generates docs/cli.md, and is the newcomer's index of
+// the system.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -15,7 +16,7 @@ using Action = std::function<Status()>;
 struct Command {
   const char* name;
   const char* summary;
-  const char* examples;            // lines of "waggle ..." shown under --help
+  const char* examples;             // lines of "waggle ..." shown under --help
   Action (*define)(CLI::App& app);  // adds options to `app`; the returned action runs after parsing
 };
 

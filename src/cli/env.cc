@@ -15,7 +15,8 @@ struct EnvArguments {
 };
 
 Status List() {
-  for (const auto& entry : BuiltinEnvironments().entries()) fmt::print("{:<18} {}\n", entry.name, entry.description);
+  for (const auto& entry : BuiltinEnvironments().entries())
+    fmt::print("{:<18} {}\n", entry.name, entry.description);
   return {};
 }
 
@@ -41,7 +42,8 @@ Status CheckOne(const EnvArguments& arguments) {
   WG_ASSIGN(const auto environment, BuiltinEnvironments().Make(arguments.name, arguments.settings));
   const EnvironmentReport report = CheckEnvironment(*environment, arguments.count);
   fmt::print("{}", report.Text());
-  if (!report.problems.empty()) return Fail(Blame::kBug, "environment {} does not keep its promises", arguments.name);
+  if (!report.problems.empty())
+    return Fail(Blame::kBug, "environment {} does not keep its promises", arguments.name);
   return {};
 }
 
@@ -49,14 +51,19 @@ Status CheckOne(const EnvArguments& arguments) {
 
 Action DefineEnv(CLI::App& app) {
   auto arguments = std::make_shared<EnvArguments>();
-  app.add_option("action", arguments->action, "list, show, sample or check.")->required()->check(CLI::IsMember({"list", "show", "sample", "check"}));
+  app.add_option("action", arguments->action, "list, show, sample or check.")
+      ->required()
+      ->check(CLI::IsMember({"list", "show", "sample", "check"}));
   app.add_option("name", arguments->name, "Environment.");
   app.add_option("--set", arguments->settings, "Setting as key=value; repeatable.");
-  app.add_option("--seed", arguments->seed, "First task seed (held-out tasks have the top bit set).")->capture_default_str();
+  app.add_option("--seed", arguments->seed,
+                 "First task seed (held-out tasks have the top bit set).")
+      ->capture_default_str();
   app.add_option("--count", arguments->count, "Tasks to sample or check.")->capture_default_str();
   return [arguments]() -> Status {
     if (arguments->action == "list") return List();
-    if (arguments->name.empty()) return Fail(Blame::kOperator, "which environment? `waggle env list` shows all");
+    if (arguments->name.empty())
+      return Fail(Blame::kOperator, "which environment? `waggle env list` shows all");
     if (arguments->action == "show") return Show(*arguments);
     if (arguments->action == "sample") return Sample(*arguments);
     return CheckOne(*arguments);

@@ -24,7 +24,8 @@ struct EvalArguments {
   double temperature = 0.0;
 };
 
-// An orchestrator that has nothing to train evaluates once and is finished; the cores are the run's own.
+// An orchestrator that has nothing to train evaluates once and is finished; the cores are the run's
+// own.
 Result<Evaluation> Evaluate(const EvalArguments& arguments) {
   WG_ASSIGN(const Ops* ops, arguments.machine.SelectedOps());
   WG_ASSIGN(const OpenModel open, Open(arguments.model, *ops));
@@ -37,7 +38,9 @@ Result<Evaluation> Evaluate(const EvalArguments& arguments) {
   std::vector<TokenId> suffix;
   if (!arguments.prompt_suffix.empty()) {
     const auto id = open.base.tokenizer.Find(arguments.prompt_suffix);
-    if (!id) return Fail(Blame::kOperator, "--prompt-suffix: the tokenizer has no token '{}'", arguments.prompt_suffix);
+    if (!id)
+      return Fail(Blame::kOperator, "--prompt-suffix: the tokenizer has no token '{}'",
+                  arguments.prompt_suffix);
     suffix.push_back(*id);
   }
   const TaskCodec codec(*environment, open.base.tokenizer, open.base.model.config.eos, suffix);
@@ -48,18 +51,22 @@ Result<Evaluation> Evaluate(const EvalArguments& arguments) {
   std::vector<WorkerEffect> work;
   for (auto& effect : orchestrator.Step(WorkerIdle{WorkerId{1}, 1u << 20})) {
     if (auto* grant = std::get_if<GrantLease>(&effect)) {
-      for (auto& started : worker.Step(LeaseGranted{std::move(grant->lease)})) work.push_back(std::move(started));
+      for (auto& started : worker.Step(LeaseGranted{std::move(grant->lease)}))
+        work.push_back(std::move(started));
     }
   }
   while (!work.empty() || !engine.idle()) {
     std::vector<WorkerEffect> next;
     for (WorkerEffect& effect : work) {
       if (auto* start = std::get_if<StartSampling>(&effect)) {
-        WG_ASSIGN(const RequestId request, engine.Submit(std::move(start->prompt), start->samples, start->options, start->first_sample));
+        WG_ASSIGN(const RequestId request, engine.Submit(std::move(start->prompt), start->samples,
+                                                         start->options, start->first_sample));
         static_cast<void>(worker.Step(SamplingStarted{start->lease, start->first_sample, request}));
       } else if (auto* submit = std::get_if<SubmitGroup>(&effect)) {
-        for (auto& judged : orchestrator.Step(GroupArrived{WorkerId{1}, std::move(submit->group)})) {
-          if (auto* evaluated = std::get_if<Evaluated>(&judged)) return std::move(evaluated->evaluation);
+        for (auto& judged :
+             orchestrator.Step(GroupArrived{WorkerId{1}, std::move(submit->group)})) {
+          if (auto* evaluated = std::get_if<Evaluated>(&judged))
+            return std::move(evaluated->evaluation);
         }
       }
     }
@@ -75,18 +82,24 @@ Action DefineEval(CLI::App& app) {
   auto arguments = std::make_shared<EvalArguments>();
   arguments->model.Define(app);
   app.add_option("--env", arguments->environment, "Environment.")->required();
-  app.add_option("--set", arguments->settings, "Setting of the environment as key=value; repeatable.");
-  app.add_option("--tasks", arguments->tasks, "Held-out tasks.")->check(CLI::Range(1, 100000))->capture_default_str();
+  app.add_option("--set", arguments->settings,
+                 "Setting of the environment as key=value; repeatable.");
+  app.add_option("--tasks", arguments->tasks, "Held-out tasks.")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
   app.add_option("--temperature", arguments->temperature, "0: greedy.")->capture_default_str();
   app.add_option("--max-tokens", arguments->tokens_max, "Response budget.")->capture_default_str();
-  app.add_option("--prompt-suffix", arguments->prompt_suffix, "Special token put after every prompt.");
+  app.add_option("--prompt-suffix", arguments->prompt_suffix,
+                 "Special token put after every prompt.");
   app.add_option("--show", arguments->show, "Transcripts to print.")->capture_default_str();
   arguments->machine.Define(app);
   return [arguments]() -> Status {
     WG_ASSIGN(const Evaluation evaluation, Evaluate(*arguments));
-    for (std::size_t i = 0; i < evaluation.samples.size() && i < arguments->show; ++i) fmt::print("{}\n", evaluation.samples[i]);
-    fmt::print("{} of {} correct: {}  mean reward {:.4f}, mean length {:.1f}\n", evaluation.correct, evaluation.tasks,
-               AccuracyText(evaluation.correct, evaluation.tasks), evaluation.reward_mean, evaluation.length_mean);
+    for (std::size_t i = 0; i < evaluation.samples.size() && i < arguments->show; ++i)
+      fmt::print("{}\n", evaluation.samples[i]);
+    fmt::print("{} of {} correct: {}  mean reward {:.4f}, mean length {:.1f}\n", evaluation.correct,
+               evaluation.tasks, AccuracyText(evaluation.correct, evaluation.tasks),
+               evaluation.reward_mean, evaluation.length_mean);
     return {};
   };
 }

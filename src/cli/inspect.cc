@@ -1,4 +1,5 @@
-// waggle inspect, export: what lies in a run folder, a checkpoint or a model directory, in plain words; and taking the policy out.
+// waggle inspect, export: what lies in a run folder, a checkpoint or a model directory, in plain
+// words; and taking the policy out.
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -33,9 +34,12 @@ std::vector<Json> Rows(const fs::path& file) {
 }
 
 void PrintSample(const Json& sample) {
-  const auto text = [&](const char* key) { return sample.contains(key) ? sample[key].dump() : std::string("?"); };
-  fmt::print("    {} {}  ->  {}   (answer {}, reward {})\n", sample.value("correct", false) ? "right" : "wrong", text("prompt"),
-             text("response"), text("answer"), text("reward"));
+  const auto text = [&](const char* key) {
+    return sample.contains(key) ? sample[key].dump() : std::string("?");
+  };
+  fmt::print("    {} {}  ->  {}   (answer {}, reward {})\n",
+             sample.value("correct", false) ? "right" : "wrong", text("prompt"), text("response"),
+             text("answer"), text("reward"));
 }
 
 Status InspectRun(const fs::path& path, bool samples) {
@@ -45,8 +49,8 @@ Status InspectRun(const fs::path& path, bool samples) {
   if (!recipe.about.empty()) fmt::print("about        {}\n", recipe.about);
   fmt::print("environment  {}\n", recipe.environment.name);
   const auto versions = folder.Checkpoints();
-  fmt::print("progress     version {} of {}, {} checkpoint(s) on disk\n", versions.empty() ? 0 : versions.back(),
-             recipe.orchestrator.steps, versions.size());
+  fmt::print("progress     version {} of {}, {} checkpoint(s) on disk\n",
+             versions.empty() ? 0 : versions.back(), recipe.orchestrator.steps, versions.size());
   const auto metrics = Rows(path / "metrics.jsonl");
   if (!metrics.empty()) {
     fmt::print("last step\n");
@@ -56,13 +60,15 @@ Status InspectRun(const fs::path& path, bool samples) {
   }
   const auto evaluations = Rows(path / "evaluations.jsonl");
   for (const Json& row : evaluations) {
-    fmt::print("held-out     step {:>6}: {}\n", row.value("step", 0ull), AccuracyText(row.value("correct", 0ull), row.value("tasks", 0ull)));
+    fmt::print("held-out     step {:>6}: {}\n", row.value("step", 0ull),
+               AccuracyText(row.value("correct", 0ull), row.value("tasks", 0ull)));
   }
   if (samples && !evaluations.empty() && evaluations.back().contains("samples")) {
     fmt::print("samples of the last evaluation\n");
     for (const Json& sample : evaluations.back()["samples"]) PrintSample(sample);
   }
-  if (const auto result = ReadFile(folder.result(), 1 << 16)) fmt::print("result       {}\n", *result);
+  if (const auto result = ReadFile(folder.result(), 1 << 16))
+    fmt::print("result       {}\n", *result);
   return {};
 }
 
@@ -71,11 +77,17 @@ Status InspectModel(const fs::path& path) {
   const ModelConfig& config = loaded.config;
   std::size_t parameters = 0;
   for (const auto& [name, tensor] : loaded.parameters) parameters += tensor.size();
-  fmt::print("{}: {} parameters in {} tensors\n", config.architecture, parameters, loaded.parameters.size());
-  fmt::print("{} layers, width {}, feed-forward {}, {} heads on {} key/value heads of {}, vocabulary {}, context {}\n", config.layers,
-             config.hidden, config.intermediate, config.heads, config.kv_heads, config.head_dim, config.vocab, config.max_positions);
-  if (config.experts > 0) fmt::print("{} experts, {} per token\n", config.experts, config.experts_per_token);
-  fmt::print("{} head, rope theta {}, norm eps {:g}\n", config.tied_head ? "tied" : "separate", config.rope_theta, config.norm_eps);
+  fmt::print("{}: {} parameters in {} tensors\n", config.architecture, parameters,
+             loaded.parameters.size());
+  fmt::print(
+      "{} layers, width {}, feed-forward {}, {} heads on {} key/value heads of {}, vocabulary {}, "
+      "context {}\n",
+      config.layers, config.hidden, config.intermediate, config.heads, config.kv_heads,
+      config.head_dim, config.vocab, config.max_positions);
+  if (config.experts > 0)
+    fmt::print("{} experts, {} per token\n", config.experts, config.experts_per_token);
+  fmt::print("{} head, rope theta {}, norm eps {:g}\n", config.tied_head ? "tied" : "separate",
+             config.rope_theta, config.norm_eps);
   for (const auto& [name, tensor] : loaded.parameters) {
     double sum = 0, squares = 0;
     for (const float value : tensor.data) {
@@ -84,8 +96,10 @@ Status InspectModel(const fs::path& path) {
     }
     const double n = static_cast<double>(std::max<std::size_t>(1, tensor.size()));
     std::string shape;
-    for (const std::size_t extent : tensor.shape) shape += (shape.empty() ? "" : " x ") + std::to_string(extent);
-    fmt::print("  {:<52} {:>16}  mean {:+.4e}  rms {:.4e}\n", name, shape, sum / n, std::sqrt(squares / n));
+    for (const std::size_t extent : tensor.shape)
+      shape += (shape.empty() ? "" : " x ") + std::to_string(extent);
+    fmt::print("  {:<52} {:>16}  mean {:+.4e}  rms {:.4e}\n", name, shape, sum / n,
+               std::sqrt(squares / n));
   }
   return {};
 }
@@ -96,23 +110,30 @@ Status Inspect(const fs::path& path, bool samples) {
   if (fs::exists(path / "trainer")) {  // a checkpoint of a run
     const auto state = ReadFile(path / "orchestrator.json", kLogBytesMax);
     if (!state) return Forward(state.error());
-    fmt::print("checkpoint   {}\norchestrator {}\n", path.filename().string(), state->substr(0, 400));
+    fmt::print("checkpoint   {}\norchestrator {}\n", path.filename().string(),
+               state->substr(0, 400));
     for (const auto& entry : fs::directory_iterator(path / "trainer")) {
-      fmt::print("    {:<40} {:>12} bytes\n", entry.path().filename().string(), entry.is_regular_file() ? entry.file_size() : 0);
+      fmt::print("    {:<40} {:>12} bytes\n", entry.path().filename().string(),
+                 entry.is_regular_file() ? entry.file_size() : 0);
     }
     return {};
   }
   // llama2.c models end in .bin as well; a file of rollouts says in its first bytes what it is.
   if (fs::is_regular_file(path) && HoldsRollouts(path)) return InspectRollouts(path, samples);
   if (fs::exists(path / "config.json") || path.extension() == ".bin") return InspectModel(path);
-  return Fail(Blame::kOperator, "{} is no run folder (recipe.toml), checkpoint (trainer/), model directory (config.json), file of rollouts or llama2.c .bin file", path.string());
+  return Fail(Blame::kOperator,
+              "{} is no run folder (recipe.toml), checkpoint (trainer/), model directory "
+              "(config.json), file of rollouts or llama2.c .bin file",
+              path.string());
 }
 
 Status Export(const fs::path& run, const fs::path& out, const std::string& format) {
   fs::path source = run / "model";
   if (!fs::exists(source / "config.json")) source = run;
   if (!fs::exists(source / "config.json") && source.extension() != ".bin") {
-    return Fail(Blame::kOperator, "{} holds no finished policy: `waggle resume {}` first, or name a model directory", run.string(), run.string());
+    return Fail(Blame::kOperator,
+                "{} holds no finished policy: `waggle resume {}` first, or name a model directory",
+                run.string(), run.string());
   }
   WG_ASSIGN(const BaseModel base, LoadBaseModel(source));
   const WeightFormat weights = format == "bf16" ? WeightFormat::kBf16 : WeightFormat::kF32;
@@ -126,16 +147,26 @@ Status Export(const fs::path& run, const fs::path& out, const std::string& forma
 Action DefineInspect(CLI::App& app) {
   auto path = std::make_shared<std::string>();
   auto samples = std::make_shared<bool>(false);
-  app.add_option("path", *path, "Run folder, checkpoint, model directory, llama2.c file, file of rollouts (RUN/rollouts/), or the dump of a numeric fault (which is replayed).")->required()->check(CLI::ExistingPath);
-  app.add_flag("--samples", *samples, "Show sample transcripts of the last evaluation; of a file of rollouts, all.");
+  app.add_option("path", *path,
+                 "Run folder, checkpoint, model directory, llama2.c file, file of rollouts "
+                 "(RUN/rollouts/), or the dump of a numeric fault (which is replayed).")
+      ->required()
+      ->check(CLI::ExistingPath);
+  app.add_flag("--samples", *samples,
+               "Show sample transcripts of the last evaluation; of a file of rollouts, all.");
   return [path, samples] { return Inspect(*path, *samples); };
 }
 
 Action DefineExport(CLI::App& app) {
-  auto run = std::make_shared<std::string>(), out = std::make_shared<std::string>(), format = std::make_shared<std::string>("bf16");
-  app.add_option("run", *run, "Run folder, or a model to convert: a directory or a llama2.c .bin.")->required()->check(CLI::ExistingPath);
+  auto run = std::make_shared<std::string>(), out = std::make_shared<std::string>(),
+       format = std::make_shared<std::string>("bf16");
+  app.add_option("run", *run, "Run folder, or a model to convert: a directory or a llama2.c .bin.")
+      ->required()
+      ->check(CLI::ExistingPath);
   app.add_option("--out", *out, "Directory to write.")->required();
-  app.add_option("--format", *format, "f32 or bf16 (rounded to nearest even).")->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
+  app.add_option("--format", *format, "f32 or bf16 (rounded to nearest even).")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
   return [run, out, format] { return Export(*run, *out, *format); };
 }
 

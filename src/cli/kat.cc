@@ -1,9 +1,10 @@
 // waggle kat: the known answers of canonical arithmetic, per instruction set.
+#include "kernels/kat.h"
+
 #include <memory>
 
 #include "cli/command.h"
 #include "cli/common.h"
-#include "kernels/kat.h"
 
 namespace waggle {
 namespace {
@@ -21,12 +22,17 @@ Status RunAll(bool list, bool verbose) {
     for (const KnownAnswer& answer : report.answers) {
       wrong += answer.passed() ? 0 : 1;
       if (answer.passed() && !verbose) continue;
-      fmt::print("  {:<44} {:>16x}  {}\n", answer.name, answer.got, answer.passed() ? "ok" : fmt::format("WRONG, expected {:x}", answer.expected));
+      fmt::print("  {:<44} {:>16x}  {}\n", answer.name, answer.got,
+                 answer.passed() ? "ok" : fmt::format("WRONG, expected {:x}", answer.expected));
     }
-    fmt::print("{:<14} {} answers, {} wrong, digest {:016x}\n", ops->name, report.answers.size(), wrong, report.digest);
+    fmt::print("{:<14} {} answers, {} wrong, digest {:016x}\n", ops->name, report.answers.size(),
+               wrong, report.digest);
     all_right &= wrong == 0;
   }
-  if (!all_right) return Fail(Blame::kMachine, "this machine does not compute canonical arithmetic: it must not do canonical work");
+  if (!all_right)
+    return Fail(
+        Blame::kMachine,
+        "this machine does not compute canonical arithmetic: it must not do canonical work");
   return {};
 }
 

@@ -19,7 +19,8 @@ struct RunArguments {
   MachineOptions machine;
 };
 
-Result<RunOptions> OptionsFrom(const RunArguments& arguments, const std::filesystem::path& directory) {
+Result<RunOptions> OptionsFrom(const RunArguments& arguments,
+                               const std::filesystem::path& directory) {
   RunOptions options;
   options.run_directory = directory;
   options.cache_directory = CacheDirectory();
@@ -34,7 +35,8 @@ Result<RunOptions> OptionsFrom(const RunArguments& arguments, const std::filesys
 void PrintSummary(const RunSummary& summary, const std::filesystem::path& directory) {
   fmt::print("\n");
   if (summary.first && summary.last) {
-    fmt::print("held-out accuracy  {}  ->  {}\n", AccuracyText(summary.first->correct, summary.first->tasks),
+    fmt::print("held-out accuracy  {}  ->  {}\n",
+               AccuracyText(summary.first->correct, summary.first->tasks),
                AccuracyText(summary.last->correct, summary.last->tasks));
   }
   fmt::print("steps              {} in {}\n", summary.steps, DurationText(summary.seconds));
@@ -47,7 +49,8 @@ void PrintSummary(const RunSummary& summary, const std::filesystem::path& direct
 // A free folder name: runs/name, runs/name-2, ...
 std::filesystem::path FreeDirectory(const std::string& name) {
   std::filesystem::path path = std::filesystem::path("runs") / name;
-  for (int n = 2; std::filesystem::exists(path); ++n) path = std::filesystem::path("runs") / fmt::format("{}-{}", name, n);
+  for (int n = 2; std::filesystem::exists(path); ++n)
+    path = std::filesystem::path("runs") / fmt::format("{}-{}", name, n);
   return path;
 }
 
@@ -55,11 +58,13 @@ Status RunRecipe(const RunArguments& arguments, RunSummary* result, std::filesys
   std::vector<std::string> overrides = arguments.overrides;
   if (!arguments.model.empty()) overrides.push_back("model.path=" + arguments.model);
   WG_ASSIGN(const Recipe recipe, LoadRecipe(arguments.recipe, overrides));
-  const std::filesystem::path directory = arguments.out.empty() ? FreeDirectory(recipe.name) : std::filesystem::path(arguments.out);
+  const std::filesystem::path directory =
+      arguments.out.empty() ? FreeDirectory(recipe.name) : std::filesystem::path(arguments.out);
   WG_ASSIGN(const RunOptions options, OptionsFrom(arguments, directory));
   if (!arguments.quiet) {
-    fmt::print(stderr, "{}\nrun folder {}, {} thread(s), kernels {}\n", recipe.about.empty() ? recipe.name : recipe.about,
-               directory.string(), options.threads, options.ops->name);
+    fmt::print(stderr, "{}\nrun folder {}, {} thread(s), kernels {}\n",
+               recipe.about.empty() ? recipe.name : recipe.about, directory.string(),
+               options.threads, options.ops->name);
   }
   WG_ASSIGN(const auto run, LocalRun::Open(recipe, options, SystemClock()));
   WG_ASSIGN(const RunSummary summary, run->Drive());
@@ -70,8 +75,10 @@ Status RunRecipe(const RunArguments& arguments, RunSummary* result, std::filesys
 }
 
 void DefineRunOptions(CLI::App& app, RunArguments& arguments) {
-  app.add_option("--out", arguments.out, "Folder of the run (default: runs/NAME, the next free one).");
-  app.add_option("--set", arguments.overrides, "Override a recipe setting, as section.key=value; repeatable.");
+  app.add_option("--out", arguments.out,
+                 "Folder of the run (default: runs/NAME, the next free one).");
+  app.add_option("--set", arguments.overrides,
+                 "Override a recipe setting, as section.key=value; repeatable.");
   app.add_flag("--quiet", arguments.quiet, "Print the summary only.");
   arguments.machine.Define(app);
 }
@@ -80,9 +87,11 @@ void DefineRunOptions(CLI::App& app, RunArguments& arguments) {
 
 Action DefineRun(CLI::App& app) {
   auto arguments = std::make_shared<RunArguments>();
-  app.add_option("recipe", arguments->recipe, "recipe.toml, or a folder that holds one.")->required();
+  app.add_option("recipe", arguments->recipe, "recipe.toml, or a folder that holds one.")
+      ->required();
   app.add_option("--model", arguments->model, "Start from this model directory (sets model.path).");
-  app.add_option("--stop-after", arguments->stop_after, "Stop after this many policy versions; `waggle resume` goes on.");
+  app.add_option("--stop-after", arguments->stop_after,
+                 "Stop after this many policy versions; `waggle resume` goes on.");
   DefineRunOptions(app, *arguments);
   return [arguments] { return RunRecipe(*arguments, nullptr, nullptr); };
 }
@@ -113,11 +122,13 @@ Action DefineDemo(CLI::App& app) {
     fmt::print(
         "\nWhat next?\n"
         "  open {0}                        the curves, and the same tasks before and after\n"
-        "  ./waggle demo --threads 1                    another thread count: the same weight hash\n"
+        "  ./waggle demo --threads 1                    another thread count: the same weight "
+        "hash\n"
         "  ./waggle generate --model {1} --prompt \"52907=\"\n"
         "  ./waggle run recipes/countdown               a harder task\n"
         "  ./waggle env list                            all tasks\n"
-        "  ./waggle run recipes/gsm8k --model PATH      your own model on grade-school mathematics\n",
+        "  ./waggle run recipes/gsm8k --model PATH      your own model on grade-school "
+        "mathematics\n",
         (directory / "report.html").string(), model);
     return {};
   };

@@ -27,12 +27,16 @@ Status ScoreIds(const ScoreArguments& arguments) {
     ids = open.base.tokenizer.Encode(arguments.text, {.add_special_tokens = true});
   }
   ThreadPool pool(arguments.machine.Threads());
-  WG_ASSIGN(const std::vector<float> logps, ScoreTokens(*open.model, pool, ids, arguments.temperature));
+  WG_ASSIGN(const std::vector<float> logps,
+            ScoreTokens(*open.model, pool, ids, arguments.temperature));
   double sum = 0;
   for (const float logp : logps) sum += static_cast<double>(logp);
   if (arguments.format == "json") {
-    nlohmann::ordered_json out = {{"ids", ids}, {"temperature", HexFloat(arguments.temperature)}, {"profile", "ca1"},
-                                  {"weights", arguments.model.weights}, {"kv", arguments.model.kv}};
+    nlohmann::ordered_json out = {{"ids", ids},
+                                  {"temperature", HexFloat(arguments.temperature)},
+                                  {"profile", "ca1"},
+                                  {"weights", arguments.model.weights},
+                                  {"kv", arguments.model.kv}};
     for (const float logp : logps) out["logprobs"].push_back(HexFloat(logp));
     out["sum"] = HexDouble(sum);
     fmt::print("{}\n", out.dump());
@@ -40,7 +44,8 @@ Status ScoreIds(const ScoreArguments& arguments) {
   }
   for (std::size_t i = 0; i < ids.size(); ++i) {
     fmt::print("{:>6} {:>8} {:>12.6f}  {}\n", i, ids[i], logps[i],
-               nlohmann::json(open.base.tokenizer.TokenBytes(ids[i])).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
+               nlohmann::json(open.base.tokenizer.TokenBytes(ids[i]))
+                   .dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
   }
   fmt::print("sum {:.6f}, mean {:.6f} nats per token over {} scored tokens\n", sum,
              ids.size() > 1 ? sum / static_cast<double>(ids.size() - 1) : 0.0, ids.size() - 1);
@@ -65,7 +70,9 @@ Status Tokenize(const TokenizeArguments& arguments) {
     return {};
   }
   for (const TokenId id : ids) {
-    fmt::print("{:>8}  {}\n", id, nlohmann::json(tokenizer.TokenBytes(id)).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
+    fmt::print("{:>8}  {}\n", id,
+               nlohmann::json(tokenizer.TokenBytes(id))
+                   .dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
   }
   fmt::print("{} tokens\n", ids.size());
   return {};
@@ -77,23 +84,29 @@ Action DefineScore(CLI::App& app) {
   auto arguments = std::make_shared<ScoreArguments>();
   arguments->model.Define(app);
   auto* ids = app.add_option("--ids", arguments->ids, "Token ids, separated by commas.");
-  app.add_option("--text", arguments->text, "Or text, encoded with the model's tokenizer.")->excludes(ids);
-  app.add_option("--temperature", arguments->temperature, "Temperature of the distribution.")->capture_default_str();
+  app.add_option("--text", arguments->text, "Or text, encoded with the model's tokenizer.")
+      ->excludes(ids);
+  app.add_option("--temperature", arguments->temperature, "Temperature of the distribution.")
+      ->capture_default_str();
   app.add_option("--format", arguments->format, "text, or json with exact hexadecimal floats.")
-      ->check(CLI::IsMember({"text", "json"}))->capture_default_str();
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
   arguments->machine.Define(app);
   return [arguments]() -> Status {
-    if (arguments->ids.empty() && arguments->text.empty()) return Fail(Blame::kOperator, "give --ids or --text");
+    if (arguments->ids.empty() && arguments->text.empty())
+      return Fail(Blame::kOperator, "give --ids or --text");
     return ScoreIds(*arguments);
   };
 }
 
 Action DefineTokenize(CLI::App& app) {
   auto arguments = std::make_shared<TokenizeArguments>();
-  app.add_option("--model", arguments->path, "Folder with tokenizer.json, or a tokenizer file.")->required();
+  app.add_option("--model", arguments->path, "Folder with tokenizer.json, or a tokenizer file.")
+      ->required();
   auto* text = app.add_option("--text", arguments->text, "Text to encode.");
   app.add_option("--ids", arguments->ids, "Ids to decode, separated by commas.")->excludes(text);
-  app.add_flag("--special", arguments->special, "Add the special tokens a model expects (BOS ...).");
+  app.add_flag("--special", arguments->special,
+               "Add the special tokens a model expects (BOS ...).");
   app.add_flag("--json", arguments->json, "Print ids as a JSON array.");
   return [arguments] { return Tokenize(*arguments); };
 }

@@ -19,14 +19,16 @@ Sha256Hasher::Sha256Hasher() : state_{} {
 }
 
 Sha256Hasher& Sha256Hasher::Update(std::span<const std::uint8_t> bytes) {
-  crypto_hash_sha256_update(reinterpret_cast<crypto_hash_sha256_state*>(state_.data()), bytes.data(), bytes.size());
+  crypto_hash_sha256_update(reinterpret_cast<crypto_hash_sha256_state*>(state_.data()),
+                            bytes.data(), bytes.size());
   return *this;
 }
 
 Digest256 Sha256Hasher::Finish() const {
   Sha256Hasher copy = *this;
   Digest256 digest;
-  crypto_hash_sha256_final(reinterpret_cast<crypto_hash_sha256_state*>(copy.state_.data()), digest.data());
+  crypto_hash_sha256_final(reinterpret_cast<crypto_hash_sha256_state*>(copy.state_.data()),
+                           digest.data());
   return digest;
 }
 

@@ -137,6 +137,21 @@ PackedMatrix PackedMatrix::Pack(const float* w, std::size_t n, std::size_t k, st
   return packed;
 }
 
+PackedMatrix PackedMatrix::PackRows(std::size_t n, std::size_t k, WeightFormat format,
+                                    const std::function<void(std::size_t, float*)>& fill) {
+  PackedMatrix packed(n, k, format);
+  std::vector<float> values(k);
+  for (std::size_t row = 0; row < n; ++row) {
+    fill(row, values.data());
+    if (HasCodes(format)) {
+      packed.PackCodeRow(values.data(), row);
+    } else {
+      packed.PackFloatRow(values.data(), row);
+    }
+  }
+  return packed;
+}
+
 PackedMatrix PackedMatrix::PackTransposed(const float* w, std::size_t n, std::size_t k,
                                           std::size_t ldw, WeightFormat format) {
   Check(ldw >= k, "rows do not overlap");

@@ -16,6 +16,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -39,6 +40,9 @@ class PackedMatrix {
   // when amax < 2^-100.
   static PackedMatrix Pack(const float* w, std::size_t n, std::size_t k, std::size_t ldw,
                            WeightFormat format);
+  // The same from rows that come one by one in ascending order: fill(row, values) writes k values.
+  static PackedMatrix PackRows(std::size_t n, std::size_t k, WeightFormat format,
+                               const std::function<void(std::size_t row, float* values)>& fill);
   // Packs the transpose, for dX = dY * W: the result is a [k, n] matrix whose values are those of
   // `Pack` in the same format. kBf16 stays kBf16; kInt8 and kCi8 quantise along the *original* k
   // and store the effective values fl32(code * scale) as kF32.

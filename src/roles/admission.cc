@@ -7,10 +7,11 @@ namespace waggle {
 namespace {
 
 // Ids, log-probs and masks of one rollout have the promised form, and it ends the way it says.
-std::optional<Reject> CheckRollout(const Lease& lease, const Rollout& rollout, const TaskCodec& codec,
-                                   std::size_t vocab) {
+std::optional<Reject> CheckRollout(const Lease& lease, const Rollout& rollout,
+                                   const TaskCodec& codec, std::size_t vocab) {
   const std::size_t n = rollout.tokens.size();
-  if (n == 0 || n > lease.sampling.tokens_max) return Reject{RejectReason::kMalformed, "response length"};
+  if (n == 0 || n > lease.sampling.tokens_max)
+    return Reject{RejectReason::kMalformed, "response length"};
   if (rollout.logps.size() != n || rollout.loss_mask.size() != n) {
     return Reject{RejectReason::kMalformed, "one log-prob and one mask bit per token"};
   }
@@ -21,18 +22,24 @@ std::optional<Reject> CheckRollout(const Lease& lease, const Rollout& rollout, c
     if (!(rollout.logps[i] <= 0.0f) || !std::isfinite(rollout.logps[i])) {
       return Reject{RejectReason::kMalformed, fmt::format("log-prob {} is not a log-prob", i)};
     }
-    if (rollout.loss_mask[i] > 1) return Reject{RejectReason::kMalformed, fmt::format("mask {}", i)};
+    if (rollout.loss_mask[i] > 1)
+      return Reject{RejectReason::kMalformed, fmt::format("mask {}", i)};
   }
   const auto& stops = codec.stop_ids();
-  const bool ends_in_stop = std::find(stops.begin(), stops.end(), rollout.tokens.back()) != stops.end();
+  const bool ends_in_stop =
+      std::find(stops.begin(), stops.end(), rollout.tokens.back()) != stops.end();
   const bool at_budget = n == lease.sampling.tokens_max;
-  const bool right_end = rollout.finish == FinishReason::kStop ? ends_in_stop
-                         : rollout.finish == FinishReason::kLength && at_budget && !ends_in_stop;
-  if (!right_end) return Reject{RejectReason::kBadTermination, "finish reason and last token disagree"};
+  const bool right_end =
+      rollout.finish == FinishReason::kStop
+          ? ends_in_stop
+          : rollout.finish == FinishReason::kLength && at_budget && !ends_in_stop;
+  if (!right_end)
+    return Reject{RejectReason::kBadTermination, "finish reason and last token disagree"};
   return std::nullopt;
 }
 
-std::optional<Reject> CheckSpans(const Rollout& rollout, PolicyVersion current, std::uint64_t lag_max) {
+std::optional<Reject> CheckSpans(const Rollout& rollout, PolicyVersion current,
+                                 std::uint64_t lag_max) {
   if (rollout.spans.empty() || rollout.spans.front().first_token != 0) {
     return Reject{RejectReason::kMalformed, "version spans start at token 0"};
   }
@@ -41,24 +48,29 @@ std::optional<Reject> CheckSpans(const Rollout& rollout, PolicyVersion current, 
     if (i > 0 && span.first_token <= rollout.spans[i - 1].first_token) {
       return Reject{RejectReason::kMalformed, "version spans ascend"};
     }
-    if (span.first_token >= rollout.tokens.size()) return Reject{RejectReason::kMalformed, "span past the end"};
-    if (span.version > current) return Reject{RejectReason::kMalformed, "a version from the future"};
+    if (span.first_token >= rollout.tokens.size())
+      return Reject{RejectReason::kMalformed, "span past the end"};
+    if (span.version > current)
+      return Reject{RejectReason::kMalformed, "a version from the future"};
     if (current.value - span.version.value > lag_max) {
-      return Reject{RejectReason::kStalePolicy, fmt::format("sampled {} versions ago, limit {}",
-                                                            current.value - span.version.value, lag_max)};
+      return Reject{RejectReason::kStalePolicy,
+                    fmt::format("sampled {} versions ago, limit {}",
+                                current.value - span.version.value, lag_max)};
     }
   }
   return std::nullopt;
 }
 
 double CoinReward(std::uint64_t seed, LeaseId lease, std::size_t sample) {
-  const auto words = Philox({static_cast<std::uint32_t>(lease.value), static_cast<std::uint32_t>(lease.value >> 32),
-                             static_cast<std::uint32_t>(sample), 5},
-                            PhiloxKeyFrom(seed));
+  const auto words =
+      Philox({static_cast<std::uint32_t>(lease.value),
+              static_cast<std::uint32_t>(lease.value >> 32), static_cast<std::uint32_t>(sample), 5},
+             PhiloxKeyFrom(seed));
   return words[0] & 1 ? 1.0 : 0.0;
 }
 
-// The reward's parts, for algorithms that normalise each by itself; weight 0 marks a metric, which is none.
+// The reward's parts, for algorithms that normalise each by itself; weight 0 marks a metric, which
+// is none.
 void AddComponents(const Score& score, bool first, ScoredGroup& scored) {
   auto& values = scored.components.emplace_back();
   for (const RewardComponent& component : score.components) {
@@ -75,7 +87,8 @@ Admission Rejected(Reject reject) { return {.verdict = std::move(reject), .score
 Admission Admit(const Lease& lease, const Task& task, const Group& group, PolicyVersion current,
                 const TaskCodec& codec, const AdmissionPolicy& policy) {
   if (group.lease != lease.id) return Rejected({RejectReason::kUnknownLease, "another lease"});
-  if (group.rollouts.size() != lease.group_size) return Rejected({RejectReason::kMalformed, "group size"});
+  if (group.rollouts.size() != lease.group_size)
+    return Rejected({RejectReason::kMalformed, "group size"});
   if (group.prompt != codec.PromptTokens(task)) {
     return Rejected({RejectReason::kWrongTask, "the prompt is not the one the lease names"});
   }
@@ -84,8 +97,10 @@ Admission Admit(const Lease& lease, const Task& task, const Group& group, Policy
   scored.temperature = lease.sampling.temperature;
   for (std::size_t i = 0; i < group.rollouts.size(); ++i) {
     const Rollout& rollout = group.rollouts[i];
-    if (auto bad = CheckRollout(lease, rollout, codec, policy.vocab)) return Rejected(std::move(*bad));
-    if (auto bad = CheckSpans(rollout, current, policy.lag_versions_max)) return Rejected(std::move(*bad));
+    if (auto bad = CheckRollout(lease, rollout, codec, policy.vocab))
+      return Rejected(std::move(*bad));
+    if (auto bad = CheckSpans(rollout, current, policy.lag_versions_max))
+      return Rejected(std::move(*bad));
     const auto transcript = codec.Transcript(task, rollout);
     if (!transcript) return Rejected({RejectReason::kWrongTask, transcript.error().what});
     const Score score = codec.environment().Grade(task, *transcript);

@@ -1,5 +1,6 @@
-// Cheap checks that every group passes before anybody trains on it: form, lease, staleness, termination, prompt, and the
-// reward recomputed from the task. A worker's own reward is never believed.
+// Cheap checks that every group passes before anybody trains on it: form, lease, staleness,
+// termination, prompt, and the reward recomputed from the task. A worker's own reward is never
+// believed.
 #pragma once
 
 #include "roles/task_codec.h"
@@ -12,17 +13,18 @@ namespace waggle {
 struct AdmissionPolicy {
   std::uint64_t lag_versions_max = 0;
   std::size_t vocab = 0;
-  bool random_reward = false;      // control experiment: a coin from (lease, sample)
+  bool random_reward = false;  // control experiment: a coin from (lease, sample)
   std::uint64_t random_seed = 0;
 };
 
 struct Admission {
-  Verdict verdict;                 // Accepted, Reject(reason, detail) or Fault
-  ScoredGroup scored;              // meaningful when accepted
+  Verdict verdict;     // Accepted, Reject(reason, detail) or Fault
+  ScoredGroup scored;  // meaningful when accepted
 };
 
-// `current`: the version the trainer is about to improve. Pure: same inputs, same answer, on any machine.
-Admission Admit(const Lease& lease, const Task& task, const Group& group, PolicyVersion current, const TaskCodec& codec,
-                const AdmissionPolicy& policy);
+// `current`: the version the trainer is about to improve. Pure: same inputs, same answer, on any
+// machine.
+Admission Admit(const Lease& lease, const Task& task, const Group& group, PolicyVersion current,
+                const TaskCodec& codec, const AdmissionPolicy& policy);
 
 }  // namespace waggle

@@ -9,7 +9,8 @@
 namespace waggle {
 namespace {
 
-// "n?" is answered by "n". With turns == 2, a first answer "+" makes the environment say "!" and ask again.
+// "n?" is answered by "n". With turns == 2, a first answer "+" makes the environment say "!" and
+// ask again.
 class Echo final : public Environment {
  public:
   std::string_view name() const override { return "echo"; }
@@ -20,7 +21,9 @@ class Echo final : public Environment {
     task.prompt = {{.content = task.answer + "?"}};
     return task;
   }
-  std::optional<std::string> Parse(const Task&, std::string_view completion) const override { return std::string(completion); }
+  std::optional<std::string> Parse(const Task&, std::string_view completion) const override {
+    return std::string(completion);
+  }
   Score Grade(const Task& task, const std::vector<Message>& transcript) const override {
     Score score;
     score.correct = transcript.back().content == task.answer;
@@ -28,7 +31,8 @@ class Echo final : public Environment {
     return score;
   }
   std::vector<Message> Respond(const Task&, const std::vector<Message>& transcript) const override {
-    if (transcript.back().role == Role::kAssistant && transcript.back().content == "+") return {{.role = Role::kTool, .content = "!"}};
+    if (transcript.back().role == Role::kAssistant && transcript.back().content == "+")
+      return {{.role = Role::kTool, .content = "!"}};
     return {};
   }
 };
@@ -90,7 +94,8 @@ TEST_F(CoresTest, ARunIsEvaluatedTrainedAndFinished) {
     // Groups come back in reverse order: the batch must be in lease order all the same.
     auto grants = Only<GrantLease>(effects);
     for (auto it = grants.rbegin(); it != grants.rend(); ++it) {
-      for (auto& effect : core.Step(GroupArrived{WorkerId{1}, Answer(it->lease)})) effects.push_back(effect);
+      for (auto& effect : core.Step(GroupArrived{WorkerId{1}, Answer(it->lease)}))
+        effects.push_back(effect);
     }
     for (const Evaluated& evaluated : Only<Evaluated>(effects)) {
       ++evaluations;
@@ -99,7 +104,8 @@ TEST_F(CoresTest, ARunIsEvaluatedTrainedAndFinished) {
     for (const TrainOn& batch : Only<TrainOn>(effects)) {
       batches.push_back(batch.batch);
       ASSERT_EQ(batch.groups.size(), 4u);
-      for (std::size_t i = 1; i < 4; ++i) EXPECT_LT(batch.groups[i - 1].group.lease, batch.groups[i].group.lease);
+      for (std::size_t i = 1; i < 4; ++i)
+        EXPECT_LT(batch.groups[i - 1].group.lease, batch.groups[i].group.lease);
       EXPECT_EQ(batch.groups[0].rewards[0], 1.0);
       EXPECT_EQ(batch.groups[0].rewards[1], 0.0);
       EXPECT_TRUE(core.Step(PolicyPublished{PolicyVersion{batch.batch + 1}}).empty());
@@ -119,7 +125,8 @@ TEST_F(CoresTest, SavedStateGoesOnWithTheSameLeases) {
     for (int i = 0; i < 3; ++i) {
       for (const GrantLease& grant : Only<GrantLease>(core.Step(WorkerIdle{WorkerId{1}, 100}))) {
         leases.push_back(grant.lease);
-        for (const TrainOn& batch : Only<TrainOn>(core.Step(GroupArrived{WorkerId{1}, Answer(grant.lease)}))) {
+        for (const TrainOn& batch :
+             Only<TrainOn>(core.Step(GroupArrived{WorkerId{1}, Answer(grant.lease)}))) {
           static_cast<void>(core.Step(PolicyPublished{PolicyVersion{batch.batch + 1}}));
           return leases;
         }
@@ -141,7 +148,8 @@ TEST_F(CoresTest, WavesAheadSurviveSaveAndLoad) {
   OrchestratorCore core(run_, recipe, codec_, tokenizer_.vocab_size());
   const auto grants = Only<GrantLease>(core.Step(WorkerIdle{WorkerId{1}, 1000}));
   ASSERT_EQ(grants.size(), 12u);  // three waves of four
-  for (const GrantLease& grant : grants) static_cast<void>(core.Step(GroupArrived{WorkerId{1}, Answer(grant.lease)}));
+  for (const GrantLease& grant : grants)
+    static_cast<void>(core.Step(GroupArrived{WorkerId{1}, Answer(grant.lease)}));
   static_cast<void>(core.Step(PolicyPublished{PolicyVersion{1}}));
   ASSERT_TRUE(core.quiescent());
   OrchestratorCore resumed(run_, recipe, codec_, tokenizer_.vocab_size());
@@ -163,13 +171,41 @@ TEST_F(CoresTest, ALostWorkersLeasesGoToAnother) {
   const auto second = Only<GrantLease>(core.Step(WorkerIdle{WorkerId{2}, 2}));
   ASSERT_EQ(second.size(), 2u);
   EXPECT_EQ(second[0].lease, first[0].lease);
-  const auto judged = Only<GroupJudged>(core.Step(GroupArrived{WorkerId{1}, Answer(first[0].lease)}));
+  const auto judged =
+      Only<GroupJudged>(core.Step(GroupArrived{WorkerId{1}, Answer(first[0].lease)}));
   ASSERT_EQ(judged.size(), 1u);
   EXPECT_EQ(std::get<Reject>(judged[0].verdict).reason, RejectReason::kUnknownLease);
 }
 
+TEST_F(CoresTest, AStaleLeaseIsGrantedAnewUnderTodaysVersion) {
+  Recipe recipe = MakeRecipe();
+  recipe.orchestrator.lag_versions_max = 0;
+  recipe.orchestrator.ahead = 1;
+  recipe.evaluation.tasks = 0;
+  OrchestratorCore core(run_, recipe, codec_, tokenizer_.vocab_size());
+  const auto grants = Only<GrantLease>(core.Step(WorkerIdle{WorkerId{1}, 1000}));
+  ASSERT_EQ(grants.size(), 8u);
+  for (int i = 0; i < 4; ++i)
+    static_cast<void>(core.Step(GroupArrived{WorkerId{1}, Answer(grants[i].lease)}));
+  static_cast<void>(core.Step(PolicyPublished{PolicyVersion{1}}));
+  const Lease& old = grants[4].lease;
+  const auto judged = Only<GroupJudged>(core.Step(GroupArrived{WorkerId{1}, Answer(old)}));
+  ASSERT_EQ(judged.size(), 1u);
+  EXPECT_EQ(std::get<Reject>(judged[0].verdict).reason, RejectReason::kStalePolicy);
+  const auto again = Only<GrantLease>(core.Step(WorkerIdle{WorkerId{2}, 1}));
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(again[0].lease.id, old.id);
+  EXPECT_EQ(again[0].lease.task_seed, old.task_seed);
+  EXPECT_EQ(again[0].lease.version, PolicyVersion{1});
+  EXPECT_NE(again[0].lease.key, old.key);
+}
+
 TEST_F(CoresTest, AdmissionNamesEveryLie) {
-  Lease lease{.id = LeaseId{5}, .environment = "echo", .task_seed = 7, .group_size = 2, .version = PolicyVersion{3}};
+  Lease lease{.id = LeaseId{5},
+              .environment = "echo",
+              .task_seed = 7,
+              .group_size = 2,
+              .version = PolicyVersion{3}};
   lease.sampling.tokens_max = 4;
   const Task task = echo_.MakeTask(7).value();
   const AdmissionPolicy policy{.lag_versions_max = 2, .vocab = tokenizer_.vocab_size()};
@@ -181,20 +217,26 @@ TEST_F(CoresTest, AdmissionNamesEveryLie) {
     return std::nullopt;
   };
   EXPECT_EQ(judge([](Group&) {}), std::nullopt);
-  EXPECT_EQ(judge([](Group& g) { g.rollouts[0].reward = 100; }), std::nullopt);  // believed by nobody
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[0].reward = 100; }),
+            std::nullopt);  // believed by nobody
   EXPECT_EQ(judge([](Group& g) { g.lease = LeaseId{6}; }), RejectReason::kUnknownLease);
   EXPECT_EQ(judge([](Group& g) { g.rollouts.pop_back(); }), RejectReason::kMalformed);
   EXPECT_EQ(judge([](Group& g) { g.prompt.push_back(4); }), RejectReason::kWrongTask);
   EXPECT_EQ(judge([](Group& g) { g.rollouts[1].tokens[0] = 99; }), RejectReason::kMalformed);
   EXPECT_EQ(judge([](Group& g) { g.rollouts[1].tokens[0] = -1; }), RejectReason::kMalformed);
   EXPECT_EQ(judge([](Group& g) { g.rollouts[1].logps[0] = 0.1f; }), RejectReason::kMalformed);
-  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].logps[0] = __builtin_nanf(""); }), RejectReason::kMalformed);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].logps[0] = __builtin_nanf(""); }),
+            RejectReason::kMalformed);
   EXPECT_EQ(judge([](Group& g) { g.rollouts[1].logps.pop_back(); }), RejectReason::kMalformed);
-  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].finish = FinishReason::kLength; }), RejectReason::kBadTermination);
-  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].tokens.back() = 4; }), RejectReason::kBadTermination);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].finish = FinishReason::kLength; }),
+            RejectReason::kBadTermination);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].tokens.back() = 4; }),
+            RejectReason::kBadTermination);
   EXPECT_EQ(judge([](Group& g) { g.rollouts[1].spans.clear(); }), RejectReason::kMalformed);
-  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].spans[0].version = PolicyVersion{5}; }), RejectReason::kMalformed);
-  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].spans[0].version = PolicyVersion{1}; }), RejectReason::kStalePolicy);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].spans[0].version = PolicyVersion{5}; }),
+            RejectReason::kMalformed);
+  EXPECT_EQ(judge([](Group& g) { g.rollouts[1].spans[0].version = PolicyVersion{1}; }),
+            RejectReason::kStalePolicy);
   EXPECT_EQ(judge([](Group& g) { g.rollouts[1].loss_mask[0] = 0; }), RejectReason::kWrongTask);
 }
 
@@ -213,7 +255,8 @@ TEST_F(CoresTest, TheWorkerPlaysBothTurnsOfAnEpisode) {
   effects = worker.Step(TokensSampled{{token(11, "+", false), token(11, "</s>", true)}});
   const auto again = Only<StartSampling>(effects);
   ASSERT_EQ(again.size(), 1u);
-  EXPECT_EQ(again[0].prompt, (std::vector<TokenId>{Id("7"), Id("?"), Id("+"), Id("</s>"), Id("!")}));
+  EXPECT_EQ(again[0].prompt,
+            (std::vector<TokenId>{Id("7"), Id("?"), Id("+"), Id("</s>"), Id("!")}));
   EXPECT_EQ(again[0].options.config.tokens_max, 5u);
   static_cast<void>(worker.Step(SamplingStarted{lease.id, 0, 12}));
   effects = worker.Step(TokensSampled{{token(12, "7", false), token(12, "</s>", true)}});
@@ -234,7 +277,8 @@ TEST_F(CoresTest, TheTrainerChecksPointsAndAborts) {
   EXPECT_TRUE(Only<SaveCheckpoint>(core.Step(StepFinished{})).empty());
   static_cast<void>(core.Step(BatchReady{batch}));
   EXPECT_EQ(Only<SaveCheckpoint>(core.Step(StepFinished{})).size(), 1u);
-  const auto empty = core.Step(BatchReady{});  // everything was filtered out: no step, but the run goes on
+  const auto empty =
+      core.Step(BatchReady{});  // everything was filtered out: no step, but the run goes on
   EXPECT_EQ(Only<PublishPolicy>(empty).at(0).version, PolicyVersion{3});
   EXPECT_EQ(Only<SaveCheckpoint>(empty).size(), 1u);
   static_cast<void>(core.Step(BatchReady{batch}));

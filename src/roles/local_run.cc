@@ -16,13 +16,16 @@ namespace waggle {
 namespace {
 
 constexpr WorkerId kLocalWorker{1};
-constexpr std::uint32_t kLocalRolloutsMax = 1u << 20;  // the engine queues; memory is bounded by the wave
+constexpr std::uint32_t kLocalRolloutsMax =
+    1u << 20;  // the engine queues; memory is bounded by the wave
 constexpr std::size_t kStateBytesMax = std::size_t{1} << 30;
 
 Result<std::vector<TokenId>> PromptSuffix(const Recipe& recipe, const Tokenizer& tokenizer) {
   if (recipe.model.prompt_suffix.empty()) return std::vector<TokenId>{};
   const auto id = tokenizer.Find(recipe.model.prompt_suffix);
-  if (!id) return Fail(Blame::kOperator, "model.prompt_suffix: the tokenizer has no token '{}'", recipe.model.prompt_suffix);
+  if (!id)
+    return Fail(Blame::kOperator, "model.prompt_suffix: the tokenizer has no token '{}'",
+                recipe.model.prompt_suffix);
   return std::vector<TokenId>{*id};
 }
 
@@ -30,6 +33,22 @@ Result<std::vector<TokenId>> PromptSuffix(const Recipe& recipe, const Tokenizer&
 std::string SealOf(const std::string& state, const std::string& run_id) {
   const std::string text = state + "\n" + run_id;
   return ToHex(Sha256({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}));
+}
+
+// What an earlier process of this run measured first; nothing if its log is gone.
+std::optional<Evaluation> FirstEvaluation(const std::filesystem::path& log) {
+  const auto text = ReadFile(log, kStateBytesMax);
+  if (!text) return std::nullopt;
+  const auto row = nlohmann::json::parse(text->substr(0, text->find('\n')), nullptr, false);
+  if (!row.is_object()) return std::nullopt;
+  for (const char* key : {"step", "tasks", "correct"}) {
+    if (!row.contains(key) || !row[key].is_number_unsigned()) return std::nullopt;
+  }
+  Evaluation first;
+  first.version = PolicyVersion{row["step"].get<std::uint64_t>()};
+  first.tasks = row["tasks"].get<std::uint64_t>();
+  first.correct = row["correct"].get<std::uint64_t>();
+  return first;
 }
 
 }  // namespace
@@ -45,7 +64,7 @@ struct LocalRun::Parts {
   Clock& clock;
 
   std::unique_ptr<Environment> environment;
-  std::optional<BaseModel> base;           // parameters are moved into the trainer
+  std::optional<BaseModel> base;  // parameters are moved into the trainer
   NumericsConfig numerics;
   Hash256 run_id{};
   std::optional<TaskCodec> codec;
@@ -56,13 +75,13 @@ struct LocalRun::Parts {
   std::optional<TrainerCore> conduct;
   std::optional<Telemetry> telemetry;
 
-  std::deque<OrchestratorEvent> inbox;     // events for the orchestrator, in order
+  std::deque<OrchestratorEvent> inbox;  // events for the orchestrator, in order
   StepTimes times;
   std::optional<Evaluation> first_evaluation, last_evaluation;
   PolicyVersion saved_version;                  // of the newest checkpoint
   std::optional<PolicyVersion> checkpoint_due;  // taken as soon as no lease is out
   bool finished = false;
-  int idle_rounds = 0;                          // pumps in a row that sampled nothing
+  int idle_rounds = 0;  // pumps in a row that sampled nothing
 
   Status Assemble(std::unique_ptr<Trainer> ready_trainer, PolicyVersion version);
   Status Restore(std::uint64_t version);
@@ -92,22 +111,28 @@ Status LocalRun::Parts::Assemble(std::unique_ptr<Trainer> ready_trainer, PolicyV
   orchestrator.emplace(run_id, recipe, *codec, base->model.config.vocab);
   worker.emplace(*codec, kLocalRolloutsMax);
   conduct.emplace(version, recipe.checkpoint_every, recipe.orchestrator.steps);
-  WG_ASSIGN(auto made, Telemetry::Create({.run_directory = folder.root(), .live = options.live, .quiet = options.quiet},
-                                         version.value, recipe.orchestrator.steps, clock));
+  WG_ASSIGN(auto made,
+            Telemetry::Create(
+                {.run_directory = folder.root(), .live = options.live, .quiet = options.quiet},
+                version.value, recipe.orchestrator.steps, clock));
   telemetry.emplace(std::move(made));
   return {};
 }
 
-Result<std::unique_ptr<LocalRun>> LocalRun::Open(const Recipe& recipe, const RunOptions& options, Clock& clock) {
+Result<std::unique_ptr<LocalRun>> LocalRun::Open(const Recipe& recipe, const RunOptions& options,
+                                                 Clock& clock) {
   auto parts = std::make_unique<Parts>(recipe, options, clock);
   const RunFolder& folder = parts->folder;
   if (std::filesystem::exists(folder.recipe())) {
-    return Fail(Blame::kOperator, "{} already holds a run: `waggle resume {}` goes on with it, or choose another --out",
-                folder.root().string(), folder.root().string());
+    return Fail(
+        Blame::kOperator,
+        "{} already holds a run: `waggle resume {}` goes on with it, or choose another --out",
+        folder.root().string(), folder.root().string());
   }
   std::error_code error;
   std::filesystem::create_directories(folder.root(), error);
-  if (error) return Fail(Blame::kOperator, "cannot create {}: {}", folder.root().string(), error.message());
+  if (error)
+    return Fail(Blame::kOperator, "cannot create {}: {}", folder.root().string(), error.message());
   WG_ASSIGN(parts->environment, MakeEnvironment(recipe.environment, {}));
   WG_ASSIGN(parts->numerics, NumericsOf(recipe.model));
   const BaseModelContext context{.ops = options.ops,
@@ -117,11 +142,12 @@ Result<std::unique_ptr<LocalRun>> LocalRun::Open(const Recipe& recipe, const Run
                                    if (!quiet) fmt::print(stderr, "{}\n", line);
                                  }};
   WG_ASSIGN(BaseModel base, PrepareBaseModel(recipe, context));
-  WG_TRY(SaveBaseModel(folder.base(), base.model.config, base.model.parameters, base.tokenizer, WeightFormat::kF32));
+  WG_TRY(SaveBaseModel(folder.base(), base.model.config, base.model.parameters, base.tokenizer,
+                       WeightFormat::kF32));
   parts->base.emplace(std::move(base));
   WG_ASSIGN(auto trainer, Trainer::Create(parts->base->model.config, parts->numerics,
-                                          std::move(parts->base->model.parameters), recipe.trainer, *options.ops,
-                                          parts->pool));
+                                          std::move(parts->base->model.parameters), recipe.trainer,
+                                          *options.ops, parts->pool));
   parts->run_id = RunIdOf(recipe, trainer->StateHash());
   WG_TRY(parts->Assemble(std::move(trainer), PolicyVersion{0}));
   // Last, so that a folder with a recipe is a run that can be resumed.
@@ -136,11 +162,14 @@ Status LocalRun::Parts::Restore(std::uint64_t version) {
   WG_ASSIGN(const std::string state, ReadFile(checkpoint / "orchestrator.json", kStateBytesMax));
   WG_ASSIGN(const std::string id, ReadFile(checkpoint / "run_id", 64));
   WG_ASSIGN(const std::string seal, ReadFile(checkpoint / "seal", 64));
-  if (seal != SealOf(state, id)) return Fail(Blame::kMachine, "{}: orchestrator.json or run_id is damaged", checkpoint.string());
+  if (seal != SealOf(state, id))
+    return Fail(Blame::kMachine, "{}: orchestrator.json or run_id is damaged", checkpoint.string());
   WG_ASSIGN(const std::string raw, FromHex(id));
-  if (raw.size() != run_id.size()) return Fail(Blame::kMachine, "{}: run_id is damaged", checkpoint.string());
+  if (raw.size() != run_id.size())
+    return Fail(Blame::kMachine, "{}: run_id is damaged", checkpoint.string());
   std::copy(raw.begin(), raw.end(), run_id.begin());
-  WG_ASSIGN(auto ready, Trainer::LoadCheckpoint(checkpoint / "trainer", base->model.config, numerics, recipe.trainer, *options.ops, pool));
+  WG_ASSIGN(auto ready, Trainer::LoadCheckpoint(checkpoint / "trainer", base->model.config,
+                                                numerics, recipe.trainer, *options.ops, pool));
   saved_version = PolicyVersion{version};
   WG_TRY(Assemble(std::move(ready), saved_version));
   return orchestrator->Load(state);
@@ -158,12 +187,16 @@ Result<std::unique_ptr<LocalRun>> LocalRun::Resume(const RunOptions& options, Cl
     WG_ASSIGN(BaseModel base, LoadBaseModel(folder.base()));
     parts->base.emplace(std::move(base));
     const Status restored = parts->Restore(versions.back());
-    if (restored) return std::unique_ptr<LocalRun>(new LocalRun(std::move(parts)));
+    if (restored) {
+      parts->first_evaluation = FirstEvaluation(folder.root() / "evaluations.jsonl");
+      return std::unique_ptr<LocalRun>(new LocalRun(std::move(parts)));
+    }
     // The one before gives the same bits, later.
     fmt::print(stderr, "checkpoint {} skipped: {}\n", versions.back(), restored.error().what);
     damage = restored.error().what;
   }
-  return Fail(Blame::kOperator, "{} has no complete checkpoint{}{}", folder.root().string(), damage.empty() ? "" : ": ", damage);
+  return Fail(Blame::kOperator, "{} has no complete checkpoint{}{}", folder.root().string(),
+              damage.empty() ? "" : ": ", damage);
 }
 
 LocalRun::LocalRun(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -181,7 +214,8 @@ Status LocalRun::Parts::Perform(std::vector<OrchestratorEffect> effects) {
       WG_TRY(Perform(conduct->Step(BatchReady{std::move(*train)})));
     } else if (auto* judged = std::get_if<GroupJudged>(&effect)) {
       if (const auto* reject = std::get_if<Reject>(&judged->verdict)) {
-        return Fail(Blame::kBug, "our own worker's group was refused: {} ({})", ToString(reject->reason), reject->detail);
+        return Fail(Blame::kBug, "our own worker's group was refused: {} ({})",
+                    ToString(reject->reason), reject->detail);
       }
     } else if (auto* evaluated = std::get_if<Evaluated>(&effect)) {
       WG_TRY(telemetry->Evaluated(evaluated->evaluation));
@@ -197,11 +231,13 @@ Status LocalRun::Parts::Perform(std::vector<OrchestratorEffect> effects) {
 Status LocalRun::Parts::Perform(std::vector<WorkerEffect> effects) {
   for (WorkerEffect& effect : effects) {
     if (auto* start = std::get_if<StartSampling>(&effect)) {
-      const auto request = engine->Submit(std::move(start->prompt), start->samples, start->options, start->first_sample);
+      const auto request = engine->Submit(std::move(start->prompt), start->samples, start->options,
+                                          start->first_sample);
       if (!request) return Forward(request.error());
       WG_TRY(Perform(worker->Step(SamplingStarted{start->lease, start->first_sample, *request})));
     } else if (auto* submit = std::get_if<SubmitGroup>(&effect)) {
-      for (const Rollout& rollout : submit->group.rollouts) times.sampled_tokens += rollout.tokens.size();
+      for (const Rollout& rollout : submit->group.rollouts)
+        times.sampled_tokens += rollout.tokens.size();
       inbox.push_back(GroupArrived{kLocalWorker, std::move(submit->group)});
     }  // the worker's own AskForWork adds nothing: AskForWork() below asks after every event
   }
@@ -235,13 +271,16 @@ Status LocalRun::Parts::RunBatch(std::vector<ScoredGroup> groups) {
 Status LocalRun::Parts::Publish(const PublishPolicy& publish) {
   WG_ASSIGN(const auto model, trainer->WorkingModel());
   engine->Swap(model, publish.version, SwapPolicy::kFinish);
-  if (publish.report) WG_TRY(telemetry->Step(publish.version.value, ScalarsOf(*publish.report, times)));
+  if (publish.report)
+    WG_TRY(telemetry->Step(publish.version.value, ScalarsOf(*publish.report, times)));
   times = {};
-  // The orchestrator learns of it at once, so that the checkpoint which follows holds the state after this step.
+  // The orchestrator learns of it at once, so that the checkpoint which follows holds the state
+  // after this step.
   return Perform(orchestrator->Step(PolicyPublished{publish.version}));
 }
 
-// Nothing new begins until this version is saved. Comes right after its publication, before its evaluation.
+// Nothing new begins until this version is saved. Comes right after its publication, before its
+// evaluation.
 Status LocalRun::Parts::Hold(PolicyVersion version) {
   checkpoint_due = version;
   return Perform(orchestrator->Step(CheckpointDue{}));
@@ -260,7 +299,8 @@ Status LocalRun::Parts::Checkpoint(PolicyVersion version) {
   return folder.Prune(recipe.checkpoints_kept);
 }
 
-// Asks for work after every event, so that each wave is leased under the version that its number says (orchestrator_core.h).
+// Asks for work after every event, so that each wave is leased under the version that its number
+// says (orchestrator_core.h).
 Status LocalRun::Parts::AskForWork() {
   if (checkpoint_due && orchestrator->quiescent()) {
     WG_TRY(Checkpoint(*checkpoint_due));
@@ -281,7 +321,8 @@ Status LocalRun::Parts::Pump() {
   }
   if (finished) return {};
   if (engine->idle()) {
-    Check(++idle_rounds < 8, "with nothing to sample and nothing to train there is something to grant");
+    Check(++idle_rounds < 8,
+          "with nothing to sample and nothing to train there is something to grant");
     return {};
   }
   idle_rounds = 0;
@@ -292,14 +333,23 @@ Status LocalRun::Parts::Pump() {
 }
 
 Result<RunSummary> LocalRun::Parts::Finish() {
-  RunSummary summary{.run_id = run_id, .weight_hash = trainer->StateHash(), .steps = conduct->version().value,
-                     .first = first_evaluation, .last = last_evaluation};
-  const Parameters exported = trainer->lora() ? MergeLora(trainer->parameters(), *trainer->lora()) : trainer->parameters();
-  WG_TRY(SaveBaseModel(folder.model(), base->model.config, exported, base->tokenizer, WeightFormat::kF32));
-  nlohmann::ordered_json result = {{"run_id", ToHex(run_id)}, {"weight_hash", ToHex(summary.weight_hash)}, {"steps", summary.steps}};
+  RunSummary summary{.run_id = run_id,
+                     .weight_hash = trainer->StateHash(),
+                     .steps = conduct->version().value,
+                     .first = first_evaluation,
+                     .last = last_evaluation};
+  const Parameters exported =
+      trainer->lora() ? MergeLora(trainer->parameters(), *trainer->lora()) : trainer->parameters();
+  WG_TRY(SaveBaseModel(folder.model(), base->model.config, exported, base->tokenizer,
+                       WeightFormat::kF32));
+  nlohmann::ordered_json result = {{"run_id", ToHex(run_id)},
+                                   {"weight_hash", ToHex(summary.weight_hash)},
+                                   {"steps", summary.steps}};
   WG_TRY(WriteFileAtomic(folder.result(), result.dump(2) + "\n"));
   const std::string text = recipe.about.empty() ? recipe.name : recipe.about;
-  WG_ASSIGN(summary.report, WriteReport(folder.root(), {.run_id = ToHex(run_id), .weight_hash = ToHex(summary.weight_hash), .summary = text}));
+  WG_ASSIGN(summary.report, WriteReport(folder.root(), {.run_id = ToHex(run_id),
+                                                        .weight_hash = ToHex(summary.weight_hash),
+                                                        .summary = text}));
   return summary;
 }
 

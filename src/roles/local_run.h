@@ -1,8 +1,9 @@
-// A whole run on one machine: orchestrator, one rollout worker and the trainer, the same cores that a network joins, wired
-// together in one process. The loop performs effects; it decides nothing.
+// A whole run on one machine: orchestrator, one rollout worker and the trainer, the same cores that
+// a network joins, wired together in one process. The loop performs effects; it decides nothing.
 //
-// Folder of a run: recipe.toml (effective), base/ (starting model), checkpoints/step-N/ (complete or absent),
-// metrics.jsonl, evaluations.jsonl, events.out.tfevents.*, faults/, model/ (final export), report.html, result.json.
+// Folder of a run: recipe.toml (effective), base/ (starting model), checkpoints/step-N/ (complete
+// or absent), metrics.jsonl, evaluations.jsonl, events.out.tfevents.*, faults/, model/ (final
+// export), report.html, result.json.
 #pragma once
 
 #include <filesystem>
@@ -25,10 +26,11 @@ namespace waggle {
 struct RunOptions {
   std::filesystem::path run_directory;
   std::filesystem::path cache_directory;
-  unsigned threads = 1;             // never changes a bit
-  const Ops* ops = nullptr;         // never changes a bit
+  unsigned threads = 1;      // never changes a bit
+  const Ops* ops = nullptr;  // never changes a bit
   bool live = false, quiet = false;
-  std::uint64_t stop_after = 0;     // stop (resumably) once this version is published; 0: run to the end
+  std::uint64_t stop_after =
+      0;  // stop (resumably) once this version is published; 0: run to the end
 };
 
 struct RunSummary {
@@ -42,8 +44,10 @@ struct RunSummary {
 class LocalRun {
  public:
   // A new run; run_directory must not hold one already.
-  static Result<std::unique_ptr<LocalRun>> Open(const Recipe& recipe, const RunOptions& options, Clock& clock);
-  // Goes on from the newest complete checkpoint of run_directory; the bits are those of a run that was never stopped.
+  static Result<std::unique_ptr<LocalRun>> Open(const Recipe& recipe, const RunOptions& options,
+                                                Clock& clock);
+  // Goes on from the newest complete checkpoint of run_directory; the bits are those of a run that
+  // was never stopped.
   static Result<std::unique_ptr<LocalRun>> Resume(const RunOptions& options, Clock& clock);
   ~LocalRun();
 

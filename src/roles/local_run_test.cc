@@ -38,7 +38,11 @@ class LocalRunTest : public ::testing::Test {
   }
 
   RunOptions Options(const std::string& name) const {
-    return {.run_directory = root_ / name, .cache_directory = root_ / "cache", .threads = 1, .ops = &BestOps(), .quiet = true};
+    return {.run_directory = root_ / name,
+            .cache_directory = root_ / "cache",
+            .threads = 1,
+            .ops = &BestOps(),
+            .quiet = true};
   }
 
   static std::string HashOf(Result<std::unique_ptr<LocalRun>> run) {
@@ -82,7 +86,8 @@ TEST_F(LocalRunTest, AStoppedRunEndsInTheSameBits) {
     RunOptions options = Options(name + "-stopped");
     options.stop_after = 1;
     EXPECT_NE(HashOf(LocalRun::Open(recipe, options, SystemClock())), straight);
-    for (options.stop_after = 2; options.stop_after < recipe.orchestrator.steps; ++options.stop_after) {
+    for (options.stop_after = 2; options.stop_after < recipe.orchestrator.steps;
+         ++options.stop_after) {
       EXPECT_EQ(HashOf(LocalRun::Resume(options, SystemClock())).size(), 64u);
     }
     options.stop_after = 0;

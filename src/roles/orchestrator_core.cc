@@ -16,7 +16,8 @@ constexpr std::size_t kSamplesKept = 8;
 constexpr std::uint64_t kEvaluationBit = std::uint64_t{1} << 63;
 constexpr unsigned kIndexBits = 24;
 
-// The "prompt id" of a sampling key. The seed is part of it, so that tasks with equal prompts are different races.
+// The "prompt id" of a sampling key. The seed is part of it, so that tasks with equal prompts are
+// different races.
 Hash256 PromptId(const std::vector<TokenId>& tokens, std::uint64_t task_seed) {
   Sha256Hasher hasher;
   hasher.Update(std::as_bytes(std::span(tokens)));
@@ -27,11 +28,12 @@ Hash256 PromptId(const std::vector<TokenId>& tokens, std::uint64_t task_seed) {
 std::string SampleJson(const Task& task, const ScoredGroup& scored, const TaskCodec& codec) {
   std::string prompt;
   for (const Message& message : task.prompt) prompt += message.content;
-  nlohmann::json sample = {{"prompt", prompt},
-                           {"response", codec.Text(scored.group.rollouts[0].tokens)},
-                           {"answer", task.answer},
-                           {"reward", scored.rewards[0] ? nlohmann::json(*scored.rewards[0]) : nlohmann::json()},
-                           {"correct", static_cast<bool>(scored.correct[0])}};
+  nlohmann::json sample = {
+      {"prompt", prompt},
+      {"response", codec.Text(scored.group.rollouts[0].tokens)},
+      {"answer", task.answer},
+      {"reward", scored.rewards[0] ? nlohmann::json(*scored.rewards[0]) : nlohmann::json()},
+      {"correct", static_cast<bool>(scored.correct[0])}};
   return sample.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
@@ -75,7 +77,8 @@ void OrchestratorCore::StartEvaluationIfDue() {
   evaluation_->result.version = version_;
 }
 
-Lease OrchestratorCore::MakeLease(LeaseId id, std::uint64_t task_seed, std::uint32_t group_size, bool evaluation) const {
+Lease OrchestratorCore::MakeLease(LeaseId id, std::uint64_t task_seed, std::uint32_t group_size,
+                                  bool evaluation) const {
   const auto task = codec_.environment().MakeTask(task_seed);
   Check(task.has_value(), "an environment that passed its self-check makes every task");
   Lease lease;
@@ -119,13 +122,16 @@ OrchestratorCore::Wave* OrchestratorCore::WaveWithWork() {
 std::optional<Lease> OrchestratorCore::NextTrainingLease(std::uint64_t& wave_number) {
   Wave* wave = WaveWithWork();
   if (wave == nullptr) return std::nullopt;
-  // A stream of task seeds for each wave, so that topping up one wave does not move the tasks of the next.
+  // A stream of task seeds for each wave, so that topping up one wave does not move the tasks of
+  // the next.
   const std::uint32_t index = wave->granted++;
-  const auto words = Philox({index, static_cast<std::uint32_t>(wave->number), static_cast<std::uint32_t>(wave->number >> 32), 6},
+  const auto words = Philox({index, static_cast<std::uint32_t>(wave->number),
+                             static_cast<std::uint32_t>(wave->number >> 32), 6},
                             PhiloxKeyFrom(recipe_.seed));
   const std::uint64_t seed = (words[0] | (std::uint64_t{words[1]} << 32)) & ~kHeldOutBit;
   wave_number = wave->number;
-  return MakeLease(LeaseId{(wave->number << kIndexBits) | index}, seed, recipe_.orchestrator.group_size, /*evaluation=*/false);
+  return MakeLease(LeaseId{(wave->number << kIndexBits) | index}, seed,
+                   recipe_.orchestrator.group_size, /*evaluation=*/false);
 }
 
 void OrchestratorCore::GrantTo(WorkerIdle idle, std::vector<OrchestratorEffect>& effects) {
@@ -154,19 +160,28 @@ void OrchestratorCore::GrantTo(WorkerIdle idle, std::vector<OrchestratorEffect>&
   }
 }
 
-void OrchestratorCore::OnGroup(const GroupArrived& event, std::vector<OrchestratorEffect>& effects) {
+void OrchestratorCore::OnGroup(const GroupArrived& event,
+                               std::vector<OrchestratorEffect>& effects) {
   const auto found = outstanding_.find(event.group.lease.value);
   if (found == outstanding_.end() || found->second.worker != event.worker) {
-    effects.push_back(GroupJudged{event.worker, event.group.lease,
-                                  Reject{RejectReason::kUnknownLease, "not leased to this worker"}});
+    effects.push_back(
+        GroupJudged{event.worker, event.group.lease,
+                    Reject{RejectReason::kUnknownLease, "not leased to this worker"}});
     return;
   }
   const Outstanding out = found->second;
   Admission admission = Judge(out.lease, event.group, recipe_.orchestrator.lag_versions_max);
   effects.push_back(GroupJudged{event.worker, out.lease.id, admission.verdict});
   outstanding_.erase(found);
-  if (!std::holds_alternative<Accepted>(admission.verdict)) {
-    returned_.push_back(out);  // somebody else samples it; the lease keeps its id, so batches stay the same
+  if (const auto* reject = std::get_if<Reject>(&admission.verdict)) {
+    // Somebody else samples it; the lease keeps its id, so batches stay the same. One that went
+    // stale is leased anew under today's version: the old one could only go stale again.
+    const Lease& lease = out.lease;
+    returned_.push_back(out);
+    if (reject->reason == RejectReason::kStalePolicy) {
+      returned_.back().lease =
+          MakeLease(lease.id, lease.task_seed, lease.group_size, lease.evaluation);
+    }
     return;
   }
   if (out.lease.evaluation) {
@@ -180,23 +195,27 @@ void OrchestratorCore::OnGroup(const GroupArrived& event, std::vector<Orchestrat
   }
 }
 
-Admission OrchestratorCore::Judge(const Lease& lease, const Group& group, std::uint64_t lag_versions_max) const {
+Admission OrchestratorCore::Judge(const Lease& lease, const Group& group,
+                                  std::uint64_t lag_versions_max) const {
   const auto task = codec_.environment().MakeTask(lease.task_seed);
   Check(task.has_value(), "a leased task can be made again");
-  const AdmissionPolicy policy{.lag_versions_max = lag_versions_max,
-                               .vocab = vocab_,
-                               .random_reward = recipe_.orchestrator.reward == "random" && !lease.evaluation,
-                               .random_seed = recipe_.seed};
+  const AdmissionPolicy policy{
+      .lag_versions_max = lag_versions_max,
+      .vocab = vocab_,
+      .random_reward = recipe_.orchestrator.reward == "random" && !lease.evaluation,
+      .random_seed = recipe_.seed};
   return Admit(lease, *task, group, version_, codec_, policy);
 }
 
 void OrchestratorCore::OnEvaluationGroup(const Lease& lease, const ScoredGroup& scored) {
   Check(evaluation_.has_value(), "an evaluation lease belongs to an evaluation");
-  EvaluationRound::Outcome outcome{.correct = scored.correct[0],
-                                   .reward = scored.rewards[0].value_or(0.0),
-                                   .length = static_cast<double>(scored.group.rollouts[0].tokens.size())};
+  EvaluationRound::Outcome outcome{
+      .correct = scored.correct[0],
+      .reward = scored.rewards[0].value_or(0.0),
+      .length = static_cast<double>(scored.group.rollouts[0].tokens.size())};
   if ((lease.task_seed & ~kHeldOutBit) < kSamplesKept) {
-    outcome.sample = SampleJson(codec_.environment().MakeTask(lease.task_seed).value(), scored, codec_);
+    outcome.sample =
+        SampleJson(codec_.environment().MakeTask(lease.task_seed).value(), scored, codec_);
   }
   evaluation_->outcomes.emplace(lease.task_seed, std::move(outcome));
 }
@@ -212,15 +231,18 @@ void OrchestratorCore::OnLost(WorkerLost event) {
   }
 }
 
-// Another round of leases for a wave that is short of useful groups; false when it must do with what it has.
+// Another round of leases for a wave that is short of useful groups; false when it must do with
+// what it has.
 bool OrchestratorCore::TopUp(Wave& wave) {
   const auto& settings = recipe_.orchestrator;
   if (!settings.drop_uniform) return false;
   std::erase_if(wave.groups, [](const auto& entry) {
     const auto& correct = entry.second.scored.correct;
-    return std::all_of(correct.begin(), correct.end(), [&](bool c) { return c == correct.front(); });
+    return std::all_of(correct.begin(), correct.end(),
+                       [&](bool c) { return c == correct.front(); });
   });
-  if (wave.groups.size() >= settings.groups_per_step || wave.rounds >= settings.waves_max) return false;
+  if (wave.groups.size() >= settings.groups_per_step || wave.rounds >= settings.waves_max)
+    return false;
   ++wave.rounds;
   wave.to_grant += settings.groups_per_step - static_cast<std::uint32_t>(wave.groups.size());
   return true;
@@ -244,7 +266,8 @@ void OrchestratorCore::FinishEvaluation(std::vector<OrchestratorEffect>& effects
 
 void OrchestratorCore::Advance(std::vector<OrchestratorEffect>& effects) {
   if (finished_ || paused_) return;
-  if (evaluation_ && evaluation_->outcomes.size() == recipe_.evaluation.tasks) FinishEvaluation(effects);
+  if (evaluation_ && evaluation_->outcomes.size() == recipe_.evaluation.tasks)
+    FinishEvaluation(effects);
   if (evaluation_ || batch_in_training_) return;
   if (version_.value == recipe_.orchestrator.steps) {
     finished_ = true;
@@ -276,9 +299,14 @@ std::string OrchestratorCore::Save() const {
   auto waves = nlohmann::json::array();
   for (const Wave& wave : waves_) {
     std::vector<GroupRecord> records;
-    for (const auto& [id, admitted] : wave.groups) records.push_back({admitted.lease, admitted.scored.group});
-    waves.push_back({{"number", wave.number}, {"to_grant", wave.to_grant}, {"granted", wave.granted},
-                     {"resolved", wave.resolved}, {"rounds", wave.rounds}, {"groups", ToHex(EncodeRecords(records))}});
+    for (const auto& [id, admitted] : wave.groups)
+      records.push_back({admitted.lease, admitted.scored.group});
+    waves.push_back({{"number", wave.number},
+                     {"to_grant", wave.to_grant},
+                     {"granted", wave.granted},
+                     {"resolved", wave.resolved},
+                     {"rounds", wave.rounds},
+                     {"groups", ToHex(EncodeRecords(records))}});
   }
   const nlohmann::json state = {{"version", version_.value},
                                 {"next_wave", next_wave_},
@@ -291,20 +319,29 @@ std::string OrchestratorCore::Save() const {
 
 Status OrchestratorCore::LoadWave(const nlohmann::json& saved) {
   for (const char* key : {"number", "to_grant", "granted", "resolved", "rounds"}) {
-    if (!saved.contains(key) || !saved[key].is_number_unsigned()) return Fail(Blame::kMachine, "orchestrator state: waves: {} is missing", key);
+    if (!saved.contains(key) || !saved[key].is_number_unsigned())
+      return Fail(Blame::kMachine, "orchestrator state: waves: {} is missing", key);
   }
-  if (!saved.contains("groups") || !saved["groups"].is_string()) return Fail(Blame::kMachine, "orchestrator state: waves: groups are missing");
-  Wave wave{.number = saved["number"], .to_grant = saved["to_grant"], .granted = saved["granted"],
-            .resolved = saved["resolved"], .rounds = saved["rounds"], .groups = {}};
+  if (!saved.contains("groups") || !saved["groups"].is_string())
+    return Fail(Blame::kMachine, "orchestrator state: waves: groups are missing");
+  Wave wave{.number = saved["number"],
+            .to_grant = saved["to_grant"],
+            .granted = saved["granted"],
+            .resolved = saved["resolved"],
+            .rounds = saved["rounds"],
+            .groups = {}};
   WG_ASSIGN(const std::string bytes, FromHex(saved["groups"].get_ref<const std::string&>()));
-  WG_ASSIGN(const auto records, DecodeRecords({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}));
+  WG_ASSIGN(const auto records,
+            DecodeRecords({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}));
   for (const GroupRecord& record : records) {
     // Staleness was judged when the group came in; everything else is judged again.
     Admission admission = Judge(record.lease, record.group, /*lag_versions_max=*/version_.value);
     if (const auto* reject = std::get_if<Reject>(&admission.verdict)) {
-      return Fail(Blame::kMachine, "orchestrator state: a saved group is {}: {}", ToString(reject->reason), reject->detail);
+      return Fail(Blame::kMachine, "orchestrator state: a saved group is {}: {}",
+                  ToString(reject->reason), reject->detail);
     }
-    wave.groups.emplace(record.lease.id.value, Wave::Admitted{record.lease, std::move(admission.scored)});
+    wave.groups.emplace(record.lease.id.value,
+                        Wave::Admitted{record.lease, std::move(admission.scored)});
   }
   waves_.push_back(std::move(wave));
   return {};
@@ -314,15 +351,19 @@ Status OrchestratorCore::Load(std::string_view text) {
   const auto state = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!state.is_object()) return Fail(Blame::kMachine, "orchestrator state is not a JSON object");
   for (const char* key : {"version", "next_wave", "batches_sent", "evaluated_version"}) {
-    if (!state.contains(key) || !state[key].is_number_unsigned()) return Fail(Blame::kMachine, "orchestrator state: {} is missing", key);
+    if (!state.contains(key) || !state[key].is_number_unsigned())
+      return Fail(Blame::kMachine, "orchestrator state: {} is missing", key);
   }
-  if (!state.contains("evaluated") || !state["evaluated"].is_boolean()) return Fail(Blame::kMachine, "orchestrator state: evaluated is missing");
-  if (!state.contains("waves") || !state["waves"].is_array()) return Fail(Blame::kMachine, "orchestrator state: waves are missing");
+  if (!state.contains("evaluated") || !state["evaluated"].is_boolean())
+    return Fail(Blame::kMachine, "orchestrator state: evaluated is missing");
+  if (!state.contains("waves") || !state["waves"].is_array())
+    return Fail(Blame::kMachine, "orchestrator state: waves are missing");
   version_ = PolicyVersion{state["version"].get<std::uint64_t>()};
   next_wave_ = state["next_wave"].get<std::uint64_t>();
   batches_sent_ = state["batches_sent"].get<std::uint64_t>();
   evaluated_version_.reset();
-  if (state["evaluated"].get<bool>()) evaluated_version_ = state["evaluated_version"].get<std::uint64_t>();
+  if (state["evaluated"].get<bool>())
+    evaluated_version_ = state["evaluated_version"].get<std::uint64_t>();
   waves_.clear();
   for (const auto& wave : state["waves"]) WG_TRY(LoadWave(wave));
   evaluation_.reset();

@@ -1,10 +1,13 @@
-// The orchestrator: hands out leases, admits groups, forms training batches, evaluates on held-out tasks.
-// A state machine without I/O (no clock, no sockets, no threads): events in, effects out, the driver performs them.
+// The orchestrator: hands out leases, admits groups, forms training batches, evaluates on held-out
+// tasks. A state machine without I/O (no clock, no sockets, no threads): events in, effects out,
+// the driver performs them.
 //
-// Sampling goes in waves: wave w is the leases of training batch w. `ahead` waves are sampled before the trainer needs
-// them, so at lag `ahead` the trainer never waits; at 0 the run is synchronous and strictly on-policy. A lease is a function of
-// (run, wave, index in the wave, policy version), a batch is formed in lease order, never in order of arrival: the run's bits do not
-// depend on who was fast. A driver that asks for work after every event samples wave w under version w - ahead.
+// Sampling goes in waves: wave w is the leases of training batch w. `ahead` waves are sampled
+// before the trainer needs them, so at lag `ahead` the trainer never waits; at 0 the run is
+// synchronous and strictly on-policy. A lease is a function of (run, wave, index in the wave,
+// policy version), a batch is formed in lease order, never in order of arrival: the run's bits do
+// not depend on who was fast. A driver that asks for work after every event samples wave w under
+// version w - ahead.
 #pragma once
 
 #include <cstdint>
@@ -33,34 +36,56 @@ struct Evaluation {
 };
 
 // Events
-struct WorkerIdle { WorkerId worker; std::uint32_t rollouts_max = 0; };  // can take leases of up to this many rollouts
-struct GroupArrived { WorkerId worker; Group group; };
-struct WorkerLost { WorkerId worker; };                                   // its leases go to others
-struct PolicyPublished { PolicyVersion version; };                        // the trainer finished a step
-struct CheckpointDue {};    // no new lease and no batch until CheckpointTaken; the driver saves once the core is quiescent
+struct WorkerIdle {
+  WorkerId worker;
+  std::uint32_t rollouts_max = 0;
+};  // can take leases of up to this many rollouts
+struct GroupArrived {
+  WorkerId worker;
+  Group group;
+};
+struct WorkerLost {
+  WorkerId worker;
+};  // its leases go to others
+struct PolicyPublished {
+  PolicyVersion version;
+};  // the trainer finished a step
+struct CheckpointDue {
+};  // no new lease and no batch until CheckpointTaken; the driver saves once the core is quiescent
 struct CheckpointTaken {};
-using OrchestratorEvent = std::variant<WorkerIdle, GroupArrived, WorkerLost, PolicyPublished, CheckpointDue, CheckpointTaken>;
+using OrchestratorEvent = std::variant<WorkerIdle, GroupArrived, WorkerLost, PolicyPublished,
+                                       CheckpointDue, CheckpointTaken>;
 
 // Effects
-struct GrantLease { WorkerId worker; Lease lease; };
+struct GrantLease {
+  WorkerId worker;
+  Lease lease;
+};
 struct TrainOn {
   std::uint64_t batch = 0;
   std::vector<ScoredGroup> groups;
   std::vector<Lease> leases;  // of the groups, same order
 };
-struct GroupJudged { WorkerId worker; LeaseId lease; Verdict verdict; };
-struct Evaluated { Evaluation evaluation; };
+struct GroupJudged {
+  WorkerId worker;
+  LeaseId lease;
+  Verdict verdict;
+};
+struct Evaluated {
+  Evaluation evaluation;
+};
 struct RunFinished {};
 using OrchestratorEffect = std::variant<GrantLease, TrainOn, GroupJudged, Evaluated, RunFinished>;
 
 class OrchestratorCore {
  public:
-  OrchestratorCore(const Hash256& run, const Recipe& recipe, const TaskCodec& codec, std::size_t vocab);
+  OrchestratorCore(const Hash256& run, const Recipe& recipe, const TaskCodec& codec,
+                   std::size_t vocab);
 
   [[nodiscard]] std::vector<OrchestratorEffect> Step(const OrchestratorEvent& event);
 
-  // No lease is out and no batch is in training: the moment to save. State as JSON text, and back; complete waves that wait
-  // for the trainer are part of it.
+  // No lease is out and no batch is in training: the moment to save. State as JSON text, and back;
+  // complete waves that wait for the trainer are part of it.
   bool quiescent() const;
   std::string Save() const;
   Status Load(std::string_view state);
@@ -91,14 +116,16 @@ class OrchestratorCore {
     };
     Evaluation result;
     std::uint64_t granted = 0;
-    std::map<std::uint64_t, Outcome> outcomes;  // by task seed, so that sums do not depend on arrival
+    std::map<std::uint64_t, Outcome>
+        outcomes;  // by task seed, so that sums do not depend on arrival
   };
 
   void GrantTo(WorkerIdle idle, std::vector<OrchestratorEffect>& effects);
   std::optional<Lease> NextEvaluationLease();
   std::optional<Lease> NextTrainingLease(std::uint64_t& wave);
   Wave* WaveWithWork();
-  Lease MakeLease(LeaseId id, std::uint64_t task_seed, std::uint32_t group_size, bool evaluation) const;
+  Lease MakeLease(LeaseId id, std::uint64_t task_seed, std::uint32_t group_size,
+                  bool evaluation) const;
   Admission Judge(const Lease& lease, const Group& group, std::uint64_t lag_versions_max) const;
   Status LoadWave(const nlohmann::json& saved);
   void OnGroup(const GroupArrived& event, std::vector<OrchestratorEffect>& effects);
@@ -118,8 +145,8 @@ class OrchestratorCore {
   std::uint64_t next_wave_ = 0, batches_sent_ = 0;
   bool batch_in_training_ = false, paused_ = false, finished_ = false;
   std::map<std::uint64_t, Outstanding> outstanding_;
-  std::deque<Outstanding> returned_;          // leases of lost workers, first to be granted again
-  std::deque<Wave> waves_;                    // oldest first
+  std::deque<Outstanding> returned_;  // leases of lost workers, first to be granted again
+  std::deque<Wave> waves_;            // oldest first
   std::optional<EvaluationRound> evaluation_;
   std::optional<std::uint64_t> evaluated_version_;
 };

@@ -10,11 +10,13 @@ namespace {
 
 constexpr std::size_t kRecipeBytesMax = 1 << 20;
 
-Status Apply(Recipe& recipe, const std::string& text, const std::string& file, const std::vector<std::string>& overrides) {
+Status Apply(Recipe& recipe, const std::string& text, const std::string& file,
+             const std::vector<std::string>& overrides) {
   WG_TRY(ReadToml(text, file, recipe));
   for (const std::string& entry : overrides) {
     const std::size_t equals = entry.find('=');
-    if (equals == std::string::npos) return Fail(Blame::kOperator, "--set {}: expected section.key=value", entry);
+    if (equals == std::string::npos)
+      return Fail(Blame::kOperator, "--set {}: expected section.key=value", entry);
     WG_TRY(Override(recipe, entry.substr(0, equals), entry.substr(equals + 1)));
   }
   return {};
@@ -22,16 +24,23 @@ Status Apply(Recipe& recipe, const std::string& text, const std::string& file, c
 
 }  // namespace
 
-Result<Recipe> LoadRecipe(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
+Result<Recipe> LoadRecipe(const std::filesystem::path& path,
+                          const std::vector<std::string>& overrides) {
   const auto file = std::filesystem::is_directory(path) ? path / "recipe.toml" : path;
   WG_ASSIGN(const std::string text, ReadFile(file, kRecipeBytesMax));
   Recipe named;
   WG_TRY(Apply(named, text, file.string(), overrides));
-  // The named algorithm's row gives the defaults of its section; what the recipe says on top of it wins.
+  // The named algorithm's row gives the defaults of its section; what the recipe says on top of it
+  // wins.
   Recipe recipe;
   WG_ASSIGN(recipe.trainer.algorithm, NamedAlgorithm(named.trainer.algorithm.name));
   WG_TRY(Apply(recipe, text, file.string(), overrides));
   WG_TRY(Validate(recipe.trainer));
+  if (recipe.orchestrator.ahead > recipe.orchestrator.lag_versions_max) {
+    return Fail(Blame::kOperator,
+                "{}: orchestrator.ahead = {} samples rollouts that lag_versions_max = {} refuses",
+                file.string(), recipe.orchestrator.ahead, recipe.orchestrator.lag_versions_max);
+  }
   return recipe;
 }
 

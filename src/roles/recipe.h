@@ -1,5 +1,6 @@
-// A recipe: everything that decides the bits of a run, as one visited struct. Its effective TOML text is stored with the
-// run and hashed into the run id; unknown keys are errors. A published system is a recipe over shared parts, never an `if`.
+// A recipe: everything that decides the bits of a run, as one visited struct. Its effective TOML
+// text is stored with the run and hashed into the run id; unknown keys are errors. A published
+// system is a recipe over shared parts, never an `if`.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +15,13 @@
 
 namespace waggle {
 
-// Where the starting policy comes from: a checkpoint, or a fresh model of this shape (then usually warmed up by SFT).
+// Where the starting policy comes from: a checkpoint, or a fresh model of this shape (then usually
+// warmed up by SFT).
 struct ModelRecipe {
   std::string path;
   std::string architecture = "LlamaForCausalLM";
-  std::uint64_t layers = 2, hidden = 64, intermediate = 192, heads = 4, kv_heads = 2, positions = 128;
+  std::uint64_t layers = 2, hidden = 64, intermediate = 192, heads = 4, kv_heads = 2,
+                positions = 128;
   std::uint64_t seed = 1;
   double init_std = 0.02;
   bool tied_head = true;
@@ -27,19 +30,26 @@ struct ModelRecipe {
 
   template <class V>
   void Visit(V&& v) {
-    v("path", path, Any{}, "Model directory (Hugging Face layout) or llama2.c .bin; empty: a fresh model of the shape below.");
-    v("architecture", architecture, OneOf{"LlamaForCausalLM", "Qwen3ForCausalLM"}, "Family of a fresh model.");
+    v("path", path, Any{},
+      "Model directory (Hugging Face layout) or llama2.c .bin; empty: a fresh model of the shape "
+      "below.");
+    v("architecture", architecture, OneOf{"LlamaForCausalLM", "Qwen3ForCausalLM"},
+      "Family of a fresh model.");
     v("layers", layers, Range<std::uint64_t>{1, 128}, "Transformer blocks of a fresh model.");
     v("hidden", hidden, Range<std::uint64_t>{8, 16384}, "Width of the residual stream.");
     v("intermediate", intermediate, Range<std::uint64_t>{8, 65536}, "Width of the SwiGLU layer.");
     v("heads", heads, Range<std::uint64_t>{1, 256}, "Query heads.");
     v("kv_heads", kv_heads, Range<std::uint64_t>{1, 256}, "Key/value heads; divides heads.");
-    v("positions", positions, Range<std::uint64_t>{16, 1048576}, "Longest sequence, prompt and response together.");
+    v("positions", positions, Range<std::uint64_t>{16, 1048576},
+      "Longest sequence, prompt and response together.");
     v("seed", seed, Range<std::uint64_t>{0, ~0ull >> 1}, "Seed of the random initial weights.");
-    v("init_std", init_std, Range<double>{1e-6, 1.0}, "Standard deviation of the random initial weights.");
+    v("init_std", init_std, Range<double>{1e-6, 1.0},
+      "Standard deviation of the random initial weights.");
     v("tied_head", tied_head, Any{}, "Whether the output layer shares the embedding's weights.");
-    v("characters", characters, Any{}, "Vocabulary of a fresh model: one token per character. Empty: the environment's own.");
-    v("prompt_suffix", prompt_suffix, Any{}, "Special token put after every prompt, by its text; empty: none.");
+    v("characters", characters, Any{},
+      "Vocabulary of a fresh model: one token per character. Empty: the environment's own.");
+    v("prompt_suffix", prompt_suffix, Any{},
+      "Special token put after every prompt, by its text; empty: none.");
     v("weights", weights, OneOf{"f32", "bf16", "int8", "ci8"}, "Format of the working weights.");
     v("kv", kv, OneOf{"f32", "bf16"}, "Format of cached keys and values.");
   }
@@ -56,9 +66,13 @@ struct WarmupRecipe {
     v("steps", steps, Range<std::uint64_t>{0, 1000000}, "Optimizer steps of the warm-up; 0: none.");
     v("batch", batch, Range<std::uint64_t>{1, 65536}, "Demonstrations per step.");
     v("seed", seed, Range<std::uint64_t>{0, ~0ull >> 1}, "Seed of the demonstrations' order.");
-    v("lr", lr, Range<double>{0.0, 1.0}, "Peak learning rate (linear warm-up over 5 %, cosine to a tenth).");
-    v("settings", settings, Any{}, "Environment settings that differ during warm-up, as \"key=value\".");
-    v("mixture", mixture, Any{}, "Demonstrations come from these in turn, each as \"environment key=value ...\"; empty: from the task itself.");
+    v("lr", lr, Range<double>{0.0, 1.0},
+      "Peak learning rate (linear warm-up over 5 %, cosine to a tenth).");
+    v("settings", settings, Any{},
+      "Environment settings that differ during warm-up, as \"key=value\".");
+    v("mixture", mixture, Any{},
+      "Demonstrations come from these in turn, each as \"environment key=value ...\"; empty: from "
+      "the task itself.");
   }
 };
 
@@ -69,7 +83,8 @@ struct EnvironmentRecipe {
   template <class V>
   void Visit(V&& v) {
     v("name", name, Any{}, "Task family; `waggle env list` shows all.");
-    v("settings", settings, Any{}, "Settings of the environment as \"key=value\"; `waggle env show NAME` lists them.");
+    v("settings", settings, Any{},
+      "Settings of the environment as \"key=value\"; `waggle env show NAME` lists them.");
   }
 };
 
@@ -80,14 +95,19 @@ struct SamplingRecipe {
 
   template <class V>
   void Visit(V&& v) {
-    v("temperature", temperature, Range<double>{0.0, 10.0}, "Sampling temperature; log-probs are those at this temperature.");
+    v("temperature", temperature, Range<double>{0.0, 10.0},
+      "Sampling temperature; log-probs are those at this temperature.");
     v("top_p", top_p, Range<double>{0.0, 1.0}, "Nucleus; 1: off (recommended for RL).");
-    v("min_p", min_p, Range<double>{0.0, 1.0}, "Smallest probability relative to the best token; 0: off.");
+    v("min_p", min_p, Range<double>{0.0, 1.0},
+      "Smallest probability relative to the best token; 0: off.");
     v("top_k", top_k, Range<std::uint32_t>{0, 1u << 20}, "Keep the k best tokens; 0: off.");
     v("tokens_max", tokens_max, Range<std::uint32_t>{1, 32768}, "Response budget in tokens.");
-    v("kv_bytes", kv_bytes, Range<std::uint64_t>{1u << 16, 1ull << 42}, "Memory for keys and values.");
-    v("step_tokens", step_tokens, Range<std::uint64_t>{1, 1u << 20}, "Tokens per engine step. Never changes a bit.");
-    v("sequences_max", sequences_max, Range<std::uint64_t>{1, 1u << 16}, "Sequences decoded at once. Never changes a bit.");
+    v("kv_bytes", kv_bytes, Range<std::uint64_t>{1u << 16, 1ull << 42},
+      "Memory for keys and values.");
+    v("step_tokens", step_tokens, Range<std::uint64_t>{1, 1u << 20},
+      "Tokens per engine step. Never changes a bit.");
+    v("sequences_max", sequences_max, Range<std::uint64_t>{1, 1u << 16},
+      "Sequences decoded at once. Never changes a bit.");
   }
 };
 
@@ -100,14 +120,21 @@ struct OrchestratorRecipe {
 
   template <class V>
   void Visit(V&& v) {
-    v("steps", steps, Range<std::uint64_t>{0, 10000000}, "Training batches; each publishes one policy version.");
-    v("groups_per_step", groups_per_step, Range<std::uint32_t>{1, 65536}, "Prompts per training batch.");
+    v("steps", steps, Range<std::uint64_t>{0, 10000000},
+      "Training batches; each publishes one policy version.");
+    v("groups_per_step", groups_per_step, Range<std::uint32_t>{1, 65536},
+      "Prompts per training batch.");
     v("group_size", group_size, Range<std::uint32_t>{1, 1024}, "Rollouts per prompt.");
-    v("drop_uniform", drop_uniform, Any{}, "Difficulty filter: leave out groups whose rollouts are all right or all wrong.");
-    v("waves_max", waves_max, Range<std::uint32_t>{1, 64}, "With drop_uniform: sample at most this many times groups_per_step.");
-    v("ahead", ahead, Range<std::uint64_t>{0, 64}, "Batches sampled before the trainer needs them: their policy is that many versions old.");
-    v("lag_versions_max", lag_versions_max, Range<std::uint64_t>{0, 1024}, "Oldest policy a rollout may come from, in versions.");
-    v("reward", reward, OneOf{"environment", "random"}, "\"random\" is the control experiment: a coin instead of the grader.");
+    v("drop_uniform", drop_uniform, Any{},
+      "Difficulty filter: leave out groups whose rollouts are all right or all wrong.");
+    v("waves_max", waves_max, Range<std::uint32_t>{1, 64},
+      "With drop_uniform: sample at most this many times groups_per_step.");
+    v("ahead", ahead, Range<std::uint64_t>{0, 64},
+      "Batches sampled before the trainer needs them: their policy is that many versions old.");
+    v("lag_versions_max", lag_versions_max, Range<std::uint64_t>{0, 1024},
+      "Oldest policy a rollout may come from, in versions.");
+    v("reward", reward, OneOf{"environment", "random"},
+      "\"random\" is the control experiment: a coin instead of the grader.");
   }
 };
 
@@ -117,9 +144,11 @@ struct EvaluationRecipe {
 
   template <class V>
   void Visit(V&& v) {
-    v("every", every, Range<std::uint64_t>{0, 1000000}, "Evaluate every this many steps, and at start and end; 0: only start and end.");
+    v("every", every, Range<std::uint64_t>{0, 1000000},
+      "Evaluate every this many steps, and at start and end; 0: only start and end.");
     v("tasks", tasks, Range<std::uint64_t>{0, 100000}, "Held-out tasks per evaluation; 0: none.");
-    v("temperature", temperature, Range<double>{0.0, 10.0}, "Temperature of evaluation; 0: greedy.");
+    v("temperature", temperature, Range<double>{0.0, 10.0},
+      "Temperature of evaluation; 0: greedy.");
   }
 };
 
@@ -139,8 +168,10 @@ struct Recipe {
     v("name", name, Any{}, "Name of the run and of its folder.");
     v("about", about, Any{}, "One line for people.");
     v("seed", seed, Range<std::uint64_t>{0, ~0ull >> 1}, "Seed of tasks and sampling keys.");
-    v("checkpoint_every", checkpoint_every, Range<std::uint64_t>{1, 1000000}, "Steps between checkpoints.");
-    v("checkpoints_kept", checkpoints_kept, Range<std::uint64_t>{1, 1000}, "Checkpoints kept on disk.");
+    v("checkpoint_every", checkpoint_every, Range<std::uint64_t>{1, 1000000},
+      "Steps between checkpoints.");
+    v("checkpoints_kept", checkpoints_kept, Range<std::uint64_t>{1, 1000},
+      "Checkpoints kept on disk.");
     v.Section("model", model, "The policy at the start.");
     v.Section("warmup", warmup, "Supervised warm-up before reinforcement learning.");
     v.Section("environment", environment, "The task.");
@@ -151,10 +182,13 @@ struct Recipe {
   }
 };
 
-// Reads recipe.toml: `path` is the file, or a folder that holds recipe.toml. Then applies "key=value" overrides.
-Result<Recipe> LoadRecipe(const std::filesystem::path& path, const std::vector<std::string>& overrides);
+// Reads recipe.toml: `path` is the file, or a folder that holds recipe.toml. Then applies
+// "key=value" overrides.
+Result<Recipe> LoadRecipe(const std::filesystem::path& path,
+                          const std::vector<std::string>& overrides);
 
-// Identity of a run: SHA-256 of its effective recipe text and of the digest of its starting weights.
+// Identity of a run: SHA-256 of its effective recipe text and of the digest of its starting
+// weights.
 Hash256 RunIdOf(Recipe recipe, const Hash256& initial_weights);
 
 }  // namespace waggle

@@ -39,7 +39,8 @@ std::vector<std::uint64_t> RunFolder::Checkpoints() const {
   std::vector<std::uint64_t> versions;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(root_ / "checkpoints", error)) {
-    if (const auto version = VersionOf(entry.path().filename().string())) versions.push_back(*version);
+    if (const auto version = VersionOf(entry.path().filename().string()))
+      versions.push_back(*version);
   }
   std::sort(versions.begin(), versions.end());
   return versions;

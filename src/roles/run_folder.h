@@ -24,7 +24,8 @@ class RunFolder {
 
   // Versions of the complete checkpoints, ascending.
   std::vector<std::uint64_t> Checkpoints() const;
-  // An empty folder to fill with a checkpoint of this version; Commit gives it its name in one rename.
+  // An empty folder to fill with a checkpoint of this version; Commit gives it its name in one
+  // rename.
   Result<std::filesystem::path> StageCheckpoint(std::uint64_t version) const;
   Status CommitCheckpoint(std::uint64_t version) const;
   // Deletes all but the newest `kept`, and what crashed runs left half done.

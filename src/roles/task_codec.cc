@@ -51,7 +51,8 @@ Result<std::vector<Message>> TaskCodec::Transcript(const Task& task, const Rollo
       return Fail(Blame::kPeer, "token {}: not what the environment answered", at);
     }
     for (std::size_t i = at; i < at + expected.size(); ++i) {
-      if (rollout.loss_mask[i] != 0) return Fail(Blame::kPeer, "token {}: the environment's token claims a loss", i);
+      if (rollout.loss_mask[i] != 0)
+        return Fail(Blame::kPeer, "token {}: the environment's token claims a loss", i);
     }
     transcript.insert(transcript.end(), answer.begin(), answer.end());
     at += expected.size();

@@ -7,7 +7,8 @@ namespace waggle {
 std::vector<TrainerEffect> TrainerCore::Step(const TrainerEvent& event) {
   if (const auto* ready = std::get_if<BatchReady>(&event)) {
     Check(!stepping_, "one batch at a time");
-    // A batch whose groups were all filtered out teaches nothing; the version still moves, so that the run goes on.
+    // A batch whose groups were all filtered out teaches nothing; the version still moves, so that
+    // the run goes on.
     if (ready->batch.groups.empty()) return Publish(std::nullopt);
     stepping_ = true;
     return {RunStep{ready->batch.groups}};

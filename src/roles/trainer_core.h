@@ -1,4 +1,5 @@
-// The trainer's conduct: when to step, publish, checkpoint, stop. A state machine without I/O; training/trainer.h does the numbers.
+// The trainer's conduct: when to step, publish, checkpoint, stop. A state machine without I/O;
+// training/trainer.h does the numbers.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +14,31 @@
 namespace waggle {
 
 // Events
-struct BatchReady { TrainOn batch; };
-struct StepFinished { StepReport report; };
-struct StepFailed { Error error; };
+struct BatchReady {
+  TrainOn batch;
+};
+struct StepFinished {
+  StepReport report;
+};
+struct StepFailed {
+  Error error;
+};
 using TrainerEvent = std::variant<BatchReady, StepFinished, StepFailed>;
 
 // Effects, to be performed in order
-struct RunStep { std::vector<ScoredGroup> groups; };
-struct PublishPolicy { PolicyVersion version; std::optional<StepReport> report; };  // no report: nothing to learn from
-struct SaveCheckpoint { PolicyVersion version; };  // after the publication's effects are done
-struct AbortRun { Error error; };
+struct RunStep {
+  std::vector<ScoredGroup> groups;
+};
+struct PublishPolicy {
+  PolicyVersion version;
+  std::optional<StepReport> report;
+};  // no report: nothing to learn from
+struct SaveCheckpoint {
+  PolicyVersion version;
+};  // after the publication's effects are done
+struct AbortRun {
+  Error error;
+};
 using TrainerEffect = std::variant<RunStep, PublishPolicy, SaveCheckpoint, AbortRun>;
 
 class TrainerCore {

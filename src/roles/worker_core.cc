@@ -73,7 +73,8 @@ void WorkerCore::OnToken(const TokenEvent& token, std::vector<WorkerEffect>& eff
   jobs_.erase(finished);
 }
 
-bool WorkerCore::ContinueEpisode(Job& job, std::uint32_t sample, std::vector<WorkerEffect>& effects) {
+bool WorkerCore::ContinueEpisode(Job& job, std::uint32_t sample,
+                                 std::vector<WorkerEffect>& effects) {
   Rollout& rollout = job.group.rollouts[sample];
   const auto transcript = codec_.Transcript(job.task, rollout);
   Check(transcript.has_value(), "our own token stream reads back");

@@ -1,5 +1,6 @@
-// The rollout worker: takes leases, has them sampled, answers for the environment in multi-turn tasks, hands in groups.
-// A state machine without I/O; the driver owns the engine and performs the effects.
+// The rollout worker: takes leases, has them sampled, answers for the environment in multi-turn
+// tasks, hands in groups. A state machine without I/O; the driver owns the engine and performs the
+// effects.
 #pragma once
 
 #include <map>
@@ -13,21 +14,34 @@
 namespace waggle {
 
 // Events
-struct LeaseGranted { Lease lease; };
-struct TokensSampled { std::vector<TokenEvent> tokens; };   // what one engine step gave
-struct SamplingStarted { LeaseId lease; std::uint32_t first_sample = 0; RequestId request = 0; };
+struct LeaseGranted {
+  Lease lease;
+};
+struct TokensSampled {
+  std::vector<TokenEvent> tokens;
+};  // what one engine step gave
+struct SamplingStarted {
+  LeaseId lease;
+  std::uint32_t first_sample = 0;
+  RequestId request = 0;
+};
 using WorkerEvent = std::variant<LeaseGranted, TokensSampled, SamplingStarted>;
 
 // Effects
-// Samples `samples` responses to `prompt`, numbered from first_sample; the driver answers with SamplingStarted.
+// Samples `samples` responses to `prompt`, numbered from first_sample; the driver answers with
+// SamplingStarted.
 struct StartSampling {
   LeaseId lease;
   std::vector<TokenId> prompt;
   std::uint32_t samples = 1, first_sample = 0;
   SamplingOptions options;
 };
-struct SubmitGroup { Group group; };
-struct AskForWork { std::uint32_t rollouts_max = 0; };
+struct SubmitGroup {
+  Group group;
+};
+struct AskForWork {
+  std::uint32_t rollouts_max = 0;
+};
 using WorkerEffect = std::variant<StartSampling, SubmitGroup, AskForWork>;
 
 class WorkerCore {
@@ -57,8 +71,8 @@ class WorkerCore {
   const TaskCodec& codec_;
   const std::uint32_t rollouts_max_;
   std::uint32_t held_ = 0;
-  std::map<std::uint64_t, Job> jobs_;                 // by lease id
-  std::map<RequestId, std::uint64_t> lease_of_;       // engine request -> lease id
+  std::map<std::uint64_t, Job> jobs_;            // by lease id
+  std::map<RequestId, std::uint64_t> lease_of_;  // engine request -> lease id
 };
 
 }  // namespace waggle

@@ -24,11 +24,16 @@ PhiloxKey SamplingKey(const Hash256& run, const Hash256& prompt, std::uint64_t e
 
 const char* ToString(RejectReason reason) {
   switch (reason) {
-    case RejectReason::kMalformed: return "malformed";
-    case RejectReason::kUnknownLease: return "unknown lease";
-    case RejectReason::kWrongTask: return "wrong task";
-    case RejectReason::kStalePolicy: return "stale policy";
-    case RejectReason::kBadTermination: return "bad termination";
+    case RejectReason::kMalformed:
+      return "malformed";
+    case RejectReason::kUnknownLease:
+      return "unknown lease";
+    case RejectReason::kWrongTask:
+      return "wrong task";
+    case RejectReason::kStalePolicy:
+      return "stale policy";
+    case RejectReason::kBadTermination:
+      return "bad termination";
   }
   return "?";
 }

@@ -1,5 +1,6 @@
-// The nouns of the protocol: what orchestrator, workers, trainer and (later) validators pass to one another.
-// Plain values: copy, compare, encode (rollout/encoding.h). Limits are in rollout/limits.h.
+// The nouns of the protocol: what orchestrator, workers, trainer and (later) validators pass to one
+// another. Plain values: copy, compare, encode (rollout/encoding.h). Limits are in
+// rollout/limits.h.
 #pragma once
 
 #include <array>
@@ -33,8 +34,8 @@ struct SamplingConfig {
   bool operator==(const SamplingConfig&) const = default;
 };
 
-// A promise of work: sample `group_size` rollouts of the task with this seed, under this version, with this key.
-// The key is derived from run data (SamplingKey), never chosen by a worker.
+// A promise of work: sample `group_size` rollouts of the task with this seed, under this version,
+// with this key. The key is derived from run data (SamplingKey), never chosen by a worker.
 struct Lease {
   LeaseId id;
   std::string environment;
@@ -43,18 +44,19 @@ struct Lease {
   PolicyVersion version;
   PhiloxKey key{};
   SamplingConfig sampling;
-  bool evaluation = false;        // held-out: scored, never trained on
+  bool evaluation = false;  // held-out: scored, never trained on
   bool operator==(const Lease&) const = default;
 };
 
-// One sampled response. logps are those of the sampling policy at the sampling temperature, no truncation.
+// One sampled response. logps are those of the sampling policy at the sampling temperature, no
+// truncation.
 struct Rollout {
-  std::vector<TokenId> tokens;    // response, EOS included if it was sampled
-  std::vector<float> logps;       // same length
+  std::vector<TokenId> tokens;          // response, EOS included if it was sampled
+  std::vector<float> logps;             // same length
   std::vector<std::uint8_t> loss_mask;  // 1: the policy sampled it; 0: environment or tool text
   std::vector<VersionSpan> spans;
   FinishReason finish = FinishReason::kStop;
-  float reward = 0;               // claimed by the worker; admission recomputes it
+  float reward = 0;  // claimed by the worker; admission recomputes it
   bool operator==(const Rollout&) const = default;
 };
 

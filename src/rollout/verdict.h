@@ -1,5 +1,6 @@
-// The answer of a check. A Reject is the peer's doing and may cost it something; a Fault is our own trouble and never does:
-// the two are different types, so that one cannot be mistaken for the other.
+// The answer of a check. A Reject is the peer's doing and may cost it something; a Fault is our own
+// trouble and never does: the two are different types, so that one cannot be mistaken for the
+// other.
 #pragma once
 
 #include <array>
@@ -16,8 +17,9 @@ enum class RejectReason : std::uint8_t {
   kStalePolicy = 4,     // sampled too many versions ago
   kBadTermination = 5,  // does not end the way it says
 };
-inline constexpr std::array kRejectReasons = {RejectReason::kMalformed, RejectReason::kUnknownLease, RejectReason::kWrongTask,
-                                              RejectReason::kStalePolicy, RejectReason::kBadTermination};
+inline constexpr std::array kRejectReasons = {RejectReason::kMalformed, RejectReason::kUnknownLease,
+                                              RejectReason::kWrongTask, RejectReason::kStalePolicy,
+                                              RejectReason::kBadTermination};
 const char* ToString(RejectReason reason);
 
 struct Accepted {

@@ -1,6 +1,7 @@
-// A small deterministic stand-in for libFuzzer, so that every build runs every fuzz target for a moment: each file of
-// the corpus as it is, then mutations of it (bit flips, cuts, splices, number edits) from a fixed seed.
-// Usage: x_fuzz CORPUS_DIR [MUTATIONS]. The WAGGLE_FUZZ build replaces this file by libFuzzer.
+// A small deterministic stand-in for libFuzzer, so that every build runs every fuzz target for a
+// moment: each file of the corpus as it is, then mutations of it (bit flips, cuts, splices, number
+// edits) from a fixed seed. Usage: x_fuzz CORPUS_DIR [MUTATIONS]. The WAGGLE_FUZZ build replaces
+// this file by libFuzzer.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -40,9 +41,15 @@ void MutateOnce(Bytes& input, const std::vector<Bytes>& corpus, waggle::Rng& rng
     return;
   }
   switch (rng.Below(6)) {
-    case 0: input[pick()] ^= static_cast<std::uint8_t>(1u << rng.Below(8)); break;
-    case 1: input[pick()] = static_cast<std::uint8_t>(rng.NextU32()); break;
-    case 2: input.resize(pick()); break;
+    case 0:
+      input[pick()] ^= static_cast<std::uint8_t>(1u << rng.Below(8));
+      break;
+    case 1:
+      input[pick()] = static_cast<std::uint8_t>(rng.NextU32());
+      break;
+    case 2:
+      input.resize(pick());
+      break;
     case 3: {  // repeat a piece
       const std::size_t begin = pick(), length = std::min<std::size_t>(input.size() - begin, 16);
       const Bytes piece(input.begin() + begin, input.begin() + begin + length);
