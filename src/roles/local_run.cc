@@ -271,8 +271,13 @@ Status LocalRun::Parts::RunBatch(std::vector<ScoredGroup> groups) {
 Status LocalRun::Parts::Publish(const PublishPolicy& publish) {
   WG_ASSIGN(const auto model, trainer->WorkingModel());
   engine->Swap(model, publish.version, SwapPolicy::kFinish);
-  if (publish.report)
+  if (publish.report) {
     WG_TRY(telemetry->Step(publish.version.value, ScalarsOf(*publish.report, times)));
+  } else {
+    telemetry->Say(fmt::format(
+        "step {:>5}  nothing to learn from: in every group all answers were right, or all wrong",
+        publish.version.value));
+  }
   times = {};
   // The orchestrator learns of it at once, so that the checkpoint which follows holds the state
   // after this step.
