@@ -7,6 +7,9 @@
 # Files are found by name, so adding one needs no edit here.
 set(WAGGLE_ASSETS "${CMAKE_SOURCE_DIR}/../shared/assets" CACHE PATH "Third-party test assets, optional")
 option(WAGGLE_FUZZ "Build *_fuzz.cc with libFuzzer (clang only)" OFF)
+if(WAGGLE_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)  # the libraries too, or the fuzzer searches blind
+endif()
 
 function(waggle_gtest target label main)
   add_executable(${target} ${ARGN})

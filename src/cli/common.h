@@ -14,8 +14,8 @@ namespace waggle {
 
 // --threads and --isa: how fast, never which bits.
 struct MachineOptions {
-  unsigned threads = 0;   // 0: all
-  std::string isa;        // empty: the best this CPU has
+  unsigned threads = 0;  // 0: all
+  std::string isa;       // empty: the best this CPU has
 
   void Define(CLI::App& app);
   unsigned Threads() const;
@@ -29,7 +29,7 @@ struct ModelOptions {
   void Define(CLI::App& app);
 };
 struct OpenModel {
-  BaseModel base;                       // parameters dropped after packing
+  BaseModel base;  // without its parameters
   std::shared_ptr<const Model> model;
 };
 Result<OpenModel> Open(const ModelOptions& options, const Ops& ops);

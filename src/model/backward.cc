@@ -244,7 +244,7 @@ void FinishGradients(const ModelConfig& config, const GradientSink& sink) {
 }
 
 TokenScores ScoreBatch(const Model& model, ThreadPool& pool, const TokenBatch& batch,
-                  const TokenTargets& targets) {
+                       const TokenTargets& targets) {
   CheckBatch(model, batch, targets);
   const Model::Impl& impl = model.impl();
   const std::size_t d = impl.config.hidden;

@@ -47,7 +47,7 @@ void FinishGradients(const ModelConfig& config, const GradientSink& sink);
 // Forward only. Same bits as decode and prefill. A broken model yields NaN here: callers that keep
 // the numbers check them.
 TokenScores ScoreBatch(const Model& model, ThreadPool& pool, const TokenBatch& batch,
-                  const TokenTargets& targets);
+                       const TokenTargets& targets);
 
 // Memory that Backward may reuse from call to call: activations and their gradients. Worth keeping
 // for the length of a training run: models change every step, their shapes do not. One Backward at

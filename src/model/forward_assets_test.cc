@@ -34,7 +34,8 @@ class Assets : public ::testing::TestWithParam<Asset> {
     auto loaded = LoadModel(*GetParam().weights == 0 ? folder : folder / GetParam().weights);
     ASSERT_TRUE(loaded) << loaded.error().what;
     config_ = loaded->config;
-    model_ = MakeModel(config_, loaded->parameters, BestOps());
+    parameters_ = std::move(loaded->parameters);
+    model_ = MakeModel(config_, parameters_, BestOps());
   }
 
   std::vector<float> Logits(std::span<const TokenId> ids) {
@@ -67,6 +68,7 @@ class Assets : public ::testing::TestWithParam<Asset> {
 
   nlohmann::json reference_;
   ModelConfig config_;
+  Parameters parameters_;
   std::shared_ptr<const Model> model_;
   ThreadPool pool_{2};
 };
@@ -104,6 +106,22 @@ TEST_P(Assets, LogitsAndGreedyTokens) {
     ++checked;
   }
   EXPECT_GE(checked, 3u);
+}
+
+// Exported and read again, whole and in shards: the same bits.
+TEST_P(Assets, ExportReadsBack) {
+  const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) /
+                                       fmt::format("waggle_export_{}", GetParam().name);
+  for (const std::size_t shard_bytes : {std::size_t{1} << 30, std::size_t{1} << 18}) {
+    const Status saved = SaveModel(folder, config_, parameters_, WeightFormat::kF32, shard_bytes);
+    ASSERT_TRUE(saved) << saved.error().what;
+    const auto again = LoadModel(folder);
+    ASSERT_TRUE(again) << again.error().what;
+    EXPECT_EQ(FnvOf(again->parameters), FnvOf(parameters_));
+    EXPECT_EQ(WriteModelConfig(again->config, "float32"), WriteModelConfig(config_, "float32"));
+    EXPECT_EQ(again->config.eos, config_.eos);
+  }
+  std::filesystem::remove_all(folder);
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Assets,

@@ -30,26 +30,34 @@ void PermuteRows(Tensor& tensor, std::size_t heads, std::size_t head_dim) {
   for (std::size_t h = 0; h < heads; ++h) {
     for (std::size_t j = 0; j < head_dim; ++j) {
       const std::size_t old_row = j < head_dim / 2 ? 2 * j : 2 * (j - head_dim / 2) + 1;
-      std::memcpy(permuted.data() + (h * head_dim + j) * columns, tensor.data.data() + (h * head_dim + old_row) * columns, columns * sizeof(float));
+      std::memcpy(permuted.data() + (h * head_dim + j) * columns,
+                  tensor.data.data() + (h * head_dim + old_row) * columns, columns * sizeof(float));
     }
   }
   tensor.data = std::move(permuted);
 }
 
 Result<ModelConfig> ParseHeader(std::span<const std::byte> bytes, bool& tied) {
-  if (bytes.size() < kHeaderInts * 4) return Fail(Blame::kOperator, "llama2.c file: {} bytes, too short for its header", bytes.size());
+  if (bytes.size() < kHeaderInts * 4)
+    return Fail(Blame::kOperator, "llama2.c file: {} bytes, too short for its header",
+                bytes.size());
   std::int32_t h[kHeaderInts];
   std::memcpy(h, bytes.data(), sizeof h);
-  static constexpr const char* kNames[] = {"dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len"};
+  static constexpr const char* kNames[] = {"dim",        "hidden_dim", "n_layers", "n_heads",
+                                           "n_kv_heads", "vocab_size", "seq_len"};
   static constexpr std::int32_t kMax[] = {1 << 16, 1 << 18, 1024, 1024, 1024, 1 << 22, 1 << 24};
   tied = h[5] > 0;
   if (h[5] < 0 && h[5] > -(1 << 23)) h[5] = -h[5];
   for (std::size_t i = 0; i < kHeaderInts; ++i) {
-    if (h[i] < 1 || h[i] > kMax[i]) return Fail(Blame::kOperator, "llama2.c file: field {} at offset {} is {}", kNames[i], 4 * i, h[i]);
+    if (h[i] < 1 || h[i] > kMax[i])
+      return Fail(Blame::kOperator, "llama2.c file: field {} at offset {} is {}", kNames[i], 4 * i,
+                  h[i]);
   }
-  if (h[0] % h[3] != 0) return Fail(Blame::kOperator, "llama2.c file: dim {} is no multiple of {} heads", h[0], h[3]);
+  if (h[0] % h[3] != 0)
+    return Fail(Blame::kOperator, "llama2.c file: dim {} is no multiple of {} heads", h[0], h[3]);
   ModelConfig c;
-  c.hidden = h[0], c.intermediate = h[1], c.layers = h[2], c.heads = h[3], c.kv_heads = h[4], c.vocab = h[5], c.max_positions = h[6];
+  c.hidden = h[0], c.intermediate = h[1], c.layers = h[2], c.heads = h[3], c.kv_heads = h[4],
+  c.vocab = h[5], c.max_positions = h[6];
   c.head_dim = c.hidden / c.heads;
   c.norm_eps = 1e-5f;
   c.tied_head = tied;
@@ -85,10 +93,12 @@ Result<LoadedModel> ParseLlama2c(std::span<const std::byte> bytes) {
     for (const std::size_t extent : shape) n *= extent;
     return n;
   };
-  std::size_t floats = c.vocab * c.hidden + c.hidden + c.max_positions * c.head_dim + (tied ? 0 : c.vocab * c.hidden);
+  std::size_t floats = c.vocab * c.hidden + c.hidden + c.max_positions * c.head_dim +
+                       (tied ? 0 : c.vocab * c.hidden);
   for (const Kind& kind : kinds) floats += c.layers * count(kind.shape);
   if (bytes.size() != kHeaderInts * 4 + floats * 4) {
-    return Fail(Blame::kOperator, "llama2.c file: {} bytes, its header asks for {}", bytes.size(), kHeaderInts * 4 + floats * 4);
+    return Fail(Blame::kOperator, "llama2.c file: {} bytes, its header asks for {}", bytes.size(),
+                kHeaderInts * 4 + floats * 4);
   }
   FloatCursor cursor(bytes.subspan(kHeaderInts * 4));
   const auto read = [&](const std::string& name, const std::vector<std::size_t>& shape) -> Tensor& {

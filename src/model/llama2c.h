@@ -1,5 +1,6 @@
-// llama2.c checkpoints, legacy version 0 (no magic): 7 int32 of header, then fp32 tensors kind by kind. RoPE there rotates adjacent
-// pairs, so the rows of wq and wk are permuted into the half-split order that our model (and Transformers) uses.
+// llama2.c checkpoints, legacy version 0 (no magic): 7 int32 of header, then fp32 tensors kind by
+// kind. RoPE there rotates adjacent pairs, so the rows of wq and wk are permuted into the
+// half-split order that our model (and Transformers) uses.
 #pragma once
 
 #include <filesystem>

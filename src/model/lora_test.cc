@@ -68,7 +68,8 @@ TEST(Lora, FreshAdapterChangesNothing) {
             parameters.at("lm_head.weight").data);
   ThreadPool pool(1);
   const Problem p = MakeProblem({33}, 1.0f);
-  const auto plain = ScoreBatch(*MakeModel(config, parameters, BestOps()), pool, p.batch, p.targets);
+  const auto plain =
+      ScoreBatch(*MakeModel(config, parameters, BestOps()), pool, p.batch, p.targets);
   const auto adapted =
       ScoreBatch(*MakeModel(config, parameters, BestOps(), {}, &lora), pool, p.batch, p.targets);
   EXPECT_EQ(plain.logp, adapted.logp);
@@ -105,9 +106,10 @@ TEST(Lora, MergeAgreesWithTheSeparateAdapter) {
   const Problem p = MakeProblem({33}, 1.0f);
   const auto adapted =
       ScoreBatch(*MakeModel(config, parameters, BestOps(), {}, &lora), pool, p.batch, p.targets);
-  const auto merged =
-      ScoreBatch(*MakeModel(config, MergeLora(parameters, lora), BestOps()), pool, p.batch, p.targets);
-  const auto plain = ScoreBatch(*MakeModel(config, parameters, BestOps()), pool, p.batch, p.targets);
+  const auto merged = ScoreBatch(*MakeModel(config, MergeLora(parameters, lora), BestOps()), pool,
+                                 p.batch, p.targets);
+  const auto plain =
+      ScoreBatch(*MakeModel(config, parameters, BestOps()), pool, p.batch, p.targets);
   float largest_change = 0;
   for (std::size_t i = 0; i < 32; ++i) {
     EXPECT_NEAR(adapted.logp[i], merged.logp[i], 2e-4f);

@@ -22,30 +22,45 @@ std::string ShapeText(const std::vector<std::size_t>& shape) {
 // Finds tensors by name, checks shapes and packs them.
 class Builder {
  public:
-  Builder(const Parameters& parameters, const LoraParameters* lora, const NumericsConfig& numerics)
-      : parameters_(parameters), lora_(lora), bf16_(numerics.weights == WeightFormat::kBf16) {}
+  Builder(const TensorSource& source, const LoraParameters* lora, const NumericsConfig& numerics)
+      : source_(source), lora_(lora), bf16_(numerics.weights == WeightFormat::kBf16) {}
 
-  Result<const Tensor*> Find(const Parameters& from, const std::string& name,
-                             const std::vector<std::size_t>& shape) const {
-    const auto at = from.find(name);
-    if (at == from.end()) return Fail(Blame::kOperator, "the model has no tensor {}", name);
-    if (at->second.shape != shape) {
+  bool bf16() const { return bf16_; }
+
+  Status Expect(const TensorSource& from, const std::string& name,
+                const std::vector<std::size_t>& shape) const {
+    const std::optional<TensorInfo> info = from.Find(name);
+    if (!info) return Fail(Blame::kOperator, "the model has no tensor {}", name);
+    if (info->shape != shape) {
       return Fail(Blame::kOperator, "tensor {} has shape {}, the configuration asks for {}", name,
-                  ShapeText(at->second.shape), ShapeText(shape));
+                  ShapeText(info->shape), ShapeText(shape));
     }
     std::size_t n = 1;
     for (const std::size_t extent : shape) n *= extent;
-    if (at->second.data.size() != n) {
+    if (info->elements != n) {
       return Fail(Blame::kOperator, "tensor {} holds {} numbers, its shape {} asks for {}", name,
-                  at->second.data.size(), ShapeText(shape), n);
+                  info->elements, ShapeText(shape), n);
     }
-    return &at->second;
+    return {};
+  }
+
+  // Calls row(r, values) for every row of a matrix in order.
+  template <class Row>
+  Status Rows(const std::string& name, std::size_t rows, std::size_t columns, Row row) const {
+    WG_TRY(Expect(source_, name, {rows, columns}));
+    AlignedVector<float> values(columns);
+    for (std::size_t r = 0; r < rows; ++r) {
+      source_.Read(name, r * columns, columns, values.data());
+      row(r, values);
+    }
+    return {};
   }
 
   // A norm or a bias, rounded where working weights are bf16.
   Status Vector(AlignedVector<float>& out, const std::string& name, std::size_t n) const {
-    WG_ASSIGN(const Tensor* tensor, Find(parameters_, name, {n}));
-    out = tensor->data;
+    WG_TRY(Expect(source_, name, {n}));
+    out.resize(n);
+    source_.Read(name, 0, n, out.data());
     if (bf16_) {
       for (float& value : out) value = RoundToBf16(value);
     }
@@ -54,20 +69,24 @@ class Builder {
 
   // Embedding, head and router: never integers.
   Status Plain(Linear& linear, const std::string& name, std::size_t out, std::size_t in) const {
-    return Pack(linear, name, out, in, bf16_ ? WeightFormat::kBf16 : WeightFormat::kF32);
+    linear.name = name;
+    return Pack(linear.w, source_, name + ".weight", out, in,
+                bf16_ ? WeightFormat::kBf16 : WeightFormat::kF32);
   }
 
   Status Adapted(Linear& linear, const std::string& name, std::size_t out, std::size_t in,
                  bool bias, WeightFormat format) {
-    WG_TRY(Pack(linear, name, out, in, format));
+    linear.name = name;
+    WG_TRY(Pack(linear.w, source_, name + ".weight", out, in, format));
     if (bias) WG_TRY(Vector(linear.bias, name + ".bias", out));
     if (lora_ == nullptr || !lora_->tensors.contains(name + ".lora_A.weight")) return {};
     const std::size_t rank = lora_->config.rank;
-    WG_ASSIGN(const Tensor* a, Find(lora_->tensors, name + ".lora_A.weight", {rank, in}));
-    WG_ASSIGN(const Tensor* b, Find(lora_->tensors, name + ".lora_B.weight", {out, rank}));
+    const ParametersSource adapters(lora_->tensors);
     linear.adapter.emplace();
-    linear.adapter->a = PackedMatrix::Pack(a->data.data(), rank, in, in, WeightFormat::kF32);
-    linear.adapter->b = PackedMatrix::Pack(b->data.data(), out, rank, rank, WeightFormat::kF32);
+    WG_TRY(
+        Pack(linear.adapter->a, adapters, name + ".lora_A.weight", rank, in, WeightFormat::kF32));
+    WG_TRY(
+        Pack(linear.adapter->b, adapters, name + ".lora_B.weight", out, rank, WeightFormat::kF32));
     linear.adapter->scale = LoraScale(lora_->config);
     adapters_ += 1;
     return {};
@@ -81,15 +100,16 @@ class Builder {
   }
 
  private:
-  Status Pack(Linear& linear, const std::string& name, std::size_t out, std::size_t in,
-              WeightFormat format) const {
-    WG_ASSIGN(const Tensor* tensor, Find(parameters_, name + ".weight", {out, in}));
-    linear.name = name;
-    linear.w = PackedMatrix::Pack(tensor->data.data(), out, in, in, format);
+  Status Pack(PackedMatrix& packed, const TensorSource& from, const std::string& name,
+              std::size_t out, std::size_t in, WeightFormat format) const {
+    WG_TRY(Expect(from, name, {out, in}));
+    packed = PackedMatrix::PackRows(out, in, format, [&](std::size_t row, float* values) {
+      from.Read(name, row * in, in, values);
+    });
     return {};
   }
 
-  const Parameters& parameters_;
+  const TensorSource& source_;
   const LoraParameters* lora_;
   bool bf16_;
   std::size_t adapters_ = 0;
@@ -144,20 +164,26 @@ Status BuildLayer(Builder& builder, const ModelConfig& c, WeightFormat format, s
                          format);
 }
 
-Status BuildEmbedding(const Builder& builder, const Parameters& parameters, Model::Impl& impl) {
+Status BuildEmbedding(const Builder& builder, Model::Impl& impl) {
   const ModelConfig& c = impl.config;
   const std::string name = "model.embed_tokens";
   if (c.tied_head) return builder.Plain(impl.head, name, c.vocab, c.hidden);
   WG_TRY(builder.Plain(impl.head, "lm_head", c.vocab, c.hidden));
-  WG_ASSIGN(const Tensor* tensor, builder.Find(parameters, name + ".weight", {c.vocab, c.hidden}));
-  if (impl.numerics.weights == WeightFormat::kBf16) {
-    impl.embedding_bf16.resize(tensor->data.size());
-    for (std::size_t i = 0; i < tensor->data.size(); ++i)
-      impl.embedding_bf16[i] = Bf16FromFloat(tensor->data[i]);
+  const std::size_t n = c.vocab * c.hidden;
+  if (builder.bf16()) {
+    impl.embedding_bf16.reserve(n);
   } else {
-    impl.embedding_f32 = tensor->data;
+    impl.embedding_f32.reserve(n);
   }
-  return {};
+  return builder.Rows(name + ".weight", c.vocab, c.hidden, [&](std::size_t, const auto& row) {
+    for (const float value : row) {
+      if (builder.bf16()) {
+        impl.embedding_bf16.push_back(Bf16FromFloat(value));
+      } else {
+        impl.embedding_f32.push_back(value);
+      }
+    }
+  });
 }
 
 // What per-layer lists and experts must satisfy before a layer is built from them.
@@ -289,14 +315,21 @@ Result<std::shared_ptr<const Model>> Model::Create(const ModelConfig& config,
                                                    const NumericsConfig& numerics,
                                                    const Parameters& parameters,
                                                    const LoraParameters* lora, const Ops& ops) {
+  return Create(config, numerics, ParametersSource(parameters), lora, ops);
+}
+
+Result<std::shared_ptr<const Model>> Model::Create(const ModelConfig& config,
+                                                   const NumericsConfig& numerics,
+                                                   const TensorSource& source,
+                                                   const LoraParameters* lora, const Ops& ops) {
   WG_TRY(Validate(config));
   WG_TRY(CheckLayerLists(config));
   if (numerics.kshards == 0) return Fail(Blame::kOperator, "kshards is 0, the least is 1");
   if (lora != nullptr && lora->config.rank == 0)
     return Fail(Blame::kOperator, "an adapter of rank 0");
   auto impl = std::make_unique<Impl>(config, numerics, ops);
-  Builder builder(parameters, lora, numerics);
-  WG_TRY(BuildEmbedding(builder, parameters, *impl));
+  Builder builder(source, lora, numerics);
+  WG_TRY(BuildEmbedding(builder, *impl));
   WG_TRY(builder.Vector(impl->final_norm, "model.norm.weight", config.hidden));
   for (std::size_t l = 0; l < config.layers; ++l) {
     WG_TRY(BuildLayer(builder, config, numerics.weights, l, impl->layers[l]));

@@ -11,6 +11,7 @@
 #include "model/config.h"
 #include "model/lora.h"
 #include "model/parameters.h"
+#include "model/tensor_source.h"
 
 namespace waggle {
 
@@ -61,6 +62,11 @@ class Model {
   static Result<std::shared_ptr<const Model>> Create(const ModelConfig& config,
                                                      const NumericsConfig& numerics,
                                                      const Parameters& parameters,
+                                                     const LoraParameters* lora, const Ops& ops);
+  // The same from a checkpoint on disk: needs memory for the packed weights and one row.
+  static Result<std::shared_ptr<const Model>> Create(const ModelConfig& config,
+                                                     const NumericsConfig& numerics,
+                                                     const TensorSource& source,
                                                      const LoraParameters* lora, const Ops& ops);
   ~Model();
 

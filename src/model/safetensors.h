@@ -1,5 +1,6 @@
-// The safetensors container: u64 header length, JSON header, tensors that tile the rest of the file (engine sheet 6.1).
-// Reading trusts nothing: sizes, offsets, names and overlaps are checked before a byte is used.
+// The safetensors container: u64 header length, JSON header, tensors that tile the rest of the file
+// (engine sheet 6.1). Reading trusts nothing: sizes, offsets, names and overlaps are checked before
+// a byte is used.
 #pragma once
 
 #include <cstddef>
@@ -25,15 +26,15 @@ struct TensorEntry {
 };
 
 struct SafetensorsHeader {
-  std::size_t data_offset = 0;                     // of the data, in the file
-  std::vector<TensorEntry> tensors;                // ascending begin
+  std::size_t data_offset = 0;       // of the data, in the file
+  std::vector<TensorEntry> tensors;  // ascending begin
   std::map<std::string, std::string> metadata;
 };
 
 // `file` is the whole file. Errors name the tensor and the offset.
 Result<SafetensorsHeader> ParseSafetensors(std::span<const std::byte> file);
 
-// Widens one tensor's bytes to fp32 (exact for F16 and BF16). dtype must not be kOther.
-void WidenToF32(const TensorEntry& entry, const std::byte* data, float* out);
+// Widens `count` values to fp32 (exact for F16 and BF16). dtype must not be kOther.
+void WidenToF32(Dtype dtype, const std::byte* data, std::size_t count, float* out);
 
 }  // namespace waggle

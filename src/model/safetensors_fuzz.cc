@@ -18,7 +18,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (entry.dtype == Dtype::kOther) continue;
     const std::size_t width = entry.dtype == Dtype::kF32 ? 4 : 2;
     std::vector<float> values((entry.end - entry.begin) / width);
-    WidenToF32(entry, file.data() + header->data_offset + entry.begin, values.data());
+    WidenToF32(entry.dtype, file.data() + header->data_offset + entry.begin, values.size(),
+               values.data());
   }
   Check(header->data_offset + at == size, "the tensors end where the file does");
   return 0;

@@ -52,18 +52,21 @@ Result<BaseModel> FreshModel(const ModelRecipe& recipe, const Environments& envi
   WG_ASSIGN(Tokenizer tokenizer, Tokenizer::FromCharacters(specials, characters));
   const ModelConfig config = FreshConfig(recipe, tokenizer.vocab_size(), *tokenizer.Find(kEos));
   WG_TRY(Validate(config));
-  Parameters parameters = RandomParameters(config, recipe.seed, static_cast<float>(recipe.init_std));
+  Parameters parameters =
+      RandomParameters(config, recipe.seed, static_cast<float>(recipe.init_std));
   return BaseModel{{config, std::move(parameters)}, std::move(tokenizer)};
 }
 
-// Everything that decides the weights of a fresh base model, as one text: the name of its cache entry is its hash.
+// Everything that decides the weights of a fresh base model, as one text: the name of its cache
+// entry is its hash.
 std::string CacheKey(const Recipe& recipe) {
   Recipe part;  // defaults everywhere else
   part.model = recipe.model;
   part.warmup = recipe.warmup;
   part.environment = recipe.environment;
   const std::string text = "waggle base 1\n" + WriteToml(part);
-  return ToHex(Sha256({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()})).substr(0, 24);
+  return ToHex(Sha256({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}))
+      .substr(0, 24);
 }
 
 TrainerConfig WarmupTrainer(const WarmupRecipe& warmup) {
@@ -94,21 +97,28 @@ Result<Environments> WarmupEnvironments(const Recipe& recipe) {
   return environments;
 }
 
-Status WarmUp(const Recipe& recipe, const Environments& environments, const BaseModelContext& context, BaseModel& base) {
+Status WarmUp(const Recipe& recipe, const Environments& environments,
+              const BaseModelContext& context, BaseModel& base) {
   const WarmupRecipe& warmup = recipe.warmup;
   WG_ASSIGN(const NumericsConfig numerics, NumericsOf(recipe.model));
-  WG_ASSIGN(const auto trainer, Trainer::Create(base.model.config, numerics, std::move(base.model.parameters),
-                                                WarmupTrainer(warmup), *context.ops, *context.pool));
+  WG_ASSIGN(const auto trainer,
+            Trainer::Create(base.model.config, numerics, std::move(base.model.parameters),
+                            WarmupTrainer(warmup), *context.ops, *context.pool));
   const std::uint64_t report_every = std::max<std::uint64_t>(1, warmup.steps / 5);
   for (std::uint64_t step = 0; step < warmup.steps; ++step) {
     std::vector<SftSample> samples;
     for (std::uint64_t i = step * warmup.batch; i < (step + 1) * warmup.batch; ++i) {
       const Environment& environment = *environments[i % environments.size()];
-      WG_ASSIGN(SftSample sample, Demonstration(environment, TaskCodec(environment, base.tokenizer, base.model.config.eos), warmup.seed, i));
+      WG_ASSIGN(
+          SftSample sample,
+          Demonstration(environment, TaskCodec(environment, base.tokenizer, base.model.config.eos),
+                        warmup.seed, i));
       samples.push_back(std::move(sample));
     }
     WG_ASSIGN(const StepReport report, trainer->SftStep(samples));
-    if ((step + 1) % report_every == 0) context.say(fmt::format("warm-up {:>5}/{}  loss {:.4f}", step + 1, warmup.steps, report.loss));
+    if ((step + 1) % report_every == 0)
+      context.say(
+          fmt::format("warm-up {:>5}/{}  loss {:.4f}", step + 1, warmup.steps, report.loss));
   }
   base.model.parameters = trainer->parameters();
   return {};
@@ -133,7 +143,8 @@ ModelConfig FreshConfig(const ModelRecipe& recipe, std::size_t vocab, TokenId eo
   return config;
 }
 
-Result<std::unique_ptr<Environment>> MakeEnvironment(const EnvironmentRecipe& recipe, const std::vector<std::string>& extra) {
+Result<std::unique_ptr<Environment>> MakeEnvironment(const EnvironmentRecipe& recipe,
+                                                     const std::vector<std::string>& extra) {
   std::vector<std::string> settings = recipe.settings;
   settings.insert(settings.end(), extra.begin(), extra.end());
   return BuiltinEnvironments().Make(recipe.name, settings);
@@ -142,22 +153,32 @@ Result<std::unique_ptr<Environment>> MakeEnvironment(const EnvironmentRecipe& re
 Result<NumericsConfig> NumericsOf(const ModelRecipe& recipe) {
   NumericsConfig numerics;
   bool known = false;
-  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kInt8, WeightFormat::kCi8}) {
+  for (const WeightFormat format :
+       {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kInt8, WeightFormat::kCi8}) {
     if (recipe.weights != ToString(format)) continue;
     numerics.weights = format;
     known = true;
   }
-  if (!known) return Fail(Blame::kOperator, "weights format '{}': f32, bf16, int8 or ci8", recipe.weights);
-  if (recipe.kv != "f32" && recipe.kv != "bf16") return Fail(Blame::kOperator, "kv format '{}': f32 or bf16", recipe.kv);
+  if (!known)
+    return Fail(Blame::kOperator, "weights format '{}': f32, bf16, int8 or ci8", recipe.weights);
+  if (recipe.kv != "f32" && recipe.kv != "bf16")
+    return Fail(Blame::kOperator, "kv format '{}': f32 or bf16", recipe.kv);
   numerics.kv = recipe.kv == "bf16" ? KvFormat::kBf16 : KvFormat::kF32;
   return numerics;
 }
 
-Result<SftSample> Demonstration(const Environment& environment, const TaskCodec& codec, std::uint64_t seed, std::uint64_t index) {
-  const auto words = Philox({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), 0, 7}, PhiloxKeyFrom(seed));
-  WG_ASSIGN(const Task task, environment.MakeTask((words[0] | (std::uint64_t{words[1]} << 32)) & ~kHeldOutBit));
+Result<SftSample> Demonstration(const Environment& environment, const TaskCodec& codec,
+                                std::uint64_t seed, std::uint64_t index) {
+  const auto words =
+      Philox({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), 0, 7},
+             PhiloxKeyFrom(seed));
+  WG_ASSIGN(const Task task,
+            environment.MakeTask((words[0] | (std::uint64_t{words[1]} << 32)) & ~kHeldOutBit));
   const auto text = environment.Demonstrate(task);
-  if (!text) return Fail(Blame::kOperator, "environment {} has no demonstrations to warm up on: set warmup.steps = 0", environment.name());
+  if (!text)
+    return Fail(Blame::kOperator,
+                "environment {} has no demonstrations to warm up on: set warmup.steps = 0",
+                environment.name());
   SftSample sample{.tokens = codec.PromptTokens(task)};
   sample.loss_mask.resize(sample.tokens.size(), 0);
   const auto answer = codec.tokenizer().Encode(*text);
@@ -177,7 +198,8 @@ Result<BaseModel> PrepareBaseModel(const Recipe& recipe, const BaseModelContext&
   WG_ASSIGN(const Environments environments, WarmupEnvironments(recipe));
   WG_ASSIGN(BaseModel base, FreshModel(recipe.model, environments));
   if (recipe.warmup.steps > 0) {
-    context.say(fmt::format("making the base model: {} supervised steps of {} demonstrations", recipe.warmup.steps, recipe.warmup.batch));
+    context.say(fmt::format("making the base model: {} supervised steps of {} demonstrations",
+                            recipe.warmup.steps, recipe.warmup.batch));
     WG_TRY(WarmUp(recipe, environments, context, base));
   }
   // Aside first, then renamed: a cache entry is whole or absent.
@@ -185,32 +207,48 @@ Result<BaseModel> PrepareBaseModel(const Recipe& recipe, const BaseModelContext&
   aside += ".tmp";
   std::error_code error;
   fs::remove_all(aside, error);
-  WG_TRY(SaveBaseModel(aside, base.model.config, base.model.parameters, base.tokenizer, WeightFormat::kF32));
+  WG_TRY(SaveBaseModel(aside, base.model.config, base.model.parameters, base.tokenizer,
+                       WeightFormat::kF32));
   fs::rename(aside, cached, error);
   if (error) context.say(fmt::format("base model not cached: {}", error.message()));
   return base;
 }
 
 Result<BaseModel> LoadBaseModel(const fs::path& path) {
-  if (!fs::exists(path)) {
-    return Fail(Blame::kOperator, "no model at '{}': name yours with --model (a Hugging Face directory, or a llama2.c .bin)", path.string());
-  }
-  WG_ASSIGN(LoadedModel model, LoadModel(path));
-  // A llama2.c .bin has its tokenizer beside it; a folder holds both.
-  WG_ASSIGN(Tokenizer tokenizer, Tokenizer::Load(fs::is_directory(path) ? path : path.parent_path()));
-  if (tokenizer.vocab_size() > model.config.vocab) {
-    return Fail(Blame::kOperator, "{}: the tokenizer has {} ids, the model's vocabulary {}", path.string(), tokenizer.vocab_size(), model.config.vocab);
-  }
-  return BaseModel{std::move(model), std::move(tokenizer)};
+  WG_ASSIGN(BaseCheckpoint base, OpenBaseModel(path));
+  return BaseModel{{base.checkpoint.config(), base.checkpoint.ReadAll()},
+                   std::move(base.tokenizer)};
 }
 
-Status SaveBaseModel(const fs::path& directory, const ModelConfig& config, const Parameters& parameters, const Tokenizer& tokenizer,
+Result<BaseCheckpoint> OpenBaseModel(const fs::path& path) {
+  if (!fs::exists(path)) {
+    return Fail(
+        Blame::kOperator,
+        "no model at '{}': name yours with --model (a Hugging Face directory, or a llama2.c .bin)",
+        path.string());
+  }
+  WG_ASSIGN(Checkpoint checkpoint, Checkpoint::Open(path));
+  // A llama2.c .bin has its tokenizer beside it; a folder holds both.
+  WG_ASSIGN(Tokenizer tokenizer,
+            Tokenizer::Load(fs::is_directory(path) ? path : path.parent_path()));
+  if (tokenizer.vocab_size() > checkpoint.config().vocab) {
+    return Fail(Blame::kOperator, "{}: the tokenizer has {} ids, the model's vocabulary {}",
+                path.string(), tokenizer.vocab_size(), checkpoint.config().vocab);
+  }
+  return BaseCheckpoint{std::move(checkpoint), std::move(tokenizer)};
+}
+
+Status SaveBaseModel(const fs::path& directory, const ModelConfig& config,
+                     const Parameters& parameters, const Tokenizer& tokenizer,
                      WeightFormat format) {
   std::error_code error;
   fs::create_directories(directory, error);
-  if (error) return Fail(Blame::kOperator, "cannot create {}: {}", directory.string(), error.message());
+  if (error)
+    return Fail(Blame::kOperator, "cannot create {}: {}", directory.string(), error.message());
   WG_TRY(SaveModel(directory, config, parameters, format));
-  return WriteFileAtomic(directory / "tokenizer.json", tokenizer.ToJson());
+  for (const auto& [name, content] : tokenizer.Files())
+    WG_TRY(WriteFileAtomic(directory / name, content));
+  return {};
 }
 
 }  // namespace waggle

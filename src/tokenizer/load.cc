@@ -1,5 +1,6 @@
 // Tokenizers from the files that real models come with.
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/files.h"
 #include "tokenizer/json_tree.h"
@@ -12,6 +13,11 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kConfigBytesMax = 16u << 20, kTemplateBytesMax = 1u << 20;
+// What a tokenizer of Transformers is made of. (vocab.json and merges.txt say again what
+// tokenizer.json says.)
+constexpr const char* kFolderFiles[] = {"tokenizer.json", "tokenizer_config.json",
+                                        "special_tokens_map.json", "added_tokens.json",
+                                        "chat_template.jinja"};
 
 Error Named(const fs::path& path, Error error) {
   return {error.blame, fmt::format("{}: {}", path.string(), error.what)};
@@ -79,7 +85,22 @@ fs::path OnlyFile(const fs::path& folder, std::string_view extension) {
   return found;
 }
 
+// Without a tokenizer_config.json Transformers guesses a class from the model's type, and Llama's
+// has ideas of its own about tokenizer.json.
+std::string GenericConfig(const std::string& chat_template) {
+  nlohmann::ordered_json config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
+                                   {"clean_up_tokenization_spaces", false}};
+  if (!chat_template.empty()) config["chat_template"] = chat_template;
+  return config.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
 }  // namespace
+
+std::map<std::string, std::string> Tokenizer::Files() const {
+  if (!impl_->files.empty()) return impl_->files;
+  return {{"tokenizer.json", ToJson()},
+          {"tokenizer_config.json", GenericConfig(impl_->chat_template)}};
+}
 
 Result<Tokenizer> Tokenizer::Load(const fs::path& path) {
   std::error_code error;
@@ -104,6 +125,12 @@ Result<Tokenizer> Tokenizer::Load(const fs::path& path) {
                 path.string());
   }
   WG_ASSIGN(Tokenizer tokenizer, file.empty() ? FromCharOrds(ords, config_path) : FromFile(file));
+  if (file.filename() == "tokenizer.json") {
+    for (const char* name : kFolderFiles) {
+      if (!fs::exists(path / name, error)) continue;
+      WG_ASSIGN(tokenizer.impl_->files[name], ReadFile(path / name, JsonTree::kTextMax));
+    }
+  }
   // Transformers prefers the file to the entry of the config, too.
   if (fs::exists(template_path, error)) {
     WG_ASSIGN(tokenizer.impl_->chat_template, ReadFile(template_path, kTemplateBytesMax));

@@ -2,6 +2,7 @@
 // that change results.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -71,6 +72,7 @@ struct Tokenizer::Impl {
   std::vector<bool> special;           // by id
   AddedTokenMatcher raw, normalized;
   std::string chat_template;
+  std::map<std::string, std::string> files;  // as loaded from a folder, by name
 
   static Result<Tokenizer> Make(TokenizerParts parts);
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -54,6 +55,9 @@ class Tokenizer {
 
   std::string ToJson() const;                // a tokenizer.json that Transformers' tokenizers load
   const std::string& chat_template() const;  // empty: none
+  // Files, by name, that stand for this tokenizer beside a model. What was loaded from a folder in
+  // Hugging Face layout comes back byte for byte, settings and chat template included.
+  std::map<std::string, std::string> Files() const;
 
  private:
   friend class StreamingDecoder;

@@ -411,6 +411,18 @@ TEST(Tokenizer, LoadsFoldersAndTheirTemplates) {
   write("chat_template.jinja", "J");
   EXPECT_EQ(Must(Tokenizer::Load(folder)).chat_template(), "J");
   EXPECT_EQ(Must(Tokenizer::Load(folder / "tokenizer.json")).vocab_size(), 600u);
+  // Files come back as they were, white space and all; a tokenizer of our own gets a config.
+  write("special_tokens_map.json", "{ }\n");
+  write("tokenizer.json", Trained().ToJson() + " \n");
+  const auto files = Must(Tokenizer::Load(folder)).Files();
+  EXPECT_EQ(files.size(), 4u);
+  EXPECT_EQ(files.at("tokenizer.json"), Trained().ToJson() + " \n");
+  EXPECT_EQ(files.at("special_tokens_map.json"), "{ }\n");
+  EXPECT_EQ(files.at("chat_template.jinja"), "J");
+  const auto ours = Trained().Files();
+  EXPECT_EQ(ours.at("tokenizer.json"), Trained().ToJson());
+  EXPECT_EQ(Json::parse(ours.at("tokenizer_config.json"))["tokenizer_class"],
+            "PreTrainedTokenizerFast");
   write("tokenizer.json", "{");
   const auto broken = Tokenizer::Load(folder);
   ASSERT_FALSE(broken);
