@@ -135,13 +135,13 @@ void GemmRow(const Options& options, const GemmEntry& entry, ThreadPool& pool, c
   contestants.push_back(OneDnn(w.data(), s, x.data(), y.data(), m));
   names.push_back("onednn");
 #endif
-  const auto times = Race(contestants, options.quick ? 5 : 11, options.quick ? 2e-3 : 6e-3);
+  const auto times = Race(contestants, options.quick ? 7 : 21, options.quick ? 2e-3 : 3e-3);
   const double flops = 2.0 * static_cast<double>(m * s.n * s.k);
   std::string line = fmt::format("{:<14} {:>5}", s.name, m);
-  for (const auto& t : times) line += fmt::format(" {:>9.1f}", flops / Median(t) * 1e-9);
+  for (const auto& t : times) line += fmt::format(" {:>9.1f}", flops / Best(t) * 1e-9);
   double worst = 1e9;
   for (std::size_t c = 1; c < times.size(); ++c) {
-    const double ratio = MedianRatio(times[c], times[0]);
+    const double ratio = Speed(times[c], times[0]);
     line += fmt::format(" {:>9.2f}", ratio);
     worst = std::min(worst, ratio);
   }
@@ -194,7 +194,7 @@ void Threads(const Options& options, const GemmEntry& entry) {
       const GemmArgs args = MakeArgs(packed, x.data(), y.data(), m);
       const auto times = Race({Ours{entry, one, args}, Ours{entry, two, args}},
                               options.quick ? 5 : 15, 4e-3, Seconds);
-      fmt::print("{:<14} {:>5} {:>9.2f}\n", s.name, m, MedianRatio(times[0], times[1]));
+      fmt::print("{:<14} {:>5} {:>9.2f}\n", s.name, m, Speed(times[0], times[1]));
       std::fflush(stdout);
     }
   }
@@ -217,23 +217,19 @@ void Decode(const Options& options, const GemmEntry& entry) {
                                                                    : 1;
     const std::size_t bytes = n * k * per_weight;  // without scales: a few per cent of int8
     // The read loop runs over the very same memory.
-    const void* data = format == WeightFormat::kF32 ? static_cast<const void*>(packed.F32Panel(0))
-                       : format == WeightFormat::kBf16
-                           ? packed.Bf16Panel(0)
-                           : static_cast<const void*>(packed.CodePanel(0));
+    const void* data = packed.PanelData(0);
     [[maybe_unused]] static volatile std::uint64_t sink;
     for (std::size_t m : {1, 4, 16}) {
       const auto times = Race(
           {Ours{entry, pool, MakeArgs(packed, x.data(), y.data(), m)},
            [&] { sink = ReadAll(data, bytes, false); }, [&] { sink = ReadAll(data, bytes, true); }},
           options.quick ? 7 : 15, 1e-3);
-      const double part =
-          std::min(MedianRatio(times[1], times[0]), MedianRatio(times[2], times[0]));
+      const double part = std::min(Speed(times[1], times[0]), Speed(times[2], times[0]));
       fmt::print(
           "{:<5} M {:>2} {:>8.1f} GB/s, read loop {:>6.1f}, with prefetch {:>6.1f}: {:>5.1f} %\n",
-          ToString(format), m, static_cast<double>(bytes) / Median(times[0]) * 1e-9,
-          static_cast<double>(bytes) / Median(times[1]) * 1e-9,
-          static_cast<double>(bytes) / Median(times[2]) * 1e-9, 100 * part);
+          ToString(format), m, static_cast<double>(bytes) / Best(times[0]) * 1e-9,
+          static_cast<double>(bytes) / Best(times[1]) * 1e-9,
+          static_cast<double>(bytes) / Best(times[2]) * 1e-9, 100 * part);
       std::fflush(stdout);
     }
   }
@@ -252,12 +248,12 @@ void Batch64(const Options& options, const GemmEntry& entry, double peak) {
       for (std::size_t m : batches) {
         runs.push_back(Ours{entry, pool, MakeArgs(packed, x.data(), y.data(), m)});
       }
-      const auto times = Race(runs, options.quick ? 3 : 9, 4e-3);
+      const auto times = Race(runs, options.quick ? 5 : 21, 2e-3);
       std::string line = fmt::format("{:<14} {:<5}", s.name, ToString(format));
       for (std::size_t i = 0; i < batches.size(); ++i) {
-        const double rate = 2e-9 * static_cast<double>(batches[i] * s.n * s.k) / Median(times[i]);
+        const double rate = 2e-9 * static_cast<double>(batches[i] * s.n * s.k) / Best(times[i]);
         const double relative =
-            MedianRatio(times.back(), times[i]) * static_cast<double>(batches[i]) / 1024;
+            Speed(times.back(), times[i]) * static_cast<double>(batches[i]) / 1024;
         line += fmt::format("  M {:>4} {:>6.1f} ({:>2.0f} %, {:.2f})", batches[i], rate,
                             100 * rate / peak, relative);
       }
@@ -286,8 +282,8 @@ void Outer(const Options& options, const GemmEntry& entry, double peak) {
       args.lda = args.n = s.n;
       args.b = b.data();
       args.blocks = blocks;
-      const auto times = Race({[&] { entry.outer(pool, args); }}, options.quick ? 3 : 9, 4e-3);
-      const double rate = 2e-9 * static_cast<double>(kTokens * s.n * s.k) / Median(times[0]);
+      const auto times = Race({[&] { entry.outer(pool, args); }}, options.quick ? 5 : 21, 2e-3);
+      const double rate = 2e-9 * static_cast<double>(kTokens * s.n * s.k) / Best(times[0]);
       fmt::print("{:<14} samples of {:>3}: {:>6.1f} ({:>2.0f} %)\n", s.name, sample, rate,
                  100 * rate / peak);
       std::fflush(stdout);
@@ -306,10 +302,10 @@ void Ci8(const Options& options, const GemmEntry& entry) {
       AlignedVector<float> x = Random(m * s.k), y(m * s.n);
       const auto times = Race({Ours{entry, pool, MakeArgs(codes, x.data(), y.data(), m)},
                                Ours{entry, pool, MakeArgs(floats, x.data(), y.data(), m)}},
-                              options.quick ? 3 : 9, 4e-3);
+                              options.quick ? 5 : 21, 2e-3);
       fmt::print("{:<14} {:>5} {:>8.1f} {:>6.2f}\n", s.name, m,
-                 2e-9 * static_cast<double>(m * s.n * s.k) / Median(times[0]),
-                 MedianRatio(times[1], times[0]));
+                 2e-9 * static_cast<double>(m * s.n * s.k) / Best(times[0]),
+                 Speed(times[1], times[0]));
       std::fflush(stdout);
     }
   }

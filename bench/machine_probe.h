@@ -50,7 +50,8 @@ inline double Median(std::vector<double> values) {
 }
 
 // Seconds per call of each contestant in each round: [contestant][round]. Rounds are interleaved,
-// so that a slow moment of the machine hits all alike; compare by the median over rounds of ratios.
+// so that a slow moment of the machine hits all alike. Other programs, and other machines on the
+// same processor, only ever slow a contestant down: compare by the best round of each.
 inline std::vector<std::vector<double>> Race(const std::vector<std::function<void()>>& contestants,
                                              int rounds, double seconds_per_turn,
                                              double (*clock)() = ThreadSeconds) {
@@ -74,11 +75,13 @@ inline std::vector<std::vector<double>> Race(const std::vector<std::function<voi
   return times;
 }
 
-// Median over rounds of times[a] / times[b].
-inline double MedianRatio(const std::vector<double>& a, const std::vector<double>& b) {
-  std::vector<double> ratios;
-  for (std::size_t i = 0; i < a.size(); ++i) ratios.push_back(a[i] / b[i]);
-  return Median(ratios);
+inline double Best(const std::vector<double>& times) {
+  return *std::min_element(times.begin(), times.end());
+}
+
+// How many times as fast as `slow` the contestant `fast` is.
+inline double Speed(const std::vector<double>& slow, const std::vector<double>& fast) {
+  return Best(slow) / Best(fast);
 }
 
 #if defined(__x86_64__)

@@ -77,13 +77,13 @@ inline void OrderTable(bool quick) {
     const auto times = Race(contestants, quick ? 9 : 25, 4e-3);
     std::size_t best = 1;
     for (std::size_t c = 2; c < cuts.size(); ++c) {
-      if (MedianRatio(times[c], times[best]) < 1) best = c;
+      if (Speed(times[c], times[best]) < 1) best = c;
     }
     // Raced anew: the luck that chose the cut does not count towards its speed.
     const auto final = Race({contestants[0], contestants[best]}, quick ? 15 : 41, 4e-3);
     fmt::print("  M {:>4} N {:>5} K {:>5}: {:>6.1f} GFLOP/s, best free cut {:>5}: {:>+5.1f} %\n", m,
-               n, k, 2e-9 * static_cast<double>(m * n * k) / Median(final[0]), cuts[best],
-               100 * (MedianRatio(final[0], final[1]) - 1));
+               n, k, 2e-9 * static_cast<double>(m * n * k) / Best(final[0]), cuts[best],
+               100 * (Speed(final[0], final[1]) - 1));
     std::fflush(stdout);
   }
 }

@@ -20,18 +20,22 @@ std::uint32_t Bf16Bits(float value) {
 
 float WidenBf16(std::uint32_t half) { return std::bit_cast<float>(half << 16); }
 
-std::size_t PanelBytes(std::size_t k, WeightFormat format) {
+std::size_t BytesPerK(WeightFormat format) {
   switch (format) {
     case WeightFormat::kF32:
-      return k * kPanelWidth * 4;
+      return kPanelWidth * 4;
     case WeightFormat::kBf16:
-      return k * kPanelWidth * 2;
+      return kPanelWidth * 2;
     case WeightFormat::kInt8:
-      return k * kPanelWidth;
+      return kPanelWidth;
     case WeightFormat::kCi8:
-      return (k + 3) / 4 * 4 * kPanelWidth;
+      return kCi8PanelWidth;
   }
   return 0;
+}
+
+std::size_t PanelBytes(std::size_t k, WeightFormat format) {
+  return (format == WeightFormat::kCi8 ? (k + 3) / 4 * 4 : k) * BytesPerK(format);
 }
 
 // Sizes the vector, asking for huge pages first: decoding streams the whole matrix, and a page walk
@@ -53,8 +57,12 @@ bool HasCodes(WeightFormat format) {
 
 std::size_t CodeIndex(WeightFormat format, std::size_t column, std::size_t k) {
   return format == WeightFormat::kInt8 ? k * kPanelWidth + column
-                                       : (k / 4 * kPanelWidth + column) * 4 + k % 4;
+                                       : (k / 4 * kCi8PanelWidth + column) * 4 + k % 4;
 }
+
+// bf16 words hold the features j and j + 8.
+constexpr std::size_t kWords = kPanelWidth / 2;
+unsigned WordShift(std::size_t column) { return column < kWords ? 0 : 16; }
 
 }  // namespace
 
@@ -89,8 +97,8 @@ float QuantiseGroup(std::span<const float> values, std::int8_t* codes) {
 PackedMatrix::PackedMatrix(std::size_t n, std::size_t k, WeightFormat format)
     : n_(n), k_(k), format_(format) {
   ResizeOnHugePages(codes_, panels() * PanelBytes(k, format));
-  if (HasCodes(format)) scales_.resize(panels() * groups() * kPanelWidth);
-  if (format == WeightFormat::kCi8) code_sums_.resize(panels() * groups() * kPanelWidth);
+  if (HasCodes(format)) scales_.resize(panels() * groups() * panel_width());
+  if (format == WeightFormat::kCi8) code_sums_.resize(panels() * groups() * panel_width());
 }
 
 void PackedMatrix::PackFloatRow(const float* row, std::size_t n) {
@@ -101,17 +109,17 @@ void PackedMatrix::PackFloatRow(const float* row, std::size_t n) {
     for (std::size_t k = 0; k < k_; ++k) out[k * kPanelWidth] = row[k];
     return;
   }
-  std::uint32_t* out = reinterpret_cast<std::uint32_t*>(panel) + column % 16;
-  const unsigned shift = column < 16 ? 0 : 16;
-  for (std::size_t k = 0; k < k_; ++k) out[k * 16] |= Bf16Bits(row[k]) << shift;
+  std::uint32_t* out = reinterpret_cast<std::uint32_t*>(panel) + column % kWords;
+  const unsigned shift = WordShift(column);
+  for (std::size_t k = 0; k < k_; ++k) out[k * kWords] |= Bf16Bits(row[k]) << shift;
 }
 
 void PackedMatrix::PackCodeRow(const float* row, std::size_t n) {
-  const std::size_t panel = n / kPanelWidth, column = n % kPanelWidth;
+  const std::size_t panel = n / panel_width(), column = n % panel_width();
   auto* out = reinterpret_cast<std::int8_t*>(codes_.data() + panel * PanelBytes(k_, format_));
   for (std::size_t g = 0; g < groups(); ++g) {
     const std::size_t begin = g * kQuantGroup, count = std::min(kQuantGroup, k_ - begin);
-    const std::size_t at = (panel * groups() + g) * kPanelWidth + column;
+    const std::size_t at = (panel * groups() + g) * panel_width() + column;
     std::int8_t codes[kQuantGroup];
     scales_[at] = QuantiseGroup({row + begin, count}, codes);
     std::int32_t sum = 0;
@@ -168,14 +176,14 @@ PackedMatrix PackedMatrix::PackTransposed(const float* w, std::size_t n, std::si
         group[i] = static_cast<float>(codes[i]) * scale;
       }
     }
-    // Row `row` of W is column k = row of the transpose: 32 consecutive values per panel.
+    // Row `row` of W is column k = row of the transpose: 16 consecutive values per panel.
     for (std::size_t column = 0; column < k; ++column) {
       std::byte* panel =
           packed.codes_.data() + column / kPanelWidth * PanelBytes(n, packed.format_);
       const std::size_t lane = column % kPanelWidth;
       if (is_bf16) {
-        reinterpret_cast<std::uint32_t*>(panel)[row * 16 + lane % 16] |= Bf16Bits(values[column])
-                                                                         << (lane < 16 ? 0 : 16);
+        reinterpret_cast<std::uint32_t*>(panel)[row * kWords + lane % kWords] |=
+            Bf16Bits(values[column]) << WordShift(lane);
       } else {
         reinterpret_cast<float*>(panel)[row * kPanelWidth + lane] = values[column];
       }
@@ -190,45 +198,60 @@ std::size_t PackedMatrix::bytes() const {
 
 float PackedMatrix::At(std::size_t n, std::size_t k) const {
   Check(n < n_ && k < k_, "element inside the matrix");
-  const std::size_t panel = n / kPanelWidth, column = n % kPanelWidth;
+  const std::size_t panel = n / panel_width(), column = n % panel_width();
+  const std::byte* data = PanelData(panel);
   switch (format_) {
     case WeightFormat::kF32:
-      return F32Panel(panel)[k * kPanelWidth + column];
+      return reinterpret_cast<const float*>(data)[k * kPanelWidth + column];
     case WeightFormat::kBf16: {
-      const std::uint32_t word = Bf16Panel(panel)[k * 16 + column % 16];
-      return WidenBf16(column < 16 ? word & 0xFFFFu : word >> 16);
+      const auto* words = reinterpret_cast<const std::uint32_t*>(data);
+      return WidenBf16((words[k * kWords + column % kWords] >> WordShift(column)) & 0xFFFFu);
     }
     case WeightFormat::kInt8:
     case WeightFormat::kCi8:
       break;
   }
-  const float code = CodePanel(panel)[CodeIndex(format_, column, k)];
-  return code * ScalePanel(panel)[k / kQuantGroup * kPanelWidth + column];
+  const float code = reinterpret_cast<const std::int8_t*>(data)[CodeIndex(format_, column, k)];
+  return code * ScalePanel(panel)[k / kQuantGroup * panel_width() + column];
 }
 
-const float* PackedMatrix::F32Panel(std::size_t panel) const {
-  Check(format_ == WeightFormat::kF32, "an fp32 matrix");
-  return reinterpret_cast<const float*>(codes_.data() + panel * PanelBytes(k_, format_));
+void PackedMatrix::ReadRow(std::size_t n, float* out) const {
+  Check(n < n_, "row inside the matrix");
+  const std::size_t column = n % panel_width();
+  const std::byte* data = PanelData(n / panel_width());
+  if (format_ == WeightFormat::kF32) {
+    const float* values = reinterpret_cast<const float*>(data) + column;
+    for (std::size_t k = 0; k < k_; ++k) out[k] = values[k * kPanelWidth];
+  } else if (format_ == WeightFormat::kBf16) {
+    const auto* words = reinterpret_cast<const std::uint32_t*>(data) + column % kWords;
+    const unsigned shift = 16 - WordShift(column);
+    for (std::size_t k = 0; k < k_; ++k) {
+      out[k] = std::bit_cast<float>((words[k * kWords] << shift) & 0xFFFF0000u);
+    }
+  } else {
+    for (std::size_t k = 0; k < k_; ++k) out[k] = At(n, k);
+  }
 }
 
-const std::uint32_t* PackedMatrix::Bf16Panel(std::size_t panel) const {
-  Check(format_ == WeightFormat::kBf16, "a bf16 matrix");
-  return reinterpret_cast<const std::uint32_t*>(codes_.data() + panel * PanelBytes(k_, format_));
+const std::byte* PackedMatrix::PanelData(std::size_t panel) const {
+  return codes_.data() + panel * PanelBytes(k_, format_);
 }
+
+std::size_t PackedMatrix::PanelBytesPerK() const { return BytesPerK(format_); }
 
 const std::int8_t* PackedMatrix::CodePanel(std::size_t panel) const {
-  Check(HasCodes(format_), "a matrix of int8 codes");
-  return reinterpret_cast<const std::int8_t*>(codes_.data() + panel * PanelBytes(k_, format_));
+  Check(format_ == WeightFormat::kCi8, "a ci8 matrix");
+  return reinterpret_cast<const std::int8_t*>(PanelData(panel));
 }
 
 const float* PackedMatrix::ScalePanel(std::size_t panel) const {
   Check(HasCodes(format_), "a matrix of int8 codes");
-  return scales_.data() + panel * groups() * kPanelWidth;
+  return scales_.data() + panel * groups() * panel_width();
 }
 
 const std::int32_t* PackedMatrix::CodeSumPanel(std::size_t panel) const {
   Check(format_ == WeightFormat::kCi8, "a ci8 matrix");
-  return code_sums_.data() + panel * groups() * kPanelWidth;
+  return code_sums_.data() + panel * groups() * kCi8PanelWidth;
 }
 
 }  // namespace waggle

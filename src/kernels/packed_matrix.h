@@ -1,14 +1,14 @@
 // A weight matrix W[n, k] (n = output feature, k = input feature) laid out for the GEMM kernels.
 //
-// Layout: panels of 32 output features, [ceil(N/32)][K][32], k-major inside a panel, missing
-// features zero; G = ceil(K/128) groups.
-//   kF32   32 floats per (panel, k)
-//   kBf16  16 words of 32 bit per (panel, k): word j holds feature j in the low, feature j+16 in
-//          the high half
-//   kInt8  32 codes per (panel, k), and scales [panel][G][32]: value = fl32(code * scale), then D1
+// Layout: panels of 16 output features (32 for kCi8), [panel][K][16], k-major inside a panel,
+// missing features zero; G = ceil(K/128) groups.
+//   kF32   16 floats per (panel, k)
+//   kBf16  8 words of 32 bit per (panel, k): word j holds feature j in the low, feature j+8 in the
+//          high half
+//   kInt8  16 codes per (panel, k), and scales [panel][G][16]: value = fl32(code * scale), then D1
 //   kCi8   exact integer profile, groups of 128 along k: codes in [panel][ceil(K/4)][32][4]
-//          (4 consecutive k per feature, as VPDPBUSD and SDOT want them; k >= K is zero), scales as
-//          kInt8, and sums of codes [panel][G][32]
+//          (4 consecutive k per feature, as VPDPBUSD and SDOT want them; k >= K is zero), scales
+//          [panel][G][32], and sums of codes [panel][G][32]
 // The same bytes serve every instruction set, so packing never decides a bit of a result.
 //
 // Arithmetic: canonical arithmetic, rules 2.2 (bf16), 2.3 (D1) and 2.11 (int8, ci8).
@@ -27,7 +27,8 @@ namespace waggle {
 enum class WeightFormat : std::uint8_t { kF32 = 0, kBf16 = 1, kInt8 = 2, kCi8 = 3 };
 const char* ToString(WeightFormat format);
 
-inline constexpr std::size_t kPanelWidth = 32;       // output features per panel
+inline constexpr std::size_t kPanelWidth = 16;       // output features per panel
+inline constexpr std::size_t kCi8PanelWidth = 32;    // the same for kCi8
 inline constexpr std::size_t kQuantGroup = 128;      // k elements that share one int8 scale
 inline constexpr std::size_t kReductionBlock = 256;  // rule D1
 
@@ -52,18 +53,25 @@ class PackedMatrix {
   std::size_t n() const { return n_; }
   std::size_t k() const { return k_; }
   WeightFormat format() const { return format_; }
-  std::size_t panels() const { return (n_ + kPanelWidth - 1) / kPanelWidth; }
+  std::size_t panel_width() const {
+    return format_ == WeightFormat::kCi8 ? kCi8PanelWidth : kPanelWidth;
+  }
+  std::size_t panels() const { return (n_ + panel_width() - 1) / panel_width(); }
   std::size_t groups() const { return (k_ + kQuantGroup - 1) / kQuantGroup; }
   std::size_t bytes() const;
 
   // Effective fp32 value of one element; slow, for references and tests.
   float At(std::size_t n, std::size_t k) const;
 
-  // First element of a panel; a wrong format stops the process.
-  const float* F32Panel(std::size_t panel) const;
-  const std::uint32_t* Bf16Panel(std::size_t panel) const;
-  const std::int8_t* CodePanel(std::size_t panel) const;      // kInt8, kCi8
+  // The value of row n at k = 0 .. k(), as At gives it; `out` holds k() floats.
+  void ReadRow(std::size_t n, float* out) const;
+
+  // First byte of a panel, and bytes per k of it (not kCi8: four k lie together there).
+  const std::byte* PanelData(std::size_t panel) const;
+  std::size_t PanelBytesPerK() const;
+  // First element; a wrong format stops the process.
   const float* ScalePanel(std::size_t panel) const;           // kInt8, kCi8
+  const std::int8_t* CodePanel(std::size_t panel) const;      // kCi8
   const std::int32_t* CodeSumPanel(std::size_t panel) const;  // kCi8
 
  private:

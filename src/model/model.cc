@@ -204,22 +204,7 @@ Status CheckLayerLists(const ModelConfig& c) {
 // The effective values of a pack, row-major, straight from its panels.
 AlignedVector<float> Unpack(const PackedMatrix& w) {
   AlignedVector<float> values(w.n() * w.k());
-  for (std::size_t n = 0; n < w.n(); ++n) {
-    float* row = values.data() + n * w.k();
-    const std::size_t panel = n / kPanelWidth, lane = n % kPanelWidth;
-    if (w.format() == WeightFormat::kF32) {
-      const float* p = w.F32Panel(panel) + lane;
-      for (std::size_t k = 0; k < w.k(); ++k) row[k] = p[k * kPanelWidth];
-    } else if (w.format() == WeightFormat::kBf16) {
-      const std::uint32_t* p = w.Bf16Panel(panel) + lane % 16;
-      const unsigned shift = lane < 16 ? 16 : 0;
-      for (std::size_t k = 0; k < w.k(); ++k) {
-        row[k] = std::bit_cast<float>((p[k * 16] << shift) & 0xFFFF0000u);
-      }
-    } else {
-      for (std::size_t k = 0; k < w.k(); ++k) row[k] = w.At(n, k);
-    }
-  }
+  for (std::size_t n = 0; n < w.n(); ++n) w.ReadRow(n, values.data() + n * w.k());
   return values;
 }
 
@@ -272,17 +257,8 @@ void Model::Impl::EmbedRow(TokenId id, float* out) const {
     std::memcpy(out, embedding_f32.data() + n * d, d * sizeof(float));
   } else if (!embedding_bf16.empty()) {
     for (std::size_t k = 0; k < d; ++k) out[k] = FloatFromBf16(embedding_bf16[n * d + k]);
-  } else if (head.w.format() ==
-             WeightFormat::kF32) {  // tied: the row's cells lie one panel width apart
-    const float* column = head.w.F32Panel(n / kPanelWidth) + n % kPanelWidth;
-    for (std::size_t k = 0; k < d; ++k) out[k] = column[k * kPanelWidth];
-  } else {
-    const std::size_t lane = n % kPanelWidth;
-    const std::uint32_t* column = head.w.Bf16Panel(n / kPanelWidth) + lane % 16;
-    const unsigned shift = lane < 16 ? 16 : 0;
-    for (std::size_t k = 0; k < d; ++k) {
-      out[k] = std::bit_cast<float>((column[k * 16] << shift) & 0xFFFF0000u);
-    }
+  } else {  // tied: the row is read back from the head's panels
+    head.w.ReadRow(n, out);
   }
 }
 

@@ -192,7 +192,9 @@ TEST(TrainerTest, KlToTheReferenceHoldsThePolicyBack) {
       const auto groups = SampleGroups(*trainer, pool, PolicyVersion{step}, 3, 8, 3, 4, 20 + step);
       const auto report = trainer->PolicyStep(groups, PolicyVersion{step});
       EXPECT_TRUE(report);
-      if (step == 0) EXPECT_EQ(report->metrics.kl_reference_k3, 0.0);
+      if (step == 0) {
+        EXPECT_EQ(report->metrics.kl_reference_k3, 0.0);
+      }
       kl = report->metrics.kl_reference_k3;
     }
     return kl;

@@ -39,35 +39,35 @@ void RunTile(const GemmArgs& args, const GemmShape& shape, const Ci8Kernels& ker
   tile.ldx = x.ldx;
   tile.x_scales = x.scales.get() + row * x.groups;
   tile.ldx_scales = x.groups;
-  tile.w = w.CodePanel(p) + shape.k_begin * kPanelWidth;
-  tile.w_scales = w.ScalePanel(p) + first_group * kPanelWidth;
-  tile.w_sums = w.CodeSumPanel(p) + first_group * kPanelWidth;
+  tile.w = w.CodePanel(p) + shape.k_begin * kCi8PanelWidth;
+  tile.w_scales = w.ScalePanel(p) + first_group * kCi8PanelWidth;
+  tile.w_sums = w.CodeSumPanel(p) + first_group * kCi8PanelWidth;
   tile.k_count = w.k() - shape.k_begin;
   tile.groups = x.groups;
   tile.continue_total = args.accumulate;
-  const std::size_t column = panel * kPanelWidth;
-  const std::size_t columns = std::min(kPanelWidth, shape.n - column);
+  const std::size_t column = panel * kCi8PanelWidth;
+  const std::size_t columns = std::min(kCi8PanelWidth, shape.n - column);
   float* y = args.y + row * args.ldy + column;
   const float* bias = args.bias ? args.bias + column : nullptr;
-  if (columns == kPanelWidth) {
+  if (columns == kCi8PanelWidth) {
     tile.y = y;
     tile.ldy = args.ldy;
     tile.bias = bias;
     kernels.tile[rows](tile);
     return;
   }
-  alignas(128) float copy[kCi8RowsMax * kPanelWidth] = {};
-  alignas(128) float bias_copy[kPanelWidth] = {};
+  alignas(128) float copy[kCi8RowsMax * kCi8PanelWidth] = {};
+  alignas(128) float bias_copy[kCi8PanelWidth] = {};
   for (std::size_t r = 0; r < rows && args.accumulate; ++r) {
-    std::memcpy(copy + r * kPanelWidth, y + r * args.ldy, columns * sizeof(float));
+    std::memcpy(copy + r * kCi8PanelWidth, y + r * args.ldy, columns * sizeof(float));
   }
   if (bias) std::memcpy(bias_copy, bias, columns * sizeof(float));
   tile.y = copy;
-  tile.ldy = kPanelWidth;
+  tile.ldy = kCi8PanelWidth;
   tile.bias = bias ? bias_copy : nullptr;
   kernels.tile[rows](tile);
   for (std::size_t r = 0; r < rows; ++r) {
-    std::memcpy(y + r * args.ldy, copy + r * kPanelWidth, columns * sizeof(float));
+    std::memcpy(y + r * args.ldy, copy + r * kCi8PanelWidth, columns * sizeof(float));
   }
 }
 

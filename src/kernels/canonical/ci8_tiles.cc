@@ -48,7 +48,7 @@ HWY_INLINE void Dots(const std::uint8_t* x, std::size_t ldx, const std::int8_t* 
                      std::size_t steps, VI (&dot)[Rows]) {
   const DI di;
   Unroll<Rows>([&](auto r) WG_INLINE_LAMBDA { dot[r] = hn::Zero(di); });
-  for (std::size_t s = 0; s < steps; ++s, x += 4, w += 4 * kPanelWidth) {
+  for (std::size_t s = 0; s < steps; ++s, x += 4, w += 4 * kCi8PanelWidth) {
     const VI words = hn::BitCast(di, hn::LoadU(hn::Repartition<std::int8_t, DI>(), w));
     Unroll<4>([&](auto byte) WG_INLINE_LAMBDA {
       const VI code = hn::ShiftRight<24>(hn::ShiftLeft<24 - 8 * static_cast<int>(byte)>(words));
@@ -70,7 +70,7 @@ HWY_INLINE void Dots(const std::uint8_t* x, std::size_t ldx, const std::int8_t* 
   const hn::Rebind<std::uint8_t, decltype(d16)> du8;
   VI low[Rows], high[Rows];  // pair sums of features 0 .. kLanes/2, and of the rest
   Unroll<Rows>([&](auto r) WG_INLINE_LAMBDA { low[r] = high[r] = hn::Zero(di); });
-  for (std::size_t s = 0; s < steps; ++s, x += 4, w += 4 * kPanelWidth) {
+  for (std::size_t s = 0; s < steps; ++s, x += 4, w += 4 * kCi8PanelWidth) {
     const auto w_low = hn::PromoteTo(d16, hn::LoadU(d8, w));
     const auto w_high = hn::PromoteTo(d16, hn::LoadU(d8, w + 2 * kLanes));
     Unroll<Rows>([&](auto r) WG_INLINE_LAMBDA {
@@ -95,14 +95,14 @@ void Tile(const Ci8TileArgs& args) {
     const std::size_t left = args.k_count - g * kQuantGroup;
     const std::size_t steps = (HWY_MIN(left, kQuantGroup) + 3) / 4;
     const std::uint8_t* x = args.x + g * kQuantGroup;
-    const std::int8_t* w = args.w + g * kQuantGroup * kPanelWidth;
+    const std::int8_t* w = args.w + g * kQuantGroup * kCi8PanelWidth;
     const bool load = args.continue_total || g > 0;
     const bool add_bias = args.bias != nullptr && g + 1 == args.groups;
-    for (std::size_t column = 0; column < kPanelWidth; column += kLanes) {
+    for (std::size_t column = 0; column < kCi8PanelWidth; column += kLanes) {
       VI dot[Rows];
       Dots<Rows>(x, args.ldx, w + 4 * column, steps, dot);
-      const VI offset = hn::ShiftLeft<7>(hn::LoadU(di, args.w_sums + g * kPanelWidth + column));
-      const auto w_scale = hn::LoadU(d, args.w_scales + g * kPanelWidth + column);
+      const VI offset = hn::ShiftLeft<7>(hn::LoadU(di, args.w_sums + g * kCi8PanelWidth + column));
+      const auto w_scale = hn::LoadU(d, args.w_scales + g * kCi8PanelWidth + column);
       Unroll<Rows>([&](auto r) WG_INLINE_LAMBDA {
         float* y = args.y + r * args.ldy + column;
         const auto scale = hn::Mul(hn::Set(d, args.x_scales[r * args.ldx_scales + g]), w_scale);

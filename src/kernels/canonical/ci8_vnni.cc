@@ -39,19 +39,19 @@ WG_VNNI void Tile(const Ci8TileArgs& args) {
     const std::size_t left = args.k_count - g * kQuantGroup;
     const std::size_t steps = ((left < kQuantGroup ? left : kQuantGroup) + 3) / 4;
     const std::uint8_t* x = args.x + g * kQuantGroup;
-    const std::int8_t* w = args.w + g * kQuantGroup * kPanelWidth;
+    const std::int8_t* w = args.w + g * kQuantGroup * kCi8PanelWidth;
     __m512i start[2], dot[Rows][2];
     __m512 w_scale[2];
     Unroll<2>([&](auto v) WG_VNNI_INLINE {
-      const __m512i sums = _mm512_loadu_si512(args.w_sums + g * kPanelWidth + v * 16);
+      const __m512i sums = _mm512_loadu_si512(args.w_sums + g * kCi8PanelWidth + v * 16);
       start[v] = _mm512_mullo_epi32(sums, _mm512_set1_epi32(-128));
-      w_scale[v] = _mm512_loadu_ps(args.w_scales + g * kPanelWidth + v * 16);
+      w_scale[v] = _mm512_loadu_ps(args.w_scales + g * kCi8PanelWidth + v * 16);
     });
     Unroll<Rows>([&](auto r) WG_VNNI_INLINE {
       dot[r][0] = start[0];
       dot[r][1] = start[1];
     });
-    for (std::size_t s = 0; s < steps; ++s, x += 4, w += 4 * kPanelWidth) {
+    for (std::size_t s = 0; s < steps; ++s, x += 4, w += 4 * kCi8PanelWidth) {
       const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
       if constexpr (Rows <= 4) {
         _mm_prefetch(reinterpret_cast<const char*>(w) + 2048, _MM_HINT_T0);

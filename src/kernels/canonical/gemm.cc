@@ -1,14 +1,12 @@
 // Blocking, threads, ranges and tails of y = x * W^T under rule D1.
 //
-// K is cut into blocks of 256 (the restart points of D1), and never across threads. Large batches:
-// for a chunk of panels that fits the second-level cache, for each K block, for each tile of rows:
-// copy the rows, run over the panels. Where registers are few (16 with AVX2), a tile is half a
-// panel wide and its weights stay in the first-level cache while the rows pass by instead. Small
-// batches: stream each panel once, rows in registers.
+// K is cut into blocks of 256 (the restart points of D1), and never across threads. Rows that fit
+// one tile: stream each panel once, rows in registers. More rows: for each chunk of them that fits
+// the second-level cache, for each K block: copy the rows once, then for each panel, whose piece of
+// at most 16 KiB stays in the first-level cache, all tiles of rows.
 #include "kernels/canonical/gemm.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "base/check.h"
@@ -17,19 +15,25 @@
 namespace waggle::canonical {
 namespace {
 
-// From this many rows on, weights are copied or widened to fp32 before they are used.
-constexpr std::size_t kExpandRows = 33;
-// Sliced tiles copy from fewer rows on, where the weights come from a cache: few features or
-// inputs.
-constexpr std::size_t kSlicedRowsMin = 13, kSlicedCachedWeights = std::size_t{1} << 20;
-// fp32 bytes of a (256 k) x 32 panel piece: 32 KiB; this many stay in L2 beside the rows.
-constexpr std::size_t kChunkPanels = 12;
+// A last block of at most this many k goes with the block before it.
+constexpr std::size_t kShortBlock = 64;
+constexpr std::size_t kWidenedPiece = (kReductionBlock + kShortBlock) * kPanelWidth;
+// Panels whose shard totals are kept at once (kshards > 1).
+constexpr std::size_t kShardPanels = 24;
 
 // One thread's part of the work: panels [panel, panel + panels) of the call, rows [row, row +
 // rows).
 struct Part {
   std::size_t panel = 0, panels = 0, row = 0, rows = 0;
 };
+
+// x[row .. row + rows, k .. end) with the stride of the tiles.
+void CopyRows(const GemmArgs& args, std::size_t row, std::size_t rows, std::size_t k,
+              std::size_t end, float* out) {
+  for (std::size_t r = 0; r < rows; ++r) {
+    std::memcpy(out + r * kXStride, args.x + (row + r) * args.ldx + k, (end - k) * sizeof(float));
+  }
+}
 
 class D1Part {
  public:
@@ -39,56 +43,49 @@ class D1Part {
         kernels_(kernels),
         part_(part),
         format_(static_cast<std::size_t>(args.w->format())),
-        tiles_(TileCount(part.rows, kernels.rows_max)) {}
+        bytes_per_k_(args.w->PanelBytesPerK()) {}
 
   void Run() {
-    const bool sliced = kernels_.slice_width < kPanelWidth;
-    const bool cached = shape_.n * shape_.k <= kSlicedCachedWeights;
-    if (part_.rows < (sliced && cached ? kSlicedRowsMin : kExpandRows)) {
-      RunSmall();
-    } else if (sliced) {
-      RunSliced();
+    if (part_.rows <= kernels_.rows_max) {
+      RunStream();
     } else {
-      RunLarge();
+      RunShared();
     }
   }
 
  private:
-  // Where totals of panels [panel, panel + count) go: y itself, or a shard's own buffer.
+  // Where totals go: y itself, or a shard's own buffer.
   struct Target {
     float* y = nullptr;
     std::size_t ldy = 0, first_row = 0, first_column = 0;
     bool continue_total = false, is_output = false;
   };
+  // Copied rows [row, row + rows) of x, at one D1 block or a whole and a short one.
+  struct Chunk {
+    std::size_t row, rows, k, k_count;
+    const float* x;
+    bool first, last;  // of the blocks of the target's total
+  };
 
   std::size_t Blocks() const { return (shape_.k + kReductionBlock - 1) / kReductionBlock; }
   std::size_t KOf(std::size_t block) const { return std::min(shape_.k, block * kReductionBlock); }
-  std::size_t TileBegin(std::size_t rows, std::size_t tile) const { return rows * tile / tiles_; }
-  std::size_t Columns(std::size_t panel) const {
-    return std::min(kPanelWidth, shape_.n - panel * kPanelWidth);
-  }
-  // Of one panel over one block of k.
-  std::size_t BlockBytes() const {
-    return args_.w->format() == WeightFormat::kF32    ? kReductionBlock * kPanelWidth * 4
-           : args_.w->format() == WeightFormat::kBf16 ? kReductionBlock * kPanelWidth * 2
-                                                      : kReductionBlock * kPanelWidth;
-  }
+  std::size_t EndPanel() const { return part_.panel + part_.panels; }
   Target Output() const { return {args_.y, args_.ldy, 0, 0, args_.accumulate, true}; }
 
   const std::byte* Weights(std::size_t panel, std::size_t k) const;
   const float* Scales(std::size_t panel, std::size_t k) const;
-
-  void RunSmall();
-  void RunLarge();
-  void RunSliced();
-  void RunSlices(std::size_t panel, std::size_t k, std::size_t k_count, std::size_t row,
-                 std::size_t rows, const float* x, const float* w, const Target& target, bool first,
-                 bool last);
-  void Expand(std::size_t panel, std::size_t k, std::size_t k_count, float* out) const;
+  void RunStream();
+  void StreamPanels(std::size_t panel, std::size_t log2, const float* x, std::size_t x_block,
+                    const Target& target, std::size_t first, std::size_t last);
+  void RunShared();
+  void RunChunk(const Chunk& chunk, std::size_t panel, std::size_t end, float* widened,
+                const Target& target);
+  void RunTiles(const Chunk& chunk, std::size_t panel, TileArgs tile, TileFn const* table,
+                const Target& target);
   template <class Body>
   void ForEachShard(std::size_t panel, std::size_t panels, float* shard, const Body& run);
   void FoldShard(std::size_t panel, std::size_t panels, const float* shard, bool first, bool last);
-  void RunTile(TileFn fn, TileArgs tile, std::size_t row, std::size_t rows, std::size_t column,
+  void RunTile(TileFn fn, TileArgs& tile, std::size_t row, std::size_t rows, std::size_t column,
                std::size_t width, const Target& target, bool last);
 
   const GemmArgs& args_;
@@ -96,20 +93,11 @@ class D1Part {
   const TileKernels& kernels_;
   const Part part_;
   const std::size_t format_;
-  const std::size_t tiles_;
+  const std::size_t bytes_per_k_;
 };
 
 const std::byte* D1Part::Weights(std::size_t panel, std::size_t k) const {
-  const std::size_t p = shape_.panel + panel, at = shape_.k_begin + k;
-  const PackedMatrix& w = *args_.w;
-  switch (w.format()) {
-    case WeightFormat::kF32:
-      return reinterpret_cast<const std::byte*>(w.F32Panel(p) + at * 32);
-    case WeightFormat::kBf16:
-      return reinterpret_cast<const std::byte*>(w.Bf16Panel(p) + at * 16);
-    default:
-      return reinterpret_cast<const std::byte*>(w.CodePanel(p) + at * 32);
-  }
+  return args_.w->PanelData(shape_.panel + panel) + (shape_.k_begin + k) * bytes_per_k_;
 }
 
 const float* D1Part::Scales(std::size_t panel, std::size_t k) const {
@@ -120,7 +108,7 @@ const float* D1Part::Scales(std::size_t panel, std::size_t k) const {
 
 // Runs one tile of features [column, column + width) into `target`; where the matrix ends before
 // that, through a full-width copy.
-void D1Part::RunTile(TileFn fn, TileArgs tile, std::size_t row, std::size_t rows,
+void D1Part::RunTile(TileFn fn, TileArgs& tile, std::size_t row, std::size_t rows,
                      std::size_t column, std::size_t width, const Target& target, bool last) {
   float* y = target.y + (row - target.first_row) * target.ldy + (column - target.first_column);
   const float* bias = target.is_output && last && args_.bias ? args_.bias + column : nullptr;
@@ -181,168 +169,123 @@ void D1Part::FoldShard(std::size_t panel, std::size_t panels, const float* shard
   }
 }
 
-void D1Part::RunSmall() {
+// Rows of one tile against 2^log2 panels, the blocks [first, last) of k.
+void D1Part::StreamPanels(std::size_t panel, std::size_t log2, const float* x, std::size_t x_block,
+                          const Target& target, std::size_t first, std::size_t last) {
+  const std::size_t panels = std::size_t{1} << log2;
+  TileArgs tile;
+  tile.x = x + first * x_block;
+  tile.x_block = x_block;
+  for (std::size_t p = 0; p < panels; ++p) {
+    tile.w[p] = Weights(panel + p, KOf(first));
+    tile.scales[p] = Scales(panel + p, KOf(first));
+  }
+  tile.k_count = KOf(last) - KOf(first);
+  tile.continue_total = target.continue_total;
+  RunTile(kernels_.stream[format_][part_.rows][log2], tile, part_.row, part_.rows,
+          panel * kPanelWidth, panels * kPanelWidth, target, true);
+}
+
+void D1Part::RunStream() {
   const std::size_t blocks = Blocks(), rows = part_.rows;
   // One row needs no copy: a D1 block of x is contiguous already.
   const bool copy_x = rows > 1;
   Scratch<float> copied(copy_x ? blocks * rows * kXStride : 0);
   for (std::size_t b = 0; copy_x && b < blocks; ++b) {
-    for (std::size_t r = 0; r < rows; ++r) {
-      std::memcpy(copied.get() + (b * rows + r) * kXStride,
-                  args_.x + (part_.row + r) * args_.ldx + KOf(b),
-                  (KOf(b + 1) - KOf(b)) * sizeof(float));
-    }
+    CopyRows(args_, part_.row, rows, KOf(b), KOf(b + 1), copied.get() + b * rows * kXStride);
   }
   const float* x = copy_x ? copied.get() : args_.x + part_.row * args_.ldx;
   const std::size_t x_block = copy_x ? rows * kXStride : kReductionBlock;
   Scratch<float> shard(args_.kshards > 1 ? rows * kTilePanelsMax * kPanelWidth : 0);
-  const bool one_tile = tiles_ == 1;
-  const std::size_t wide = one_tile ? kernels_.wide_panels[rows] : 1;
-  for (std::size_t panel = part_.panel; panel < part_.panel + part_.panels;) {
-    const std::size_t panels = part_.panel + part_.panels - panel >= wide ? wide : 1;
-    ForEachShard(
-        panel, panels, shard.get(), [&](Target target, std::size_t first, std::size_t last) {
-          // Several row tiles share a block of the panel while it is in the first-level cache.
-          const std::size_t step = one_tile ? last - first : 1;
-          for (std::size_t b = first; b < last; b += step) {
-            for (std::size_t t = 0; t < tiles_; ++t) {
-              const std::size_t row = TileBegin(rows, t), tile_rows = TileBegin(rows, t + 1) - row;
-              TileArgs tile;
-              tile.x = x + b * x_block + row * kXStride;
-              tile.x_block = x_block;
-              tile.w = Weights(panel, KOf(b));
-              tile.scales = Scales(panel, KOf(b));
-              if (panels > 1) {
-                tile.w_panel =
-                    static_cast<std::size_t>(Weights(panel + 1, KOf(b)) - Weights(panel, KOf(b)));
-                tile.scale_panel = args_.w->groups() * kPanelWidth;
-              }
-              tile.k_count = KOf(b + step) - KOf(b);
-              tile.continue_total = target.continue_total || b > first;
-              // The last tile has its weights from the ones before it, and fetches the next block.
-              if (t > 0 && t + 1 == tiles_) tile.far_bytes = BlockBytes();
-              const TileFn fn = panels > 1 ? kernels_.gemm_wide[format_][tile_rows]
-                                           : kernels_.gemm[format_][tile_rows];
-              RunTile(fn, tile, part_.row + row, tile_rows, panel * kPanelWidth,
-                      panels * kPanelWidth, target, b + step == last);
-            }
-          }
-        });
+  const auto& stream = kernels_.stream[format_][rows];
+  for (std::size_t panel = part_.panel; panel < EndPanel();) {
+    std::size_t log2 = std::size(stream) - 1;
+    while (stream[log2] == nullptr || (std::size_t{1} << log2) > EndPanel() - panel) --log2;
+    const std::size_t panels = std::size_t{1} << log2;
+    ForEachShard(panel, panels, shard.get(),
+                 [&](const Target& target, std::size_t first, std::size_t last) {
+                   StreamPanels(panel, log2, x, x_block, target, first, last);
+                 });
     panel += panels;
   }
 }
 
-void D1Part::Expand(std::size_t panel, std::size_t k, std::size_t k_count, float* out) const {
-  const std::byte* w = Weights(panel, k);
-  switch (args_.w->format()) {
-    case WeightFormat::kF32:
-      return kernels_.expand_f32(reinterpret_cast<const float*>(w), k_count, out);
-    case WeightFormat::kBf16:
-      return kernels_.expand_bf16(reinterpret_cast<const std::uint32_t*>(w), k_count, out);
-    default:
-      return kernels_.expand_int8(reinterpret_cast<const std::int8_t*>(w), Scales(panel, k),
-                                  k_count, out);
+// All rows of the chunk against panels [panel, panel + tile_panels), described by `tile`.
+void D1Part::RunTiles(const Chunk& chunk, std::size_t panel, TileArgs tile, TileFn const* table,
+                      const Target& target) {
+  const std::size_t tiles = TileCount(chunk.rows, kernels_.rows_max);
+  const std::size_t bytes = kernels_.tile_panels * chunk.k_count * bytes_per_k_;
+  // Each tile brings its share of the next panels nearer; whole lines in all.
+  tile.next_w_step = (bytes / tiles + 63) / chunk.k_count + 1;
+  const std::size_t share = tile.next_w_step * chunk.k_count;
+  for (std::size_t t = 0, row = 0; t < tiles; ++t) {
+    const std::size_t end = chunk.rows * (t + 1) / tiles;
+    tile.x = chunk.x + row * kXStride;
+    tile.next_x = t + 1 < tiles ? chunk.x + end * kXStride : chunk.x;
+    RunTile(table[end - row], tile, chunk.row + row, end - row, panel * kPanelWidth,
+            kernels_.tile_panels * kPanelWidth, target, chunk.last);
+    tile.next_w = static_cast<const std::byte*>(tile.next_w) + share;
+    row = end;
   }
 }
 
-void D1Part::RunLarge() {
-  constexpr std::size_t kPiece = kReductionBlock * kPanelWidth;
-  const bool expand = args_.w->format() != WeightFormat::kF32;
-  Scratch<float> expanded(expand ? kChunkPanels * kPiece : 0);
-  Scratch<float> shard(args_.kshards > 1 ? part_.rows * kChunkPanels * kPanelWidth : 0);
-  alignas(128) float x[kTileRowsMax * kXStride];
-  const std::size_t end_panel = part_.panel + part_.panels;
-  for (std::size_t chunk = part_.panel; chunk < end_panel; chunk += kChunkPanels) {
-    const std::size_t panels = std::min(kChunkPanels, end_panel - chunk);
-    ForEachShard(
-        chunk, panels, shard.get(), [&](Target target, std::size_t first, std::size_t last) {
-          for (std::size_t b = first; b < last; ++b) {
-            const std::size_t k = KOf(b), k_count = KOf(b + 1) - k;
-            for (std::size_t p = 0; expand && p < panels; ++p) {
-              Expand(chunk + p, k, k_count, expanded.get() + p * kPiece);
-            }
-            for (std::size_t t = 0; t < tiles_; ++t) {
-              const std::size_t row = TileBegin(part_.rows, t);
-              const std::size_t rows = TileBegin(part_.rows, t + 1) - row;
-              for (std::size_t r = 0; r < rows; ++r) {
-                std::memcpy(x + r * kXStride, args_.x + (part_.row + row + r) * args_.ldx + k,
-                            k_count * sizeof(float));
-              }
-              for (std::size_t p = 0; p < panels; ++p) {
-                TileArgs tile;
-                tile.x = x;
-                tile.w = expand ? static_cast<const void*>(expanded.get() + p * kPiece)
-                                : Weights(chunk + p, k);
-                tile.k_count = k_count;
-                tile.continue_total = target.continue_total || b > first;
-                if (!expand && t + 1 == tiles_) tile.far_bytes = BlockBytes();
-                RunTile(kernels_.gemm[0][rows], tile, part_.row + row, rows,
-                        (chunk + p) * kPanelWidth, kPanelWidth, target, b + 1 == last);
-              }
-            }
-          }
-        });
-  }
-}
-
-// One D1 block of all rows of a copied chunk against one widened panel, slice by slice.
-void D1Part::RunSlices(std::size_t panel, std::size_t k, std::size_t k_count, std::size_t row,
-                       std::size_t rows, const float* x, const float* w, const Target& target,
-                       bool first, bool last) {
-  const std::size_t width = kernels_.slice_width, tiles = TileCount(rows, kernels_.rows_max);
-  const std::size_t end = panel * kPanelWidth + Columns(panel);
-  const std::byte* next = Weights(panel, 0);
-  std::size_t share = 0;
-  if (panel + 1 < part_.panel + part_.panels) {
-    next = Weights(panel + 1, k);
-    const std::size_t bytes = BlockBytes() / kReductionBlock * k_count;
-    share = bytes / (tiles * (kPanelWidth / width)) / 64 * 64 + 64;
-  }
-  for (std::size_t column = panel * kPanelWidth; column < end; column += width) {
-    for (std::size_t t = 0; t < tiles; ++t) {
-      const std::size_t from = rows * t / tiles, tile_rows = rows * (t + 1) / tiles - from;
-      TileArgs tile;
-      tile.x = x + from * kXStride;
-      tile.w = w;
-      tile.k_count = k_count;
-      tile.continue_total = target.continue_total || !first;
-      // The next panel comes nearer, a share per tile: 32 KiB of fp32 over all tiles of this one.
-      for (const std::byte* end_line = next + share; next < end_line; next += 64) {
-        __builtin_prefetch(next, 0, 2);
+// One D1 block of a chunk of rows against the panels [panel, end).
+void D1Part::RunChunk(const Chunk& chunk, std::size_t panel, std::size_t end, float* widened,
+                      const Target& target) {
+  const std::size_t tiles = TileCount(chunk.rows, kernels_.rows_max);
+  const std::size_t widen_tiles = kernels_.widen_tiles[format_];
+  const bool widen = widen_tiles != 0 && tiles >= widen_tiles;
+  for (; panel < end; panel += kernels_.tile_panels) {
+    TileArgs tile;
+    tile.k_count = chunk.k_count;
+    tile.continue_total = target.continue_total || !chunk.first;
+    tile.x_block = chunk.rows * kXStride;
+    for (std::size_t p = 0; p < kernels_.tile_panels; ++p) {
+      // A panel beyond the end repeats the last one; its results are dropped.
+      const std::size_t at = std::min(panel + p, end - 1);
+      tile.w[p] = Weights(at, chunk.k);
+      tile.scales[p] = Scales(at, chunk.k);
+      if (widen) {
+        float* piece = widened + p * kWidenedPiece;
+        kernels_.widen[format_](tile.w[p], tile.scales[p], chunk.k_count, piece);
+        tile.w[p] = piece;
       }
-      RunTile(kernels_.slice[tile_rows], tile, row + from, tile_rows, column, width, target, last);
     }
-    w += kReductionBlock * width;
+    tile.next_w = Weights(std::min(panel + kernels_.tile_panels, end - 1), chunk.k);
+    RunTiles(chunk, panel, tile, kernels_.shared[widen ? 0 : format_], target);
   }
 }
 
-void D1Part::RunSliced() {
-  const std::size_t chunk_rows = std::min(part_.rows, kSlicedRows);
-  Scratch<float> widened(kReductionBlock * kPanelWidth), x(chunk_rows * kXStride);
-  Scratch<float> shard(args_.kshards > 1 ? part_.rows * kChunkPanels * kPanelWidth : 0);
-  const std::size_t end_row = part_.row + part_.rows, end_panel = part_.panel + part_.panels;
-  for (std::size_t chunk = part_.panel; chunk < end_panel; chunk += kChunkPanels) {
-    const std::size_t panels = std::min(kChunkPanels, end_panel - chunk);
+void D1Part::RunShared() {
+  const std::size_t chunk_rows = std::min(part_.rows, kChunkRows);
+  Scratch<float> x(2 * chunk_rows * kXStride);
+  alignas(128) float widened[2 * kWidenedPiece];
+  const bool sharded = args_.kshards > 1;
+  const std::size_t step = sharded ? std::min(part_.panels, kShardPanels) : part_.panels;
+  Scratch<float> shard(sharded ? part_.rows * step * kPanelWidth : 0);
+  const std::size_t end_row = part_.row + part_.rows;
+  for (std::size_t panel = part_.panel; panel < EndPanel(); panel += step) {
+    const std::size_t end = std::min(panel + step, EndPanel());
     const auto run = [&](const Target& target, std::size_t first, std::size_t last) {
       for (std::size_t row = part_.row; row < end_row; row += chunk_rows) {
         const std::size_t rows = std::min(chunk_rows, end_row - row);
-        for (std::size_t b = first; b < last; ++b) {
-          const std::size_t k = KOf(b), k_count = KOf(b + 1) - k;
-          for (std::size_t r = 0; r < rows; ++r) {
-            std::memcpy(x.get() + r * kXStride, args_.x + (row + r) * args_.ldx + k,
-                        k_count * sizeof(float));
+        for (std::size_t b = first, next; b < last; b = next) {
+          next = b + 2 == last && KOf(last) - KOf(b + 1) <= kShortBlock ? last : b + 1;
+          for (std::size_t i = b; i < next; ++i) {
+            CopyRows(args_, row, rows, KOf(i), KOf(i + 1), x.get() + (i - b) * rows * kXStride);
           }
-          for (std::size_t p = chunk; p < chunk + panels; ++p) {
-            Expand(p, k, k_count, widened.get());
-            RunSlices(p, k, k_count, row, rows, x.get(), widened.get(), target, b == first,
-                      b + 1 == last);
-          }
+          const Chunk chunk{row,     rows,       KOf(b),      KOf(next) - KOf(b),
+                            x.get(), b == first, next == last};
+          RunChunk(chunk, panel, end, widened, target);
         }
       }
     };
-    ForEachShard(chunk, panels, shard.get(), run);
+    ForEachShard(panel, end - panel, shard.get(), run);
   }
 }
+
+// Fewer rows a thread are not worth a cut by rows.
+constexpr std::size_t kRowsPerThread = 33;
 
 // Share of the threads' time that does work when `units` are dealt out evenly in whole numbers.
 double Balance(std::size_t units, std::size_t threads) {
@@ -356,7 +299,8 @@ GemmShape CheckedShape(const GemmArgs& args) {
   Check(args.w != nullptr, "a weight matrix");
   const std::size_t n_end = args.n_end == 0 ? args.w->n() : args.n_end;
   const std::size_t k_end = args.k_end == 0 ? args.w->k() : args.k_end;
-  Check(args.n_begin % kPanelWidth == 0 && args.n_begin <= n_end && n_end <= args.w->n(),
+  const std::size_t width = args.w->panel_width();
+  Check(args.n_begin % width == 0 && args.n_begin <= n_end && n_end <= args.w->n(),
         "a feature range of the matrix that starts at a panel");
   Check(args.k_begin % kReductionBlock == 0 && args.k_begin <= k_end && k_end <= args.w->k(),
         "an input range of the matrix that starts at a D1 block");
@@ -365,8 +309,8 @@ GemmShape CheckedShape(const GemmArgs& args) {
         "shards need the whole input range and a fresh total");
   GemmShape shape;
   shape.n = n_end - args.n_begin;
-  shape.panel = args.n_begin / kPanelWidth;
-  shape.panels = (shape.n + kPanelWidth - 1) / kPanelWidth;
+  shape.panel = args.n_begin / width;
+  shape.panels = (shape.n + width - 1) / width;
   shape.k_begin = args.k_begin;
   shape.k = k_end - args.k_begin;
   return shape;
@@ -389,7 +333,7 @@ void GemmD1(ThreadPool& pool, const GemmArgs& args, const TileKernels& kernels) 
   // Panels by default: each thread then reads its own weights only. Tall inputs over few panels
   // are cut by rows where that keeps the threads busier.
   const std::size_t threads = pool.threads();
-  const bool by_rows = args.m >= 2 * kExpandRows * threads &&
+  const bool by_rows = args.m >= 2 * kRowsPerThread * threads &&
                        Balance(shape.panels, threads) + 0.02 < Balance(args.m, threads);
   pool.RunRanges(by_rows ? args.m : shape.panels,
                  [&](std::size_t begin, std::size_t end, unsigned) {

@@ -4,9 +4,8 @@
 // Arrays of vectors are indexed by compile-time constants only, so they live in registers.
 #include "kernels/canonical/gemm_tiles.h"
 
+#include <type_traits>
 #include <utility>
-
-#include "hwy/cache_control.h"
 
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
 #undef HWY_TARGET_INCLUDE
@@ -27,7 +26,7 @@ using DU = hn::RebindToUnsigned<DF>;
 using DI = hn::RebindToSigned<DF>;
 using VF = hn::Vec<DF>;
 constexpr std::size_t kLanes = HWY_LANES(float);
-constexpr std::size_t kWordVectors = 16 / kLanes;  // vectors of 16 bf16 words
+constexpr std::size_t kVectors = kPanelWidth / kLanes;  // of one k of a panel
 
 // f(0), f(1), ..., f(N-1) with the index as a type: guaranteed unrolling.
 template <class F, std::size_t... I>
@@ -40,95 +39,69 @@ HWY_INLINE void Unroll(F&& f) {
 }
 #define WG_INLINE_LAMBDA __attribute__((always_inline)) HWY_ATTR
 
-// A tile covers, per panel, the words [word, word + Words * kLanes) of 16: vector 2i holds features
-// word + i * kLanes .., vector 2i + 1 the features 16 higher. The same for every stored format.
-template <std::size_t Words>
-constexpr std::size_t ColumnOf(std::size_t vector) {
-  return vector / 2 * kLanes + vector % 2 * 16;
-}
-
+// Sources widen one k of a panel: vector v holds features [v * kLanes, ...) of 16.
 struct F32Source {
-  static constexpr std::size_t kBytesPerK = 128;
-  template <std::size_t Words>
-  HWY_INLINE void Start(const float*) {}
-  template <std::size_t Words>
-  HWY_INLINE void Load(const void* at, VF* out) const {
-    const DF d;
-    const float* w = static_cast<const float*>(at);
-    Unroll<Words>([&](auto i) WG_INLINE_LAMBDA {
-      out[2 * i] = hn::LoadU(d, w + i * kLanes);
-      out[2 * i + 1] = hn::LoadU(d, w + i * kLanes + 16);
-    });
-  }
-  static constexpr std::size_t kBytesPerWord = 4;
-};
-
-// One slice of a widened panel: all its features are neighbours, and near already.
-template <std::size_t Width>
-struct SliceSource {
-  static constexpr std::size_t kBytesPerK = Width * 4;
-  static constexpr std::size_t kBytesPerWord = 0;  // a slice starts at word 0
-  template <std::size_t Words>
-  HWY_INLINE void Start(const float*) {}
-  template <std::size_t Words>
-  HWY_INLINE void Load(const void* at, VF* out) const {
-    const DF d;
-    const float* w = static_cast<const float*>(at);
-    Unroll<2 * Words>([&](auto i) WG_INLINE_LAMBDA { out[i] = hn::LoadU(d, w + i * kLanes); });
-  }
-};
-template <class Source>
-inline constexpr bool kIsSlice = false;
-template <std::size_t Width>
-inline constexpr bool kIsSlice<SliceSource<Width>> = true;
-
-struct Bf16Source {
   static constexpr std::size_t kBytesPerK = 64;
-  static constexpr std::size_t kBytesPerWord = 4;
-  template <std::size_t Words>
   HWY_INLINE void Start(const float*) {}
-  template <std::size_t Words>
-  HWY_INLINE void Load(const void* at, VF* out) const {
+  HWY_INLINE void Load(const std::uint8_t* at, VF (&out)[kVectors]) const {
+    const DF d;
+    const float* w = reinterpret_cast<const float*>(at);
+    Unroll<kVectors>([&](auto v) WG_INLINE_LAMBDA { out[v] = hn::LoadU(d, w + v * kLanes); });
+  }
+};
+
+// Word j holds feature j in its low half and feature j + 8 in its high half.
+struct Bf16Source {
+  static constexpr std::size_t kBytesPerK = 32;
+  HWY_INLINE void Start(const float*) {}
+  HWY_INLINE void Load(const std::uint8_t* at, VF (&out)[kVectors]) const {
     const DF d;
     const DU du;
-    const std::uint32_t* w = static_cast<const std::uint32_t*>(at);
-    Unroll<Words>([&](auto i) WG_INLINE_LAMBDA {
-      const auto word = hn::LoadU(du, w + i * kLanes);
-      out[2 * i] = hn::BitCast(d, hn::ShiftLeft<16>(word));
-      out[2 * i + 1] = hn::BitCast(d, hn::And(word, hn::Set(du, 0xFFFF0000u)));
-    });
+    const std::uint32_t* w = reinterpret_cast<const std::uint32_t*>(at);
+    const auto high = hn::Set(du, 0xFFFF0000u);
+    if constexpr (kLanes == 16) {
+      const hn::Half<DU> half;
+      const auto words = hn::LoadU(half, w);
+      const auto twice = hn::Combine(du, words, words);
+      alignas(64) static constexpr std::uint32_t kShift[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+      out[0] = hn::BitCast(d, hn::And(hn::Shl(twice, hn::Load(du, kShift)), high));
+    } else {
+      Unroll<kVectors / 2>([&](auto i) WG_INLINE_LAMBDA {
+        const auto word = hn::LoadU(du, w + i * kLanes);
+        out[i] = hn::BitCast(d, hn::ShiftLeft<16>(word));
+        out[i + kVectors / 2] = hn::BitCast(d, hn::And(word, high));
+      });
+    }
   }
 };
 
 struct Int8Source {
-  static constexpr std::size_t kBytesPerK = 32;
-  static constexpr std::size_t kBytesPerWord = 1;
-  VF scale[2 * kWordVectors];
-  template <std::size_t Words>
+  static constexpr std::size_t kBytesPerK = 16;
+  VF scale[kVectors];
   HWY_INLINE void Start(const float* scales) {
     const DF d;
-    Unroll<Words>([&](auto i) WG_INLINE_LAMBDA {
-      scale[2 * i] = hn::LoadU(d, scales + i * kLanes);
-      scale[2 * i + 1] = hn::LoadU(d, scales + i * kLanes + 16);
-    });
+    Unroll<kVectors>([&](auto v)
+                         WG_INLINE_LAMBDA { scale[v] = hn::LoadU(d, scales + v * kLanes); });
   }
-  template <std::size_t Words>
-  HWY_INLINE void Load(const void* at, VF* out) const {
+  HWY_INLINE void Load(const std::uint8_t* at, VF (&out)[kVectors]) const {
     const DF d;
     const DI di;
     const hn::Rebind<std::int8_t, DI> d8;
-    const std::int8_t* w = static_cast<const std::int8_t*>(at);
-    const auto widen = [&](const std::int8_t* from) WG_INLINE_LAMBDA {
-      return hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, from)));
-    };
-    Unroll<Words>([&](auto i) WG_INLINE_LAMBDA {
-      out[2 * i] = hn::Mul(widen(w + i * kLanes), scale[2 * i]);
-      out[2 * i + 1] = hn::Mul(widen(w + i * kLanes + 16), scale[2 * i + 1]);
+    const std::int8_t* w = reinterpret_cast<const std::int8_t*>(at);
+    Unroll<kVectors>([&](auto v) WG_INLINE_LAMBDA {
+      const auto code = hn::PromoteTo(di, hn::LoadU(d8, w + v * kLanes));
+      out[v] = hn::Mul(hn::ConvertTo(d, code), scale[v]);
     });
   }
 };
 
-// Element strides of the broadcast operand.
+// One scale per group of 128 k.
+template <class Source>
+inline constexpr bool kScaled = std::is_same_v<Source, Int8Source>;
+
+// The broadcast operand: rows of x, or tokens of a packed tile of `a`.
+constexpr std::size_t kRowsMax = HWY_TARGET == HWY_AVX3 ? 14 : 6;
+constexpr std::size_t kTokenStride = kRowsMax <= 8 ? 8 : 16;
 struct RowMajorX {
   static constexpr std::size_t kRow = kXStride, kStep = 1;
 };
@@ -136,199 +109,172 @@ struct TokenMajorX {
   static constexpr std::size_t kRow = 1, kStep = kTokenStride;
 };
 
-// Into the first-level cache this far ahead; further ahead (TileArgs::far_bytes) into the second.
-constexpr std::size_t kNearBytes = 2048;
+// Who else reads the weights: the tiles of other rows, from a cache, or nobody.
+enum class Use { kShared, kStream };
 
-template <class Source, class X, std::size_t Rows>
-HWY_INLINE void PrefetchWeights(const std::uint8_t* w, std::size_t near_bytes,
-                                std::size_t far_bytes) {
-  if constexpr (X::kStep != 1 || kIsSlice<Source>) return;  // packed just before: already near
-  for (std::size_t line = 0; line < Source::kBytesPerK; line += 64) {
-    __builtin_prefetch(w + near_bytes + line, 0, 3);
-    // Fewer rows leave no time for a second stream, and read too fast to need one.
-    if constexpr (Rows >= 5) __builtin_prefetch(w + far_bytes + line, 0, 2);
+// Shared kernels fetch for the next call, a little per k: its rows, and a part of its weights.
+template <Use kUse, class X, std::size_t Rows>
+struct NextCall {
+  const char *x, *w;
+  std::size_t w_step;
+  static constexpr std::size_t kXBytes = X::kStep == 1
+                                             ? Rows * kXStride * sizeof(float) / kReductionBlock + 1
+                                             : kTokenStride * sizeof(float);
+
+  explicit HWY_INLINE NextCall(const TileArgs& args)
+      : x(reinterpret_cast<const char*>(args.next_x)),
+        w(static_cast<const char*>(args.next_w)),
+        w_step(args.next_w_step) {}
+  HWY_INLINE void Fetch() {
+    if constexpr (kUse == Use::kShared) {
+      __builtin_prefetch(x, 0, 3);
+      x += kXBytes;
+      __builtin_prefetch(w, 0, 2);
+      w += w_step;
+    }
   }
-}
+};
 
 // The chain over [0, count) k: acc[r][v] = fma(x[r, k], w[v, k], acc[r][v]).
-template <class Source, class X, std::size_t Rows, std::size_t Words, std::size_t Panels>
-HWY_INLINE void Chain(const Source* source, const float* x, const std::uint8_t* w,
-                      std::size_t w_panel, std::size_t count, std::size_t near_bytes,
-                      std::size_t far_bytes, VF (&acc)[Rows][2 * Words * Panels]) {
+template <class Source, class X, Use kUse, std::size_t Rows, std::size_t Panels>
+HWY_INLINE void Chain(const Source* source, const float* x, const std::uint8_t* const* w,
+                      std::size_t offset, std::size_t count, NextCall<kUse, X, Rows>& next,
+                      VF (&acc)[Rows][kVectors * Panels]) {
   const DF d;
-  // The rows of the next tile lie behind these ones: into the first-level cache while this one
-  // runs.
-  [[maybe_unused]] const float* next = x + Rows * kXStride;
-  for (std::size_t k = 0; k < count; ++k, w += Source::kBytesPerK, x += X::kStep) {
-    if constexpr (kIsSlice<Source>) {
-      __builtin_prefetch(next, 0, 3);
-      next += Rows * kXStride / kReductionBlock + 1;
-    }
-    VF b[2 * Words * Panels];
+  const std::uint8_t* at[Panels];
+  Unroll<Panels>([&](auto p) WG_INLINE_LAMBDA { at[p] = w[p] + offset; });
+  for (std::size_t k = 0; k < count; ++k, x += X::kStep) {
+    next.Fetch();
+    VF b[Panels][kVectors];
     Unroll<Panels>([&](auto p) WG_INLINE_LAMBDA {
-      source[p].template Load<Words>(w + p * w_panel, b + p * 2 * Words);
-      PrefetchWeights<Source, X, Rows>(w + p * w_panel, near_bytes, far_bytes);
+      source[p].Load(at[p], b[p]);
+      // Widening codes leaves the loads of memory little room ahead; the others run ahead unaided.
+      if constexpr (kUse == Use::kStream && kScaled<Source>) {
+        __builtin_prefetch(at[p] + 1024, 0, 3);
+      }
+      at[p] += Source::kBytesPerK;
     });
     Unroll<Rows>([&](auto r) WG_INLINE_LAMBDA {
       const VF xr = hn::Set(d, x[r * X::kRow]);
-      Unroll<2 * Words * Panels>(
-          [&](auto v) WG_INLINE_LAMBDA { acc[r][v] = hn::MulAdd(xr, b[v], acc[r][v]); });
-    });
-  }
-}
-
-template <class Source, class X, std::size_t Rows, std::size_t Words, std::size_t Panels>
-HWY_INLINE void Slice(const TileArgs& args, std::size_t word) {
-  constexpr std::size_t kVectors = 2 * Words * Panels;
-  constexpr bool kOneBlock = X::kStep != 1;
-  const DF d;
-  const auto column = [&](std::size_t v) WG_INLINE_LAMBDA {
-    if constexpr (kIsSlice<Source>) return v * kLanes;
-    return v / (2 * Words) * kPanelWidth + word + ColumnOf<Words>(v % (2 * Words));
-  };
-  const std::uint8_t* w = static_cast<const std::uint8_t*>(args.w) + word * Source::kBytesPerWord;
-  const float* x = args.x;
-  const float* scales = args.scales + (args.scales != nullptr ? word : 0);
-  bool continue_total = args.continue_total;
-  // Near the end of its panels a stream goes on at the panels of the next call.
-  constexpr std::size_t kTurn = kNearBytes / Source::kBytesPerK;
-  const std::size_t jump = kNearBytes + (Panels - 1) * args.w_panel;
-  const std::size_t block = kOneBlock ? args.k_count : kReductionBlock;
-  for (std::size_t begin = 0; begin < args.k_count; begin += block) {
-    const std::size_t count = HWY_MIN(block, args.k_count - begin);
-    VF acc[Rows][kVectors];
-    Unroll<Rows>([&](auto r) WG_INLINE_LAMBDA {
-      Unroll<kVectors>([&](auto v) WG_INLINE_LAMBDA { acc[r][v] = hn::Zero(d); });
-    });
-    Source source[Panels];
-    if constexpr (Source::kBytesPerK == 32) {
-      for (std::size_t g = 0; g < count; g += kQuantGroup) {  // one scale per group of 128
-        Unroll<Panels>([&](auto p) WG_INLINE_LAMBDA {
-          source[p].template Start<Words>(scales + p * args.scale_panel);
-        });
-        const std::size_t near = begin + g + 2 * kQuantGroup <= args.k_count ? kNearBytes : jump;
-        Chain<Source, X, Rows, Words, Panels>(source, x + g, w + g * Source::kBytesPerK,
-                                              args.w_panel, HWY_MIN(kQuantGroup, count - g), near,
-                                              args.far_bytes, acc);
-        scales += kPanelWidth;
-      }
-    } else {
-      const std::size_t turn =
-          begin + count == args.k_count && count > kTurn ? count - kTurn : count;
-      for (std::size_t k = 0, next = turn; k < count; k = next, next = count) {
-        Chain<Source, X, Rows, Words, Panels>(source, x + k * X::kStep, w + k * Source::kBytesPerK,
-                                              args.w_panel, next - k, k == 0 ? kNearBytes : jump,
-                                              args.far_bytes, acc);
-      }
-    }
-    const bool add_bias = args.bias != nullptr && begin + count == args.k_count;
-    Unroll<Rows>([&](auto r) WG_INLINE_LAMBDA {
-      Unroll<kVectors>([&](auto v) WG_INLINE_LAMBDA {
-        float* y = args.y + r * args.ldy + column(v);
-        VF total = hn::Add(continue_total ? hn::LoadU(d, y) : hn::Zero(d), acc[r][v]);
-        if (add_bias) total = hn::Add(total, hn::LoadU(d, args.bias + column(v)));
-        hn::StoreU(total, d, y);
+      Unroll<kVectors * Panels>([&](auto v) WG_INLINE_LAMBDA {
+        acc[r][v] = hn::MulAdd(xr, b[v / kVectors][v % kVectors], acc[r][v]);
       });
     });
-    continue_total = true;
-    x += args.x_block;
-    w += count * Source::kBytesPerK;
   }
 }
 
-// Splits a panel into slices whose accumulators fit the register file: 32 registers with AVX-512
-// (14 x 32) and NEON (6 x 16), 16 with AVX2 (6 x 16).
-constexpr std::size_t kRegisters = HWY_TARGET == HWY_AVX2 ? 16 : 32;
-constexpr bool Fits(std::size_t rows, std::size_t vectors) {
-  return rows * vectors + vectors + 1 <= kRegisters;
-}
-constexpr std::size_t WordsFor(std::size_t rows) {
-  std::size_t words = kWordVectors;
-  while (words > 1 && !Fits(rows, 2 * words)) words /= 2;
-  return words;
-}
-constexpr std::size_t kRowsMax = HWY_TARGET == HWY_AVX3 ? 14 : 6;
-// Few rows: several panels at once, to keep enough independent chains in flight.
-constexpr std::size_t WidePanels(std::size_t rows) {
-  std::size_t panels = kTilePanelsMax;
-  while (panels > 1 && (!Fits(rows, 2 * kWordVectors * panels) || rows * panels > 8)) panels /= 2;
-  return panels;
-}
-
-template <class Source, class X, std::size_t Rows, std::size_t Panels>
-void Tile(const TileArgs& args) {
-  constexpr std::size_t kWords = WordsFor(Rows);
-  for (std::size_t word = 0; word < 16; word += kWords * kLanes) {
-    Slice<Source, X, Rows, kWords, Panels>(args, word);
-  }
-}
-
-constexpr std::size_t kSliceWords = WordsFor(kRowsMax);
-constexpr std::size_t kSliceWidth = 2 * kSliceWords * kLanes;
-
-template <std::size_t Rows>
-void SliceTile(const TileArgs& args) {
-  if (args.continue_total) {  // the totals arrive while the chain runs
-    for (std::size_t r = 0; r < Rows; ++r) __builtin_prefetch(args.y + r * args.ldy, 1, 3);
-  }
-  Slice<SliceSource<kSliceWidth>, RowMajorX, Rows, kSliceWords, 1>(args, 0);
-}
-
-// Row k of a widened panel, in slices.
-HWY_INLINE void StoreWidened(const VF* v, std::size_t k, float* out) {
+// One block of at most 256 k (or tokens), from +0, added to the totals in y.
+template <class Source, class X, Use kUse, std::size_t Rows, std::size_t Panels>
+HWY_INLINE void Block(const TileArgs& args, const float* x, std::size_t begin, std::size_t count,
+                      bool continue_total, bool add_bias, NextCall<kUse, X, Rows>& next) {
   const DF d;
-  Unroll<2 * kWordVectors>([&](auto i) WG_INLINE_LAMBDA {
-    constexpr std::size_t kColumn = ColumnOf<kWordVectors>(i);
-    hn::StoreU(v[i], d,
-               out + kColumn / kSliceWidth * kReductionBlock * kSliceWidth + k * kSliceWidth +
-                   kColumn % kSliceWidth);
+  const auto* w = reinterpret_cast<const std::uint8_t* const*>(args.w);
+  VF acc[Rows][kVectors * Panels];
+  Unroll<Rows>([&](auto r) WG_INLINE_LAMBDA {
+    Unroll<kVectors * Panels>([&](auto v) WG_INLINE_LAMBDA { acc[r][v] = hn::Zero(d); });
+  });
+  Source source[Panels];
+  const std::size_t piece = kScaled<Source> ? kQuantGroup : count;
+  for (std::size_t k = 0; k < count; k += piece) {
+    if constexpr (kScaled<Source>) {
+      Unroll<Panels>([&](auto p) WG_INLINE_LAMBDA {
+        source[p].Start(args.scales[p] + (begin + k) / kQuantGroup * kPanelWidth);
+      });
+    }
+    Chain<Source, X, kUse, Rows, Panels>(source, x + k * X::kStep, w,
+                                         (begin + k) * Source::kBytesPerK,
+                                         HWY_MIN(piece, count - k), next, acc);
+  }
+  Unroll<Rows>([&](auto r) WG_INLINE_LAMBDA {
+    Unroll<kVectors * Panels>([&](auto v) WG_INLINE_LAMBDA {
+      float* y = args.y + r * args.ldy + v * kLanes;
+      VF total = hn::Add(continue_total ? hn::LoadU(d, y) : hn::Zero(d), acc[r][v]);
+      if (add_bias) total = hn::Add(total, hn::LoadU(d, args.bias + v * kLanes));
+      hn::StoreU(total, d, y);
+    });
   });
 }
 
-void ExpandF32(const float* w, std::size_t k_count, float* out) {
-  const F32Source source;
-  for (std::size_t k = 0; k < k_count; ++k, w += kPanelWidth) {
-    __builtin_prefetch(w + 1024, 0, 3);
-    __builtin_prefetch(w + 1024 + 16, 0, 3);
-    VF v[2 * kWordVectors];
-    source.Load<kWordVectors>(w, v);
-    StoreWidened(v, k, out);
+template <class Source, Use kUse, std::size_t Rows, std::size_t Panels>
+void Tile(const TileArgs& args) {
+  if (kUse == Use::kShared && args.continue_total) {  // the totals arrive while the chain runs
+    for (std::size_t r = 0; r < Rows; ++r) {
+      for (std::size_t p = 0; p < Panels; ++p) {
+        __builtin_prefetch(args.y + r * args.ldy + p * kPanelWidth, 1, 3);
+      }
+    }
+  }
+  NextCall<kUse, RowMajorX, Rows> next(args);
+  for (std::size_t begin = 0; begin < args.k_count; begin += kReductionBlock) {
+    const std::size_t count = HWY_MIN(kReductionBlock, args.k_count - begin);
+    Block<Source, RowMajorX, kUse, Rows, Panels>(
+        args, args.x + begin / kReductionBlock * args.x_block, begin, count,
+        args.continue_total || begin > 0, args.bias != nullptr && begin + count == args.k_count,
+        next);
   }
 }
 
-void ExpandBf16(const std::uint32_t* w, std::size_t k_count, float* out) {
-  const Bf16Source source;
-  for (std::size_t k = 0; k < k_count; ++k, w += 16) {
-    VF v[2 * kWordVectors];
-    source.Load<kWordVectors>(w, v);
-    StoreWidened(v, k, out);
+template <std::size_t Rows, std::size_t Panels>
+void OuterTile(const TileArgs& args) {
+  for (std::size_t r = 0; r < Rows; ++r) {
+    for (std::size_t p = 0; p < Panels; ++p) {
+      __builtin_prefetch(args.y + r * args.ldy + p * kPanelWidth, 1, 3);
+    }
+  }
+  NextCall<Use::kShared, TokenMajorX, Rows> next(args);
+  for (std::size_t b = 0; b < args.blocks; ++b) {
+    const std::size_t begin = args.cuts[b], count = args.cuts[b + 1] - begin;
+    Block<F32Source, TokenMajorX, Use::kShared, Rows, Panels>(args, args.x + begin * kTokenStride,
+                                                              begin, count, true, false, next);
   }
 }
 
-void ExpandInt8(const std::int8_t* w, const float* scales, std::size_t k_count, float* out) {
-  Int8Source source;
-  for (std::size_t k = 0; k < k_count; ++k, w += kPanelWidth) {
-    if (k % kQuantGroup == 0) source.Start<kWordVectors>(scales + k / kQuantGroup * kPanelWidth);
-    VF v[2 * kWordVectors];
-    source.Load<kWordVectors>(w, v);
-    StoreWidened(v, k, out);
+template <class Source>
+void Widen(const void* w, const float* scales, std::size_t k_count, float* out) {
+  const DF d;
+  Source source;
+  const auto* at = static_cast<const std::uint8_t*>(w);
+  for (std::size_t k = 0; k < k_count; ++k, at += Source::kBytesPerK, out += kPanelWidth) {
+    if (kScaled<Source> && k % kQuantGroup == 0) {
+      source.Start(scales + k / kQuantGroup * kPanelWidth);
+    }
+    VF v[kVectors];
+    source.Load(at, v);
+    Unroll<kVectors>([&](auto i) WG_INLINE_LAMBDA { hn::StoreU(v[i], d, out + i * kLanes); });
   }
+}
+
+// 16 vector registers with AVX2, 32 with AVX-512 and NEON.
+constexpr std::size_t kRegisters = HWY_TARGET == HWY_AVX2 ? 16 : 32;
+constexpr std::size_t kTilePanels = HWY_TARGET == HWY_AVX3 ? 2 : 1;
+// Streams keep eight independent chains in flight where the registers allow it; the scales of int8
+// stay in registers too.
+template <class Source>
+constexpr bool Fits(std::size_t rows, std::size_t panels) {
+  const std::size_t held = kScaled<Source> ? rows + 1 : rows;
+  return panels == 1 || (rows <= 3 && held * panels * kVectors <= kRegisters - 4);
+}
+
+template <class Source, std::size_t Rows>
+void FillFormat(TileKernels& table, std::size_t format) {
+  table.shared[format][Rows] = Tile<Source, Use::kShared, Rows, kTilePanels>;
+  const auto stream = [&](auto log2) {
+    constexpr std::size_t kPanels = std::size_t{1} << log2;
+    if constexpr (Fits<Source>(Rows, kPanels)) {
+      table.stream[format][Rows][log2] = Tile<Source, Use::kStream, Rows, kPanels>;
+    }
+  };
+  stream(std::integral_constant<std::size_t, 0>{});
+  stream(std::integral_constant<std::size_t, 1>{});
+  stream(std::integral_constant<std::size_t, 2>{});
 }
 
 template <std::size_t Rows>
 void FillRows(TileKernels& table) {
-  table.gemm[0][Rows] = Tile<F32Source, RowMajorX, Rows, 1>;
-  table.gemm[1][Rows] = Tile<Bf16Source, RowMajorX, Rows, 1>;
-  table.gemm[2][Rows] = Tile<Int8Source, RowMajorX, Rows, 1>;
-  table.slice[Rows] = SliceTile<Rows>;
-  table.outer[Rows] = Tile<F32Source, TokenMajorX, Rows, 1>;
-  constexpr std::size_t kPanels = WidePanels(Rows);
-  table.wide_panels[Rows] = kPanels;
-  if constexpr (kPanels > 1) {
-    table.gemm_wide[0][Rows] = Tile<F32Source, RowMajorX, Rows, kPanels>;
-    table.gemm_wide[1][Rows] = Tile<Bf16Source, RowMajorX, Rows, kPanels>;
-    table.gemm_wide[2][Rows] = Tile<Int8Source, RowMajorX, Rows, kPanels>;
-  }
+  FillFormat<F32Source, Rows>(table, 0);
+  FillFormat<Bf16Source, Rows>(table, 1);
+  FillFormat<Int8Source, Rows>(table, 2);
+  table.outer[Rows] = OuterTile<Rows, kTilePanels>;
 }
 
 TileKernels MakeTable(const char* target) {
@@ -337,10 +283,13 @@ TileKernels MakeTable(const char* target) {
   table.rows_max = kRowsMax;
   [&]<std::size_t... I>(std::index_sequence<I...>) { (FillRows<I + 1>(table), ...); }
   (std::make_index_sequence<kRowsMax>{});
-  table.slice_width = kSliceWidth;
-  table.expand_f32 = ExpandF32;
-  table.expand_bf16 = ExpandBf16;
-  table.expand_int8 = ExpandInt8;
+  table.tile_panels = kTilePanels;
+  // AVX2 widens bf16 on ports that its multiply-adds leave idle; AVX-512 has no such ports.
+  table.widen_tiles[1] = HWY_TARGET == HWY_AVX3 ? 3 : 0;
+  table.widen_tiles[2] = 3;
+  table.widen[1] = Widen<Bf16Source>;
+  table.widen[2] = Widen<Int8Source>;
+  table.token_stride = kTokenStride;
   return table;
 }
 

@@ -1,7 +1,6 @@
 // Register-tile kernels behind Gemm and OuterAccumulate: one table per compiled instruction set.
-// A tile is `rows` rows of y times the 32 features of a panel (or of several neighbouring panels).
-// Blocking, threads, ranges and tails live in gemm.cc and outer.cc and are the same for all
-// targets.
+// A tile is a few rows of y times the 16 features of a panel (or of several panels). Blocking,
+// threads, ranges and tails live in gemm.cc and outer.cc and are the same for all targets.
 #pragma once
 
 #include <cstddef>
@@ -14,50 +13,55 @@ namespace waggle::canonical {
 // Copied x rows lie this far apart (floats): a D1 block plus one cache line, so that the rows of a
 // tile fall into different sets of the first-level cache.
 inline constexpr std::size_t kXStride = kReductionBlock + 16;
-// Token-major operand of an outer-product tile: floats per token.
-inline constexpr std::size_t kTokenStride = 16;
 inline constexpr std::size_t kTileRowsMax = 14;
 inline constexpr std::size_t kTilePanelsMax = 4;
-// Rows whose D1 block is copied at once for the sliced kernels: 132 KiB, a share of the L2 cache.
-inline constexpr std::size_t kSlicedRows = 126;
+// Rows copied at once for the shared kernels: 134 KiB, a share of the second-level cache.
+inline constexpr std::size_t kChunkRows = 126;
 
 // y[r, c] = (continue_total ? y[r, c] : +0) + block sums of x[r, k] * w[c, k], k in [0, k_count)
 // (+ bias[c] at the end). Block boundaries are the multiples of 256 counted from k = 0.
-// y is written for all 32 * panels columns.
+// y is written for all 16 * panels columns.
 struct TileArgs {
   const float* x = nullptr;  // row r, element k: x[k/256 * x_block + r * kXStride + k%256]
   std::size_t x_block = 0;
-  const void* w = nullptr;        // first k of the first panel, in the table's format
-  std::size_t w_panel = 0;        // bytes from panel to panel
-  const float* scales = nullptr;  // kInt8: scales of the first group, [group][32]
-  std::size_t scale_panel = 0;    // floats from panel to panel
+  const void* w[kTilePanelsMax] = {};        // first k of each panel, in the table's format
+  const float* scales[kTilePanelsMax] = {};  // kInt8: of the first group, [group][16]
   std::size_t k_count = 0;
   float* y = nullptr;
   std::size_t ldy = 0;
   bool continue_total = false;
   const float* bias = nullptr;
-  std::size_t far_bytes = 8192;  // where to prefetch, relative to the weights in use
+  // Shared kernels fetch what the next call reads: its rows into the first-level cache, and
+  // next_w_step bytes per k of its weights into the second.
+  const float* next_x = nullptr;
+  const void* next_w = nullptr;
+  std::size_t next_w_step = 0;
+  // Outer products: block b covers the tokens [cuts[b], cuts[b + 1]), b < blocks.
+  const std::uint32_t* cuts = nullptr;
+  std::size_t blocks = 0;
 };
 using TileFn = void (*)(const TileArgs& args);
 
-// The same for one D1 block over tokens: x[t * kTokenStride + r], w fp32 [t][32], k_count tokens of
-// any number, continue_total always.
 struct TileKernels {
   const char* target;
-  std::size_t rows_max;                   // rows of the tallest tile
-  TileFn gemm[3][kTileRowsMax + 1];       // [kF32, kBf16, kInt8][rows]: one panel
-  TileFn gemm_wide[3][kTileRowsMax + 1];  // wide_panels[rows] panels; null where that is 1
-  std::size_t wide_panels[kTileRowsMax + 1];
+  std::size_t rows_max;  // rows of the tallest tile
+
+  // [kF32, kBf16, kInt8][rows]: `tile_panels` panels that several row tiles share, from a cache.
+  TileFn shared[3][kTileRowsMax + 1];
+  std::size_t tile_panels;
+  // From this many row tiles on, weights of a format are widened to fp32 once; 0 is never.
+  std::size_t widen_tiles[3];
+  // Widens k_count rows of one panel to fp32 [k][16] (`scales` as above); null for kF32.
+  void (*widen[3])(const void* w, const float* scales, std::size_t k_count, float* out);
+
+  // [format][rows][log2 of the panels]: all rows in one tile, weights read once, from memory.
+  // Null where the accumulators of so many panels do not fit the registers.
+  TileFn stream[3][kTileRowsMax + 1][3];
+
+  // Outer products over blocks of tokens: x[t * token_stride + r], w fp32 [t][16]; one panel times
+  // tile_panels, continue_total always.
   TileFn outer[kTileRowsMax + 1];
-  // Features that a tall tile covers in one go: 32, or 16 where registers are few. Widened panels
-  // are laid out in slices of that many features, [32 / width][256][width]: a slice of 16 KiB then
-  // stays in a first-level cache of 32 KiB while all rows pass by.
-  std::size_t slice_width;
-  TileFn slice[kTileRowsMax + 1];  // one block of one slice; y is written for its features only
-  // Widens k_count <= 256 rows of 32 values of one panel to fp32 slices (`scales` as above).
-  void (*expand_f32)(const float* w, std::size_t k_count, float* out);
-  void (*expand_bf16)(const std::uint32_t* w, std::size_t k_count, float* out);
-  void (*expand_int8)(const std::int8_t* w, const float* scales, std::size_t k_count, float* out);
+  std::size_t token_stride;
 };
 
 // Null where this CPU cannot run the target.

@@ -1,7 +1,6 @@
 // Blocking, threads and tails of grad += a^T * b over blocks of tokens (rule D1 over tokens).
 //
-// Both operands are token-major, so a tile of grad is the GEMM tile with tokens as k. Consecutive
-// blocks are packed together; each still gets its own fresh chain, added to grad in order.
+// Both operands are token-major, so a tile of grad is the GEMM tile with tokens as k.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -13,9 +12,10 @@
 namespace waggle::canonical {
 namespace {
 
-// Tokens packed at once, and fp32 bytes of b beside them in the second-level cache.
-constexpr std::size_t kGroupTokens = 512;
-constexpr std::size_t kChunkBytes = 384 * 1024;
+// Tokens packed at once: two pieces of 16 KiB or less then fit a first-level cache of 32 KiB.
+constexpr std::size_t kGroupTokens = 256;
+// Columns of b packed at once: at most 8 MiB.
+constexpr std::size_t kChunkColumns = 8192;
 
 // Token rows that take part: those of `a` that are not zero throughout. Skipping the others cannot
 // change a bit (fma(0, b, acc) is acc, up to the sign of a zero that the next add removes).
@@ -57,8 +57,9 @@ class OuterPart {
         tokens_(tokens),
         kernels_(kernels),
         part_(part),
-        a_(kGroupTokens * kTokenStride),
-        b_(kChunkBytes / sizeof(float)) {}
+        columns_(std::min(kChunkColumns, part.k_end - part.k_begin)),
+        a_(TileCount(kChunkRows, kernels.rows_max) * kGroupTokens * kernels.token_stride),
+        b_(kGroupTokens * (columns_ + kPanelWidth)) {}
 
   void Run() {
     const auto& begin = tokens_.block_begin;
@@ -71,90 +72,121 @@ class OuterPart {
   }
 
  private:
+  // Consecutive blocks whose tokens are packed together; each still gets its own fresh chain.
+  struct Group {
+    const std::uint32_t* rows;  // the tokens
+    std::size_t count;
+    const std::uint32_t* cuts;  // block boundaries among them
+    std::size_t blocks;
+  };
+
   void RunGroup(std::size_t first_block, std::size_t last_block);
-  void PackA(const std::uint32_t* rows, std::size_t count, std::size_t n, std::size_t width);
-  void PackB(const std::uint32_t* rows, std::size_t count, std::size_t k, float* out);
-  void RunTile(std::size_t n, std::size_t rows, std::size_t k, const float* b,
-               std::size_t first_block, std::size_t last_block);
+  void PackA(const Group& group, std::size_t n, std::size_t rows);
+  void PackB(const Group& group, std::size_t k, std::size_t k_end);
+  void RunChunk(const Group& group, std::size_t n, std::size_t rows, std::size_t k,
+                std::size_t k_end);
+  void RunTile(TileFn fn, TileArgs& tile, std::size_t n, std::size_t rows, std::size_t k);
 
   const OuterArgs& args_;
   const Tokens& tokens_;
   const TileKernels& kernels_;
   const Part part_;
+  const std::size_t columns_;
   Scratch<float> a_, b_;
 };
 
-void OuterPart::PackA(const std::uint32_t* rows, std::size_t count, std::size_t n,
-                      std::size_t width) {
-  for (std::size_t t = 0; t < count; ++t) {
-    std::memcpy(a_.get() + t * kTokenStride, args_.a + rows[t] * args_.lda + n,
-                width * sizeof(float));
+// Columns [n, n + rows) of a, tile by tile: [token][token_stride].
+void OuterPart::PackA(const Group& group, std::size_t n, std::size_t rows) {
+  const std::size_t stride = kernels_.token_stride, tiles = TileCount(rows, kernels_.rows_max);
+  for (std::size_t tile = 0; tile < tiles; ++tile) {
+    const std::size_t begin = rows * tile / tiles, height = rows * (tile + 1) / tiles - begin;
+    const float* from = args_.a + n + begin;
+    float* out = a_.get() + tile * kGroupTokens * stride;
+    // A fixed width copies fast; the lanes beyond the tile are never read.
+    const std::size_t width = n + begin + stride <= args_.n ? stride : height;
+    for (std::size_t t = 0; t < group.count; ++t, out += stride) {
+      std::memcpy(out, from + group.rows[t] * args_.lda, width * sizeof(float));
+    }
   }
 }
 
-// One panel of b: [token][32], columns beyond the matrix zero.
-void OuterPart::PackB(const std::uint32_t* rows, std::size_t count, std::size_t k, float* out) {
-  const std::size_t width = std::min(kPanelWidth, part_.k_end - k);
-  for (std::size_t t = 0; t < count; ++t, out += kPanelWidth) {
-    const float* from = args_.b + rows[t] * args_.ldb + k;
-    if (width == kPanelWidth) {
+// Columns [k, k_end) of b, panel by panel: [token][16], columns beyond the matrix zero.
+void OuterPart::PackB(const Group& group, std::size_t k, std::size_t k_end) {
+  const std::size_t piece = group.count * kPanelWidth;
+  for (std::size_t t = 0; t < group.count; ++t) {
+    const float* from = args_.b + group.rows[t] * args_.ldb + k;
+    float* out = b_.get() + t * kPanelWidth;
+    std::size_t left = k_end - k;
+    for (; left >= kPanelWidth; left -= kPanelWidth, from += kPanelWidth, out += piece) {
       std::memcpy(out, from, kPanelWidth * sizeof(float));
-    } else {
-      std::memset(out, 0, kPanelWidth * sizeof(float));
-      std::memcpy(out, from, width * sizeof(float));
     }
+    if (left == 0) continue;
+    std::memset(out, 0, kPanelWidth * sizeof(float));
+    std::memcpy(out, from, left * sizeof(float));
   }
 }
 
 void OuterPart::RunGroup(std::size_t first_block, std::size_t last_block) {
   const std::size_t begin = tokens_.block_begin[first_block];
-  const std::size_t count = tokens_.block_begin[last_block] - begin;
-  const std::uint32_t* rows = tokens_.rows.data() + begin;
-  const std::size_t piece = count * kPanelWidth;
-  const std::size_t chunk = std::max<std::size_t>(1, kChunkBytes / (piece * sizeof(float)));
-  const std::size_t n_total = part_.n_end - part_.n_begin;
-  const std::size_t tiles = TileCount(n_total, kernels_.rows_max);
-  for (std::size_t k = part_.k_begin; k < part_.k_end; k += chunk * kPanelWidth) {
-    const std::size_t k_end = std::min(part_.k_end, k + chunk * kPanelWidth);
-    for (std::size_t at = k; at < k_end; at += kPanelWidth) {
-      PackB(rows, count, at, b_.get() + (at - k) / kPanelWidth * piece);
+  std::vector<std::uint32_t> cuts;
+  for (std::size_t block = first_block; block <= last_block; ++block) {
+    cuts.push_back(static_cast<std::uint32_t>(tokens_.block_begin[block] - begin));
+  }
+  const Group group{tokens_.rows.data() + begin, cuts.back(), cuts.data(), cuts.size() - 1};
+  for (std::size_t k = part_.k_begin; k < part_.k_end; k += columns_) {
+    const std::size_t k_end = std::min(part_.k_end, k + columns_);
+    PackB(group, k, k_end);
+    for (std::size_t n = part_.n_begin; n < part_.n_end; n += kChunkRows) {
+      RunChunk(group, n, std::min(kChunkRows, part_.n_end - n), k, k_end);
     }
-    for (std::size_t tile = 0; tile < tiles; ++tile) {
-      const std::size_t n = n_total * tile / tiles, height = n_total * (tile + 1) / tiles - n;
-      PackA(rows, count, part_.n_begin + n, height);
-      for (std::size_t at = k; at < k_end; at += kPanelWidth) {
-        RunTile(part_.n_begin + n, height, at, b_.get() + (at - k) / kPanelWidth * piece,
-                first_block, last_block);
-      }
+  }
+}
+
+// Rows [n, n + rows) of grad: each packed panel of b stays in the first-level cache while the
+// tiles of a pass by.
+void OuterPart::RunChunk(const Group& group, std::size_t n, std::size_t rows, std::size_t k,
+                         std::size_t k_end) {
+  PackA(group, n, rows);
+  const std::size_t tiles = TileCount(rows, kernels_.rows_max), panels = kernels_.tile_panels;
+  const std::size_t piece = group.count * kPanelWidth;
+  const std::size_t a_tile = kGroupTokens * kernels_.token_stride;
+  TileArgs tile;
+  tile.cuts = group.cuts;
+  tile.blocks = group.blocks;
+  tile.next_w_step = (panels * kPanelWidth * sizeof(float) / tiles + 63) / 64 * 64;
+  for (std::size_t at = k; at < k_end; at += panels * kPanelWidth) {
+    const std::size_t panel = (at - k) / kPanelWidth, end = (k_end - k - 1) / kPanelWidth;
+    for (std::size_t p = 0; p < panels; ++p) {
+      tile.w[p] = b_.get() + std::min(panel + p, end) * piece;
+    }
+    tile.next_w = b_.get() + std::min(panel + panels, end) * piece;
+    for (std::size_t t = 0; t < tiles; ++t) {
+      const std::size_t begin = rows * t / tiles, height = rows * (t + 1) / tiles - begin;
+      tile.x = a_.get() + t * a_tile;
+      tile.next_x = a_.get() + (t + 1 < tiles ? t + 1 : 0) * a_tile;
+      RunTile(kernels_.outer[height], tile, n + begin, height, at);
+      tile.next_w = static_cast<const std::byte*>(tile.next_w) + tile.next_w_step * group.count;
     }
   }
 }
 
 // All blocks of the group into one tile of grad, while it is in the first-level cache.
-void OuterPart::RunTile(std::size_t n, std::size_t rows, std::size_t k, const float* b,
-                        std::size_t first_block, std::size_t last_block) {
+void OuterPart::RunTile(TileFn fn, TileArgs& tile, std::size_t n, std::size_t rows, std::size_t k) {
   float* grad = args_.grad + n * args_.ldg + k;
-  const std::size_t width = std::min(kPanelWidth, part_.k_end - k);
-  const bool ragged = width < kPanelWidth;
-  alignas(128) float copy[kTileRowsMax * kPanelWidth];
-  TileArgs tile;
-  tile.y = ragged ? copy : grad;
-  tile.ldy = ragged ? kPanelWidth : args_.ldg;
-  tile.continue_total = true;
-  for (std::size_t r = 0; ragged && r < rows; ++r) {
-    std::memset(copy + r * kPanelWidth, 0, kPanelWidth * sizeof(float));
-    std::memcpy(copy + r * kPanelWidth, grad + r * args_.ldg, width * sizeof(float));
+  const std::size_t width = kernels_.tile_panels * kPanelWidth;
+  const std::size_t columns = std::min(width, part_.k_end - k);
+  tile.y = grad;
+  tile.ldy = args_.ldg;
+  if (columns == width) return fn(tile);
+  alignas(128) float copy[kTileRowsMax * 2 * kPanelWidth] = {};
+  for (std::size_t r = 0; r < rows; ++r) {
+    std::memcpy(copy + r * width, grad + r * args_.ldg, columns * sizeof(float));
   }
-  const std::size_t origin = tokens_.block_begin[first_block];
-  for (std::size_t block = first_block; block < last_block; ++block) {
-    const std::size_t at = tokens_.block_begin[block] - origin;
-    tile.x = a_.get() + at * kTokenStride;
-    tile.w = b + at * kPanelWidth;
-    tile.k_count = tokens_.block_begin[block + 1] - tokens_.block_begin[block];
-    kernels_.outer[rows](tile);
-  }
-  for (std::size_t r = 0; ragged && r < rows; ++r) {
-    std::memcpy(grad + r * args_.ldg, copy + r * kPanelWidth, width * sizeof(float));
+  tile.y = copy;
+  tile.ldy = width;
+  fn(tile);
+  for (std::size_t r = 0; r < rows; ++r) {
+    std::memcpy(grad + r * args_.ldg, copy + r * width, columns * sizeof(float));
   }
 }
 
@@ -187,7 +219,7 @@ void OuterD1(ThreadPool& pool, const OuterArgs& args, const TileKernels& kernels
   if (args.k == 0) return;
   // Cut the longer side of grad: each thread then packs less of the other operand in vain.
   const std::size_t panels = (args.k + kPanelWidth - 1) / kPanelWidth;
-  const bool by_rows = args.n >= args.k || panels < 8 * pool.threads();
+  const bool by_rows = args.n >= args.k || panels < 16 * pool.threads();
   pool.RunRanges(by_rows ? args.n : panels, [&](std::size_t begin, std::size_t end, unsigned) {
     const Part part =
         by_rows ? Part{begin, end, 0, args.k}

@@ -47,7 +47,7 @@ QuantisedRow Quantise(const float* x, std::size_t k) {
 // group g.
 float IntegerDot(const QuantisedRow& x, const PackedMatrix& w, std::size_t n, std::size_t k_begin,
                  float acc) {
-  const std::size_t panel = n / kPanelWidth, lane = n % kPanelWidth;
+  const std::size_t panel = n / kCi8PanelWidth, lane = n % kCi8PanelWidth;
   const std::int8_t* codes = w.CodePanel(panel);
   const float* scales = w.ScalePanel(panel);
   const std::size_t k = x.codes.size();
@@ -56,9 +56,9 @@ float IntegerDot(const QuantisedRow& x, const PackedMatrix& w, std::size_t n, st
     const std::size_t end = std::min(k, (g + 1) * kQuantGroup);
     for (std::size_t i = g * kQuantGroup; i < end; ++i) {
       const std::size_t at = k_begin + i;
-      dot += x.codes[i] * codes[(at / 4 * kPanelWidth + lane) * 4 + at % 4];
+      dot += x.codes[i] * codes[(at / 4 * kCi8PanelWidth + lane) * 4 + at % 4];
     }
-    const float scale = x.scales[g] * scales[(k_begin / kQuantGroup + g) * kPanelWidth + lane];
+    const float scale = x.scales[g] * scales[(k_begin / kQuantGroup + g) * kCi8PanelWidth + lane];
     acc = std::fma(static_cast<float>(dot), scale, acc);
   }
   return acc;
