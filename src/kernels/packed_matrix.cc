@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 
 #include "base/check.h"
 
@@ -160,36 +161,52 @@ PackedMatrix PackedMatrix::PackRows(std::size_t n, std::size_t k, WeightFormat f
   return packed;
 }
 
-PackedMatrix PackedMatrix::PackTransposed(const float* w, std::size_t n, std::size_t k,
-                                          std::size_t ldw, WeightFormat format) {
-  Check(ldw >= k, "rows do not overlap");
-  const bool is_bf16 = format == WeightFormat::kBf16;
-  PackedMatrix packed(k, n, is_bf16 ? WeightFormat::kBf16 : WeightFormat::kF32);
-  std::vector<float> values(k);
-  for (std::size_t row = 0; row < n; ++row) {
-    std::copy_n(w + row * ldw, k, values.begin());
-    for (std::size_t g = 0; HasCodes(format) && g < k; g += kQuantGroup) {
-      const std::span group(values.data() + g, std::min(kQuantGroup, k - g));
-      std::int8_t codes[kQuantGroup];
-      const float scale = QuantiseGroup(group, codes);
-      for (std::size_t i = 0; i < group.size(); ++i) {
-        group[i] = static_cast<float>(codes[i]) * scale;
-      }
-    }
-    // Row `row` of W is column k = row of the transpose: 16 consecutive values per panel.
-    for (std::size_t column = 0; column < k; ++column) {
-      std::byte* panel =
-          packed.codes_.data() + column / kPanelWidth * PanelBytes(n, packed.format_);
-      const std::size_t lane = column % kPanelWidth;
-      if (is_bf16) {
-        reinterpret_cast<std::uint32_t*>(panel)[row * kWords + lane % kWords] |=
-            Bf16Bits(values[column]) << WordShift(lane);
-      } else {
-        reinterpret_cast<float*>(panel)[row * kPanelWidth + lane] = values[column];
+// Both matrices lie in squares of 16 x 16, each contiguous for fp32: read one, turn it, write it.
+PackedMatrix PackedMatrix::Transposed() const {
+  const bool is_bf16 = format_ == WeightFormat::kBf16;
+  PackedMatrix turned(k_, n_, is_bf16 ? WeightFormat::kBf16 : WeightFormat::kF32);
+  std::byte* data = turned.codes_.data();
+  const std::size_t panel_bytes = PanelBytes(n_, turned.format_);
+  constexpr std::size_t kSide = kPanelWidth;
+  float square[kSide][kSide];  // [k][n]
+  for (std::size_t n = 0; n < n_; n += kSide) {
+    const std::size_t height = std::min(kSide, n_ - n);
+    for (std::size_t k = 0; k < k_; k += kSide) {
+      const std::size_t width = std::min(kSide, k_ - k);
+      ReadSquare(n, k, width, square);
+      std::byte* out = data + k / kSide * panel_bytes + n * turned.PanelBytesPerK();
+      for (std::size_t i = 0; i < height; ++i) {
+        for (std::size_t j = 0; j < width; ++j) {
+          if (is_bf16) {
+            reinterpret_cast<std::uint32_t*>(out)[i * kWords + j % kWords] |= Bf16Bits(square[j][i])
+                                                                              << WordShift(j);
+          } else {
+            reinterpret_cast<float*>(out)[i * kSide + j] = square[j][i];
+          }
+        }
       }
     }
   }
-  return packed;
+  return turned;
+}
+
+// out[i][j]: the value of row n + j at k + i, i < width; n a multiple of 16.
+void PackedMatrix::ReadSquare(std::size_t n, std::size_t k, std::size_t width,
+                              float (*out)[kPanelWidth]) const {
+  const std::byte* data = PanelData(n / panel_width()) + k * BytesPerK(format_);
+  for (std::size_t i = 0; i < width; ++i) {
+    if (format_ == WeightFormat::kF32) {
+      std::memcpy(out[i], data + i * kPanelWidth * sizeof(float), kPanelWidth * sizeof(float));
+    } else if (format_ == WeightFormat::kBf16) {
+      const auto* words = reinterpret_cast<const std::uint32_t*>(data) + i * kWords;
+      for (std::size_t j = 0; j < kWords; ++j) {
+        out[i][j] = WidenBf16(words[j] & 0xFFFFu);
+        out[i][j + kWords] = WidenBf16(words[j] >> 16);
+      }
+    } else {
+      for (std::size_t j = 0; j < kPanelWidth && n + j < n_; ++j) out[i][j] = At(n + j, k + i);
+    }
+  }
 }
 
 std::size_t PackedMatrix::bytes() const {

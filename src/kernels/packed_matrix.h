@@ -44,11 +44,9 @@ class PackedMatrix {
   // The same from rows that come one by one in ascending order: fill(row, values) writes k values.
   static PackedMatrix PackRows(std::size_t n, std::size_t k, WeightFormat format,
                                const std::function<void(std::size_t row, float* values)>& fill);
-  // Packs the transpose, for dX = dY * W: the result is a [k, n] matrix whose values are those of
-  // `Pack` in the same format. kBf16 stays kBf16; kInt8 and kCi8 quantise along the *original* k
-  // and store the effective values fl32(code * scale) as kF32.
-  static PackedMatrix PackTransposed(const float* w, std::size_t n, std::size_t k, std::size_t ldw,
-                                     WeightFormat format);
+  // The transpose, for dX = dY * W: a [k, n] matrix of the same effective values. kBf16 stays
+  // kBf16; the values fl32(code * scale) of kInt8 and kCi8 become kF32.
+  PackedMatrix Transposed() const;
 
   std::size_t n() const { return n_; }
   std::size_t k() const { return k_; }
@@ -78,6 +76,7 @@ class PackedMatrix {
   PackedMatrix(std::size_t n, std::size_t k, WeightFormat format);
   void PackFloatRow(const float* row, std::size_t n);
   void PackCodeRow(const float* row, std::size_t n);
+  void ReadSquare(std::size_t n, std::size_t k, std::size_t width, float (*out)[kPanelWidth]) const;
 
   std::size_t n_ = 0, k_ = 0;
   WeightFormat format_ = WeightFormat::kF32;

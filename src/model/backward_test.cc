@@ -359,7 +359,7 @@ TEST(Backward, LargeVocabularyIsCutWithoutATrace) {
     // dX of the head reaches the final norm: compare its weight gradient.
     const Tensor& e = parameters.at("model.embed_tokens.weight");
     const PackedMatrix transposed =
-        PackedMatrix::PackTransposed(e.data.data(), vocab, d, d, WeightFormat::kF32);
+        PackedMatrix::Pack(e.data.data(), vocab, d, d, WeightFormat::kF32).Transposed();
     std::vector<float> dx(rows * d);
     GemmArgs gemm;
     gemm.y = dx.data(), gemm.ldy = d, gemm.x = z.data(), gemm.ldx = vocab, gemm.m = rows,

@@ -11,15 +11,24 @@ namespace {
 constexpr std::size_t kPassRows = 1024;     // least rows of a pass, if there are as many
 constexpr std::size_t kTileColumns = 4096;  // ids of one logits tile
 constexpr std::size_t kChunk = 256;         // ids that share statistics (sheet 2.8)
+// Rows of logits lie this much further apart than a tile is wide: widths are powers of two, and
+// rows that far apart would compete for the same few sets of a cache.
+constexpr std::size_t kRowGap = 16;
+// Logits that the score leaves for the backward pass: as many whole tiles as fit. The others are
+// computed again.
+constexpr std::size_t kKeptBytes = std::size_t{128} << 20;
 
 struct Tile {
   std::size_t first = 0, columns = 0;
   bool ends_shard = false;  // of the D1 over the vocabulary
+  bool kept = false;
+  float* z = nullptr;  // (rows, columns), stride ld
+  std::size_t ld() const { return columns + kRowGap; }
 };
 
 // Tiles ascend and end at every shard border, so that dX can be summed shard by shard.
 std::vector<Tile> Tiles(std::size_t vocab, std::size_t kshards) {
-  if (vocab <= kTileColumns) return {{0, vocab, true}};
+  if (vocab <= kTileColumns) return {Tile{0, vocab, true}};
   const std::size_t blocks = (vocab + kReductionBlock - 1) / kReductionBlock;
   std::vector<Tile> tiles;
   for (std::size_t s = 0; s < kshards; ++s) {
@@ -27,7 +36,7 @@ std::vector<Tile> Tiles(std::size_t vocab, std::size_t kshards) {
     const std::size_t end = std::min(blocks * (s + 1) / kshards * kReductionBlock, vocab);
     for (std::size_t at = begin; at < end; at += kTileColumns) {
       const std::size_t columns = std::min(kTileColumns, end - at);
-      tiles.push_back({at, columns, at + columns == end});
+      tiles.push_back(Tile{at, columns, at + columns == end});
     }
   }
   return tiles;
@@ -36,7 +45,9 @@ std::vector<Tile> Tiles(std::size_t vocab, std::size_t kshards) {
 // One pass over the vocabulary for some rows.
 class HeadPass {
  public:
-  HeadPass(const Exec& exec, const Model::Impl& impl, const HeadRows& rows, const float* hidden)
+  // `keep`: a backward pass follows, and logits that fit stay for it.
+  HeadPass(const Exec& exec, const Model::Impl& impl, const HeadRows& rows, const float* hidden,
+           bool keep)
       : exec_(exec),
         impl_(impl),
         rows_(rows),
@@ -45,8 +56,8 @@ class HeadPass {
         chunks_((impl.config.vocab + kChunk - 1) / kChunk),
         tiles_(Tiles(impl.config.vocab, exec.kshards)),
         x_(exec.ws.head_x.Get(n_ * d_)),
-        z_(exec.ws.head_z.Get(n_ * std::min(impl.config.vocab, kTileColumns))),
         stats_(n_) {
+    PlaceTiles(keep);
     for (std::size_t i = 0; i < n_; ++i) {
       std::memcpy(x_ + i * d_, hidden + rows.row[i] * d_, d_ * sizeof(float));
     }
@@ -62,8 +73,9 @@ class HeadPass {
       const std::size_t chunk = tile.first / kChunk;
       ForEachTemperature([&](std::size_t begin, std::size_t count) {
         ChunkStatsArgs args;
-        args.z = z_ + begin * tile.columns;
-        args.ldz = args.columns = tile.columns;
+        args.z = tile.z + begin * tile.ld();
+        args.ldz = tile.ld();
+        args.columns = tile.columns;
         args.rows = count;
         args.inv_temperature = rows_.inv_temperature[begin];
         args.m = m + begin * chunks_ + chunk;
@@ -75,7 +87,7 @@ class HeadPass {
       for (std::size_t i = 0; i < n_; ++i) {
         const std::size_t id = static_cast<std::size_t>(rows_.target[i]);
         if (id - tile.first < tile.columns)
-          target_logit[i] = z_[i * tile.columns + id - tile.first];
+          target_logit[i] = tile.z[i * tile.ld() + id - tile.first];
       }
     }
     exec_.ForElements(n_ * chunks_).Run(n_, [&](std::size_t i) {
@@ -96,7 +108,7 @@ class HeadPass {
     const bool sharded = tiles_.size() > 1 && exec_.kshards > 1;
     float* part = sharded ? pass.buffers.head_shard.Get(n_ * d_) : dx;
     for (const Tile& tile : tiles_) {
-      if (tiles_.size() > 1) Logits(tile);  // a single tile still holds them
+      if (!tile.kept) Logits(tile);
       LogitGradients(tile, u, u_entropy);
       InputGradients(tile, part, !first_of_shard);
       if (grad != nullptr) WeightGradients(tile, grad + tile.first * d_);
@@ -115,10 +127,30 @@ class HeadPass {
     return 2.0 * static_cast<double>(n_) * static_cast<double>(tile.columns * d_);
   }
 
+  // Kept tiles have memory of their own, the others share what the last one leaves.
+  void PlaceTiles(bool keep) {
+    std::size_t used = 0, widest = 0;
+    for (Tile& tile : tiles_) {
+      const std::size_t size = n_ * tile.ld();
+      tile.kept = keep && (used + size) * sizeof(float) <= kKeptBytes;
+      if (tile.kept) {
+        used += size;
+      } else {
+        widest = std::max(widest, size);
+      }
+    }
+    float* z = exec_.ws.head_z.Get(used + widest);
+    float* next = z;
+    for (Tile& tile : tiles_) {
+      tile.z = tile.kept ? next : z + used;
+      if (tile.kept) next += n_ * tile.ld();
+    }
+  }
+
   void Logits(const Tile& tile) {
     GemmArgs args;
-    args.y = z_;
-    args.ldy = tile.columns;
+    args.y = tile.z;
+    args.ldy = tile.ld();
     args.x = x_;
     args.ldx = d_;
     args.m = n_;
@@ -133,8 +165,9 @@ class HeadPass {
                       const std::vector<float>& u_entropy) {
     ForEachTemperature([&](std::size_t begin, std::size_t count) {
       LogProbBackwardArgs args;
-      args.z = z_ + begin * tile.columns;
-      args.ldz = args.columns = tile.columns;
+      args.z = tile.z + begin * tile.ld();
+      args.ldz = tile.ld();
+      args.columns = tile.columns;
       args.rows = count;
       args.first_id = tile.first;
       args.inv_temperature = rows_.inv_temperature[begin];
@@ -151,8 +184,8 @@ class HeadPass {
     GemmArgs args;
     args.y = dx;
     args.ldy = d_;
-    args.x = z_;
-    args.ldx = tile.columns;
+    args.x = tile.z;
+    args.ldx = tile.ld();
     args.m = n_;
     args.w = &impl_.head.w_t;
     args.k_begin = tile.first;
@@ -166,8 +199,8 @@ class HeadPass {
     OuterArgs args;
     args.grad = grad;
     args.ldg = d_;
-    args.a = z_;
-    args.lda = tile.columns;
+    args.a = tile.z;
+    args.lda = tile.ld();
     args.b = x_;
     args.ldb = d_;
     args.n = tile.columns;
@@ -190,7 +223,7 @@ class HeadPass {
   const HeadRows& rows_;
   std::size_t d_, n_, chunks_;
   std::vector<Tile> tiles_;
-  float *x_, *z_;
+  float* x_;
   std::vector<RowStats> stats_;
 };
 
@@ -233,14 +266,14 @@ std::vector<HeadRows> PlanHead(const TokenBatch& batch, const TokenTargets& targ
 
 void ScoreHead(const Exec& exec, const Model::Impl& impl, const HeadRows& rows, const float* hidden,
                std::size_t first_row, TokenScores& scores) {
-  HeadPass(exec, impl, rows, hidden).Score(first_row, scores);
+  HeadPass(exec, impl, rows, hidden, false).Score(first_row, scores);
 }
 
 void HeadBackward(const BackwardPass& pass, const HeadRows& rows, const float* hidden,
                   std::span<const float> u, std::span<const float> u_entropy, float* dhidden,
                   TokenScores& scores) {
   const std::size_t d = pass.impl.config.hidden, n = rows.row.size();
-  HeadPass head(pass.exec, pass.impl, rows, hidden);
+  HeadPass head(pass.exec, pass.impl, rows, hidden, true);
   head.Score(0, scores);
   float* dx = pass.buffers.head_dx.Get(n * d);
   head.Backward(pass, Gather(u, rows.row), Gather(u_entropy, rows.row), dx);

@@ -201,20 +201,6 @@ Status CheckLayerLists(const ModelConfig& c) {
   return {};
 }
 
-// The effective values of a pack, row-major, straight from its panels.
-AlignedVector<float> Unpack(const PackedMatrix& w) {
-  AlignedVector<float> values(w.n() * w.k());
-  for (std::size_t n = 0; n < w.n(); ++n) w.ReadRow(n, values.data() + n * w.k());
-  return values;
-}
-
-PackedMatrix Transposed(const PackedMatrix& w) {
-  const AlignedVector<float> values = Unpack(w);
-  const WeightFormat format =
-      w.format() == WeightFormat::kBf16 ? WeightFormat::kBf16 : WeightFormat::kF32;
-  return PackedMatrix::PackTransposed(values.data(), w.n(), w.k(), w.k(), format);
-}
-
 }  // namespace
 
 std::size_t Linear::bytes() const {
@@ -225,10 +211,10 @@ std::size_t Linear::bytes() const {
 }
 
 void PackTransposes(const Linear& linear) {
-  linear.w_t = Transposed(linear.w);
+  linear.w_t = linear.w.Transposed();
   if (!linear.adapter) return;
-  linear.a_t = Transposed(linear.adapter->a);
-  linear.b_t = Transposed(linear.adapter->b);
+  linear.a_t = linear.adapter->a.Transposed();
+  linear.b_t = linear.adapter->b.Transposed();
 }
 
 template <class Visit>

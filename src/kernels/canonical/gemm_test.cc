@@ -198,7 +198,7 @@ TEST(Gemm, TransposedPackGivesTheInputGradient) {
   ThreadPool pool(1);
   for (WeightFormat format :
        {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kInt8, WeightFormat::kCi8}) {
-    const PackedMatrix packed = PackedMatrix::PackTransposed(w.data(), 90, 130, w.ld, format);
+    const PackedMatrix packed = PackedMatrix::Pack(w.data(), 90, 130, w.ld, format).Transposed();
     std::vector<std::vector<float>> rows;
     for (std::size_t n = 0; n < 90; ++n) rows.push_back(EffectiveRow(&w.at(n, 0), 130, format));
     Matrix expected(6, 130, 0, 0);

@@ -44,6 +44,21 @@ Tokens SelectTokens(const OuterArgs& args) {
   return tokens;
 }
 
+// `width` values of every token row, to places `stride` apart.
+void CopyColumns(const std::uint32_t* rows, std::size_t count, const float* from, std::size_t ld,
+                 std::size_t width, float* out, std::size_t stride) {
+  for (std::size_t t = 0; t < count; ++t) {
+    std::memcpy(out + t * stride, from + rows[t] * ld, width * sizeof(float));
+  }
+}
+template <std::size_t kWidth>
+void CopyColumns(const std::uint32_t* rows, std::size_t count, const float* from, std::size_t ld,
+                 float* out) {
+  for (std::size_t t = 0; t < count; ++t) {
+    std::memcpy(out + t * kWidth, from + rows[t] * ld, kWidth * sizeof(float));
+  }
+}
+
 // One thread's rectangle of grad.
 struct Part {
   std::size_t n_begin = 0, n_end = 0, k_begin = 0, k_end = 0;
@@ -103,9 +118,12 @@ void OuterPart::PackA(const Group& group, std::size_t n, std::size_t rows) {
     const float* from = args_.a + n + begin;
     float* out = a_.get() + tile * kGroupTokens * stride;
     // A fixed width copies fast; the lanes beyond the tile are never read.
-    const std::size_t width = n + begin + stride <= args_.n ? stride : height;
-    for (std::size_t t = 0; t < group.count; ++t, out += stride) {
-      std::memcpy(out, from + group.rows[t] * args_.lda, width * sizeof(float));
+    if (n + begin + stride > args_.n) {
+      CopyColumns(group.rows, group.count, from, args_.lda, height, out, stride);
+    } else if (stride == 8) {
+      CopyColumns<8>(group.rows, group.count, from, args_.lda, out);
+    } else {
+      CopyColumns<16>(group.rows, group.count, from, args_.lda, out);
     }
   }
 }

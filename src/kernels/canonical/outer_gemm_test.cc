@@ -144,7 +144,7 @@ TEST(PackedGemm, EveryElementHasItsEffectiveValue) {
       Matrix w(45, k, 3, 1);
       w.Fill(k, true);
       const PackedMatrix packed = PackedMatrix::Pack(w.data(), 45, k, w.ld, format);
-      const PackedMatrix turned = PackedMatrix::PackTransposed(w.data(), 45, k, w.ld, format);
+      const PackedMatrix turned = PackedMatrix::Pack(w.data(), 45, k, w.ld, format).Transposed();
       EXPECT_EQ(packed.n(), 45u);
       EXPECT_EQ(turned.n(), k);
       EXPECT_EQ(turned.k(), 45u);
