@@ -56,6 +56,7 @@ Status InspectFault(const fs::path& file) {
     auto trainer = Trainer::LoadCheckpoint(checkpoint, opened->model, opened->numerics,
                                            opened->trainer, BestOps(), pool);
     if (!trainer || (*trainer)->StateHash() != dump.state) continue;
+    WG_TRY(LoadTeacher(**trainer, opened->trainer, RunFolder(root), opened->numerics, BestOps()));
     const auto report = (*trainer)->ReplayDump(file);
     if (!report && report.error().what == dump.error) {
       fmt::print("replay       the same fault from {}\n", checkpoint.string());

@@ -220,6 +220,15 @@ Result<BaseModel> LoadBaseModel(const fs::path& path) {
                    std::move(base.tokenizer)};
 }
 
+Status LoadTeacher(Trainer& trainer, const TrainerConfig& config, const RunFolder& folder,
+                   const NumericsConfig& numerics, const Ops& ops) {
+  if (config.algorithm.kl.teacher.empty()) return {};
+  WG_ASSIGN(const BaseModel teacher, LoadBaseModel(folder.teacher()));
+  WG_ASSIGN(auto model,
+            Model::Create(teacher.model.config, numerics, teacher.model.parameters, nullptr, ops));
+  return trainer.UseTeacher(std::move(model));
+}
+
 Result<BaseCheckpoint> OpenBaseModel(const fs::path& path) {
   if (!fs::exists(path)) {
     return Fail(

@@ -14,6 +14,7 @@
 #include "model/checkpoint.h"
 #include "model/model.h"
 #include "roles/recipe.h"
+#include "roles/run_folder.h"
 #include "tokenizer/tokenizer.h"
 #include "training/trainer.h"
 
@@ -47,6 +48,11 @@ struct BaseCheckpoint {
 Result<BaseCheckpoint> OpenBaseModel(const std::filesystem::path& path);
 Status SaveBaseModel(const std::filesystem::path& directory, const ModelConfig& config,
                      const Parameters& parameters, const Tokenizer& tokenizer, WeightFormat format);
+
+// Hands the trainer the teacher that its algorithm names, from the copy in the run's folder; does
+// nothing where none is named.
+Status LoadTeacher(Trainer& trainer, const TrainerConfig& config, const RunFolder& folder,
+                   const NumericsConfig& numerics, const Ops& ops);
 
 // Shape of a fresh model with this vocabulary.
 ModelConfig FreshConfig(const ModelRecipe& recipe, std::size_t vocab, TokenId eos);

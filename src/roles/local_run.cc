@@ -11,6 +11,7 @@
 #include "roles/report.h"
 #include "roles/rollout_files.h"
 #include "roles/run_folder.h"
+#include "training/state_hash.h"
 
 namespace waggle {
 namespace {
@@ -85,6 +86,7 @@ struct LocalRun::Parts {
 
   Status Assemble(std::unique_ptr<Trainer> ready_trainer, PolicyVersion version);
   Status Restore(std::uint64_t version);
+  Result<Hash256> KeepTeacher(const Hash256& start);
   Status Perform(std::vector<OrchestratorEffect> effects);
   Status Perform(std::vector<WorkerEffect> effects);
   Status Perform(std::vector<TrainerEffect> effects);
@@ -100,6 +102,7 @@ struct LocalRun::Parts {
 Status LocalRun::Parts::Assemble(std::unique_ptr<Trainer> ready_trainer, PolicyVersion version) {
   trainer = std::move(ready_trainer);
   trainer->DumpFaultsTo(folder.faults());
+  WG_TRY(LoadTeacher(*trainer, recipe.trainer, folder, numerics, *options.ops));
   WG_ASSIGN(auto suffix, PromptSuffix(recipe, base->tokenizer));
   codec.emplace(*environment, base->tokenizer, base->model.config.eos, std::move(suffix));
   WG_ASSIGN(const auto model, trainer->WorkingModel());
@@ -148,12 +151,25 @@ Result<std::unique_ptr<LocalRun>> LocalRun::Open(const Recipe& recipe, const Run
   WG_ASSIGN(auto trainer, Trainer::Create(parts->base->model.config, parts->numerics,
                                           std::move(parts->base->model.parameters), recipe.trainer,
                                           *options.ops, parts->pool));
-  parts->run_id = RunIdOf(recipe, trainer->StateHash());
+  WG_ASSIGN(const Hash256 start, parts->KeepTeacher(trainer->StateHash()));
+  parts->run_id = RunIdOf(recipe, start);
   WG_TRY(parts->Assemble(std::move(trainer), PolicyVersion{0}));
   // Last, so that a folder with a recipe is a run that can be resumed.
   WG_TRY(parts->Checkpoint(PolicyVersion{0}));
   WG_TRY(WriteFileAtomic(folder.recipe(), WriteToml(parts->recipe)));
   return std::unique_ptr<LocalRun>(new LocalRun(std::move(parts)));
+}
+
+// A teacher is copied into the run's folder, and its weights become part of the run's identity.
+Result<Hash256> LocalRun::Parts::KeepTeacher(const Hash256& start) {
+  const std::string& path = recipe.trainer.algorithm.kl.teacher;
+  if (path.empty()) return start;
+  WG_ASSIGN(const BaseModel teacher, LoadBaseModel(path));
+  const std::string header = "WGL-TEACHER-1\n" + ToHex(start) + "\n";
+  const Hash256 both = HashState(pool, header, {{"p", &teacher.model.parameters}});
+  WG_TRY(SaveBaseModel(folder.teacher(), teacher.model.config, teacher.model.parameters,
+                       teacher.tokenizer, WeightFormat::kF32));
+  return both;
 }
 
 // Everything of one checkpoint, or an error that names what is damaged in it.

@@ -51,7 +51,8 @@ Hash256 RunIdOf(Recipe recipe, const Hash256& initial_weights) {
   recipe.about = defaults.about;
   recipe.checkpoint_every = defaults.checkpoint_every;
   recipe.checkpoints_kept = defaults.checkpoints_kept;
-  recipe.model.path = defaults.model.path;  // the weights themselves are hashed
+  recipe.model.path = defaults.model.path;      // the weights themselves are hashed
+  recipe.trainer.algorithm.kl.teacher.clear();  // and the teacher's
   recipe.sampling.kv_bytes = defaults.sampling.kv_bytes;
   recipe.sampling.step_tokens = defaults.sampling.step_tokens;
   recipe.sampling.sequences_max = defaults.sampling.sequences_max;

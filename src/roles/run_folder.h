@@ -17,6 +17,7 @@ class RunFolder {
   const std::filesystem::path& root() const { return root_; }
   std::filesystem::path recipe() const { return root_ / "recipe.toml"; }
   std::filesystem::path base() const { return root_ / "base"; }
+  std::filesystem::path teacher() const { return root_ / "teacher"; }
   std::filesystem::path model() const { return root_ / "model"; }
   std::filesystem::path faults() const { return root_ / "faults"; }
   std::filesystem::path result() const { return root_ / "result.json"; }

@@ -223,6 +223,7 @@ double GpgScale(const std::vector<double>& centred) {
 void PlaceAdvantages(const AlgorithmConfig& config, double kl_beta,
                      std::span<LossSequence> sequences) {
   for (LossSequence& sequence : sequences) sequence.advantage.assign(sequence.mask.size(), 0.0);
+  if (config.advantage.kind == "zero") return;
   const Batch batch = Collect(config, kl_beta, sequences);
   const AdvantageConfig& advantage = config.advantage;
   const std::string& kind = advantage.kind;

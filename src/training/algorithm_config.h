@@ -53,9 +53,10 @@ struct AdvantageConfig {
   template <class V>
   void Visit(V&& v) {
     v("kind", kind,
-      OneOf{"none", "group_mean", "group_std", "loo", "length_weighted", "greedy", "batch_std",
-            "token_whiten", "group_token_whiten", "passk", "gdpo", "gpg", "kept", "best"},
-      "Baseline and scale.");
+      OneOf{"zero", "none", "group_mean", "group_std", "loo", "length_weighted", "greedy",
+            "batch_std", "token_whiten", "group_token_whiten", "passk", "gdpo", "gpg", "kept",
+            "best"},
+      "Baseline and scale. zero: rewards do not count, only the other terms of the loss do.");
     v("ddof", ddof, Range<std::uint32_t>{0, 1}, "Standard deviations divide by n - ddof.");
     v("eps", eps, Range<double>{0.0, 1.0},
       "Added to a standard deviation (to the variance for the two whitening kinds).");
@@ -96,13 +97,16 @@ struct CorrectionConfig {
 };
 
 struct KlConfig {
-  std::string mode = "none", estimator = "k3plus", ratio_to = "behaviour";
+  std::string mode = "none", estimator = "k3plus", ratio_to = "behaviour", teacher;
   double beta = 0.0, target = 0.0, horizon = 10000.0;
 
   template <class V>
   void Visit(V&& v) {
     v("mode", mode, OneOf{"none", "metric", "reward", "loss"},
-      "Divergence from the starting policy: not computed, reported, or penalised.");
+      "Divergence from the reference policy: not computed, reported, or penalised.");
+    v("teacher", teacher, Any{},
+      "The reference policy is this model directory (distillation); its vocabulary must be the "
+      "policy's. Empty: the starting policy.");
     v("estimator", estimator, OneOf{"k1", "k2", "k3", "k3plus", "k3_ratio"},
       "k3plus: value of k3, gradient of k2. Mode reward always uses k1.");
     v("ratio_to", ratio_to, OneOf{"behaviour", "proximal"}, "k3_ratio: denominator of its ratio.");
@@ -191,7 +195,7 @@ struct AlgorithmConfig {
     v.Section("shaping", shaping, "Filters and rewards.");
     v.Section("advantage", advantage, "Baseline and scale.");
     v.Section("correction", correction, "Sampler and trainer are not the same policy.");
-    v.Section("kl", kl, "Divergence from the starting policy.");
+    v.Section("kl", kl, "Divergence from a reference policy.");
   }
 };
 
@@ -204,6 +208,8 @@ Status Validate(const AlgorithmConfig& config);
 
 // What the trainer has to compute besides current log-probs.
 bool NeedsReference(const AlgorithmConfig& config);
+// Whether the trainer itself keeps the reference: a teacher comes from outside.
+bool KeepsReference(const AlgorithmConfig& config);
 bool NeedsEntropy(const AlgorithmConfig& config);  // before the backward pass
 
 }  // namespace waggle

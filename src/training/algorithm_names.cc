@@ -146,6 +146,8 @@ const Row kRows[] = {
     {"raft", [](AlgorithmConfig& c) { Plain(c, "kept", "token_mean"); }},
     {"best-of-n", [](AlgorithmConfig& c) { Plain(c, "best", "token_mean"); }},
     {"gpg", [](AlgorithmConfig& c) { Plain(c, "gpg", "token_mean"); }},
+    {"kdrl", [](AlgorithmConfig& c) { Grpo(c), KlLoss(c, "k2", 0.005); }},  // set kl.teacher
+    {"distill", [](AlgorithmConfig& c) { Plain(c, "zero", "token_mean"), KlLoss(c, "k2", 1.0); }},
     {"passk",
      [](AlgorithmConfig& c) {
        ClipBoth(c, 0.2, 0.2);
@@ -238,12 +240,20 @@ Status Validate(const AlgorithmConfig& config) {
                 "accuracy_min is above accuracy_max"));
   WG_TRY(Refuse(config.shaping.overlong_buffer > config.shaping.overlong_tokens,
                 "overlong_buffer is larger than overlong_tokens"));
+  WG_TRY(Refuse(!config.kl.teacher.empty() && config.kl.mode == "none",
+                "kl.teacher without a KL term; set kl.mode"));
+  WG_TRY(Refuse(config.advantage.kind == "zero" && config.kl.mode != "loss",
+                "advantage \"zero\" leaves nothing to learn from; set kl.mode = \"loss\""));
   WG_TRY(Refuse(config.kl.target > 0 && config.kl.beta == 0,
                 "an adaptive KL coefficient starts at beta > 0"));
   return {};
 }
 
 bool NeedsReference(const AlgorithmConfig& config) { return config.kl.mode != "none"; }
+
+bool KeepsReference(const AlgorithmConfig& config) {
+  return NeedsReference(config) && config.kl.teacher.empty();
+}
 
 bool NeedsEntropy(const AlgorithmConfig& config) { return config.entropy_quantile > 0; }
 

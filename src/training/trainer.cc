@@ -61,6 +61,9 @@ Result<std::shared_ptr<const Model>> Trainer::Impl::Working() {
 
 Result<std::shared_ptr<const Model>> Trainer::Impl::Reference() {
   if (reference_model == nullptr) {
+    if (!config.algorithm.kl.teacher.empty())
+      return Fail(Blame::kOperator, "kl.teacher: the teacher '{}' was not loaded",
+                  config.algorithm.kl.teacher);
     WG_ASSIGN(reference_model,
               Model::Create(model, numerics, reference ? *reference : masters, nullptr, ops));
   }
@@ -175,7 +178,7 @@ Result<std::unique_ptr<Trainer>> Trainer::Create(const ModelConfig& model,
     impl->lora = InitLora(model, lora, config.lora.seed);
     if (impl->lora->tensors.empty())
       return Fail(Blame::kOperator, "lora.targets names no layer of this model");
-  } else if (NeedsReference(config.algorithm)) {
+  } else if (KeepsReference(config.algorithm)) {
     impl->reference = impl->masters;
   }
   WG_TRY(impl->Prepare());
@@ -203,6 +206,16 @@ Result<StepReport> Trainer::PolicyStep(const std::vector<ScoredGroup>& groups,
                                        std::optional<PolicyVersion> current) {
   return Guarded(*impl_, FaultBatchView{.groups = &groups, .current = current},
                  [&] { return impl_->Policy(groups, current); });
+}
+Status Trainer::UseTeacher(std::shared_ptr<const Model> teacher) {
+  const std::size_t ours = impl_->model.vocab, theirs = teacher->config().vocab;
+  if (ours != theirs)
+    return Fail(Blame::kOperator,
+                "kl.teacher: a vocabulary of {} words, the policy has {}: a teacher reads the "
+                "policy's tokens",
+                theirs, ours);
+  impl_->reference_model = std::move(teacher);
+  return {};
 }
 void Trainer::DumpFaultsTo(std::filesystem::path directory) {
   impl_->faults = std::move(directory);

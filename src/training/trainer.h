@@ -35,7 +35,8 @@ struct StepReport {
 
 class Trainer {
  public:
-  // The reference policy (for KL) is the initial parameters, kept only if the algorithm needs it.
+  // The reference policy (for KL) is the initial parameters, kept only if the algorithm needs it
+  // and names no teacher.
   static Result<std::unique_ptr<Trainer>> Create(const ModelConfig& model,
                                                  const NumericsConfig& numerics, Parameters initial,
                                                  const TrainerConfig& config, const Ops& ops,
@@ -52,6 +53,9 @@ class Trainer {
   // (the sampler was not canonical, or lied).
   Result<StepReport> PolicyStep(const std::vector<ScoredGroup>& groups,
                                 std::optional<PolicyVersion> current = std::nullopt);
+  // The reference policy of an algorithm with kl.teacher; before the first PolicyStep, and again
+  // after LoadCheckpoint, which does not hold it. Of any shape with the policy's vocabulary.
+  Status UseTeacher(std::shared_ptr<const Model> teacher);
   // Where numeric faults leave their batch; empty: nowhere.
   void DumpFaultsTo(std::filesystem::path directory);
   // Repeats the step of a dump. The state must be the one the dump names (same StateHash); errors

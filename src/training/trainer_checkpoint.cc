@@ -95,7 +95,7 @@ Status Trainer::Impl::Load(const fs::path& directory) {
   if (has_adapters != (config.lora.rank > 0))
     return Fail(Blame::kOperator, "{}: adapters here or in the recipe, not in both",
                 folder.string());
-  if (!has_adapters && has_reference != NeedsReference(config.algorithm)) {
+  if (!has_adapters && has_reference != KeepsReference(config.algorithm)) {
     return Fail(Blame::kOperator,
                 "{}: the recipe's KL term needs a reference policy that the checkpoint does not "
                 "have, or the other way round",

@@ -146,6 +146,7 @@ TEST(TrainerTest, EveryNamedAlgorithmLearnsABandit) {
     SCOPED_TRACE(name);
     TrainerConfig config = FastTrainer("2e-2");
     config.algorithm = NamedAlgorithm(name).value();
+    if (config.algorithm.advantage.kind == "zero") continue;  // learns from a teacher, see below
     config.algorithm.shaping.drop_uniform = false;
     if (config.algorithm.kl.beta > 0) config.algorithm.kl.beta = 0.001;
     const auto trainer = MakeTrainer(config, pool);
@@ -201,6 +202,40 @@ TEST(TrainerTest, KlToTheReferenceHoldsThePolicyBack) {
   };
   EXPECT_GT(drift(0.0, 0), 4 * drift(1.0, 0));
   EXPECT_GT(drift(0.0, 4), 2 * drift(1.0, 4));
+}
+
+// The teacher is another model of another shape; nothing but its log-probs teaches the policy.
+TEST(TrainerTest, DistillationMovesThePolicyTowardsItsTeacher) {
+  ThreadPool pool(1);
+  TrainerConfig config = FastTrainer("1e-2");
+  config.algorithm = NamedAlgorithm("distill").value();
+  config.algorithm.kl.teacher = "somewhere";
+  const auto trainer = MakeTrainer(config, pool);
+  const auto step = [&](std::uint64_t index) {
+    const auto groups = SampleGroups(*trainer, pool, PolicyVersion{index}, 3, 8, 3, 4, 20 + index);
+    return trainer->PolicyStep(groups, PolicyVersion{index});
+  };
+  const auto early = step(0);
+  ASSERT_FALSE(early);
+  EXPECT_EQ(early.error().blame, Blame::kOperator);
+
+  ModelConfig shape = TinyModel();
+  shape.vocab += 1;
+  const auto teacher = [&] {
+    return Model::Create(shape, {}, RandomParameters(shape, 9, 0.3f), nullptr, BestOps()).value();
+  };
+  EXPECT_FALSE(trainer->UseTeacher(teacher()));
+  shape.vocab -= 1;
+  shape.layers += 1;
+  ASSERT_TRUE(trainer->UseTeacher(teacher()));
+  std::vector<double> kl;
+  for (std::uint64_t i = 0; i < 30; ++i) {
+    const auto report = step(i);
+    ASSERT_TRUE(report) << report.error().what;
+    kl.push_back(report->metrics.kl_reference_k3);
+  }
+  EXPECT_GT(kl.front(), 0.0);
+  EXPECT_LT(kl.back(), 0.5 * kl.front());
 }
 
 TEST(TrainerTest, StochasticRoundingGivesAnotherWorkingModelPerRunAndStep) {
