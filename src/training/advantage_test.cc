@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "base/philox.h"
@@ -145,9 +146,13 @@ TEST(AdvantageTest, KlInTheRewardIsSubtractedPerTokenOrPerResponse) {
   EXPECT_NEAR(s[1].advantage[0], b - a, 1e-7);
 }
 
-// KAT A2: expected gradient of a Bernoulli bandit by enumeration of all groups.
-double ExpectedGradient(const char* kind, int group, double p) {
-  double total = 0;
+// KAT A2: expected gradient of a Bernoulli bandit by enumeration of all groups, and the probability
+// of a group that teaches nothing.
+struct Expected {
+  double gradient = 0, silent = 0;
+};
+Expected OverAllGroups(const char* kind, int group, double p) {
+  Expected total;
   for (int bits = 0; bits < (1 << group); ++bits) {
     std::vector<double> rewards;
     double probability = 1, gradient = 0;
@@ -162,7 +167,9 @@ double ExpectedGradient(const char* kind, int group, double p) {
     for (int i = 0; i < group; ++i)
       gradient +=
           advantages[static_cast<std::size_t>(i)] * (rewards[static_cast<std::size_t>(i)] - p);
-    total += probability * gradient / group;
+    total.gradient += probability * gradient / group;
+    if (std::all_of(advantages.begin(), advantages.end(), [](double a) { return a == 0; }))
+      total.silent += probability;
   }
   return total;
 }
@@ -170,14 +177,18 @@ double ExpectedGradient(const char* kind, int group, double p) {
 TEST(AdvantageTest, ExpectedGradientsOfABanditAreThoseOfTheSheet) {
   struct Row {
     int group;
-    double p, mean, grpo;
+    double p, mean, grpo, silent;
   };
-  for (const Row& row :
-       {Row{4, .1, .0675, .131744}, Row{4, .3, .1575, .297275}, Row{4, .5, .1875, .349879},
-        Row{8, .1, .078750, .195961}, Row{8, .5, .218750, .433951}}) {
-    EXPECT_NEAR(ExpectedGradient("loo", row.group, row.p), row.p * (1 - row.p), 1e-12);
-    EXPECT_NEAR(ExpectedGradient("group_mean", row.group, row.p), row.mean, kDigits);
-    EXPECT_NEAR(ExpectedGradient("group_std", row.group, row.p), row.grpo, kDigits);
+  for (const Row& row : {Row{4, .1, .0675, .131744, .656200}, Row{4, .3, .1575, .297275, .248200},
+                         Row{4, .5, .1875, .349879, .125000}, Row{8, .1, .078750, .195961, .430467},
+                         Row{8, .5, .218750, .433951, 2.0 / 256}}) {
+    const Expected loo = OverAllGroups("loo", row.group, row.p);
+    EXPECT_NEAR(loo.gradient, row.p * (1 - row.p), 1e-12);
+    EXPECT_NEAR(loo.silent, row.silent, kDigits);
+    EXPECT_NEAR(OverAllGroups("group_mean", row.group, row.p).gradient, row.mean, kDigits);
+    const Expected grpo = OverAllGroups("group_std", row.group, row.p);
+    EXPECT_NEAR(grpo.gradient, row.grpo, kDigits);
+    EXPECT_NEAR(grpo.silent, row.silent, kDigits);
   }
 }
 

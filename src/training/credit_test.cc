@@ -379,6 +379,9 @@ TEST(CreditTest, ProximalInterpolationAndAdaptiveBeta) {
   EXPECT_NEAR(beta, .19999476, 1e-8);
   beta = AdaptKlBeta(config, beta, 12, 256);
   EXPECT_NEAR(beta, .20101873, 1e-8);
+  // Far above the target the move is clipped: 9 and 12 nats weigh the same.
+  EXPECT_NEAR(AdaptKlBeta(config, 0.2, 9, 256), .20102400, 1e-8);
+  EXPECT_NEAR(AdaptKlBeta(config, 0.2, 12, 256), .20102400, 1e-8);
 }
 
 }  // namespace
