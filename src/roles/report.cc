@@ -31,7 +31,7 @@ p{margin:.3rem 0 .9rem;max-width:75ch}.soft{color:var(--soft)}
 .kicker{color:var(--accent);font-weight:650;letter-spacing:.06em;text-transform:uppercase;font-size:.75rem}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:.8rem;margin:1.4rem 0}
 .card,figure,.task,.panel{background:var(--card);border:1px solid var(--edge);border-radius:10px;padding:.9rem 1rem}
-.card b{display:block;font-size:1.65rem;line-height:1.2;font-weight:650;font-variant-numeric:tabular-nums;margin:.1rem 0}
+.card b{display:block;font-size:1.45rem;line-height:1.2;font-weight:650;font-variant-numeric:tabular-nums;margin:.1rem 0}
 .card span{color:var(--soft);font-size:.85rem}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(300px,100%),1fr));gap:.8rem}
 figure{margin:0}.wide,.narrow{margin-bottom:.8rem}.narrow{display:none}figcaption{font-weight:600;margin-bottom:.3rem}

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "crypto/hash.h"
 #include "kernels/math.h"
+#include "training/muon.h"
 
 namespace waggle {
 namespace {
@@ -89,12 +90,27 @@ float Optimizer::Step(const Ops& ops, ThreadPool& pool, const Parameters& gradie
     const auto gradient = gradients.find(name);
     Check(gradient != gradients.end() && gradient->second.size() == tensor.size(),
           "a gradient for every trained tensor");
+    const float weight_decay = Decays(config_, name, tensor) ? weight_decay_.f32 : 0.0f;
+    if (config_.kind == "muon" && IsHiddenMatrix(name, tensor)) {
+      const std::size_t rows = tensor.shape[0], cols = tensor.shape[1];
+      MuonStep(ops, pool,
+               {.p = tensor.data.data(),
+                .m = state.m.at(name).data.data(),
+                .g = gradient->second.data.data(),
+                .rows = rows,
+                .cols = cols,
+                .lr = args.lr,
+                .weight_decay = weight_decay,
+                .grad_scale = args.grad_scale,
+                .update_scale = MoonlightScale(rows, cols)});
+      continue;
+    }
     args.p = tensor.data.data();
     args.m = state.m.at(name).data.data();
     args.v = state.v.at(name).data.data();
     args.g = gradient->second.data.data();
     args.n = tensor.size();
-    args.weight_decay = Decays(config_, name, tensor) ? weight_decay_.f32 : 0.0f;
+    args.weight_decay = weight_decay;
     ops.AdamW(pool, args);
   }
   return args.lr;

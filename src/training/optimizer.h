@@ -1,6 +1,6 @@
-// AdamW, gradient clipping and learning-rate schedules of the canonical profile (engine sheet 2.12,
-// algorithm sheet 13). Hyper-parameters are decimal texts, because their value in fp64 and in fp32
-// both matter.
+// AdamW, Muon (training/muon.h), gradient clipping and learning-rate schedules of the canonical
+// profile (engine sheet 2.12, algorithm sheet 13). Hyper-parameters are decimal texts, because
+// their value in fp64 and in fp32 both matter.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,9 @@ struct OptimizerConfig {
 
   template <class V>
   void Visit(V&& v) {
-    v("kind", kind, OneOf{"adamw"}, "Optimizer.");
+    v("kind", kind, OneOf{"adamw", "muon"},
+      "Optimizer. muon: hidden matrices by orthogonalised momentum, the other tensors by AdamW; "
+      "learning rates and weight decay of AdamW carry over.");
     v("lr", lr, Any{}, "Peak learning rate, a decimal text.");
     v("beta1", beta1, Any{}, "Decay of the first moment, a decimal text.");
     v("beta2", beta2, Any{}, "Decay of the second moment, a decimal text.");
