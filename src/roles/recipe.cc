@@ -56,7 +56,12 @@ Hash256 RunIdOf(Recipe recipe, const Hash256& initial_weights) {
   recipe.sampling.kv_bytes = defaults.sampling.kv_bytes;
   recipe.sampling.step_tokens = defaults.sampling.step_tokens;
   recipe.sampling.sequences_max = defaults.sampling.sequences_max;
-  const std::string text = "WGL-RUN-1\n" + WriteToml(recipe);
+  std::string text = "WGL-RUN-1\n" + WriteToml(recipe);
+  // Settings that are younger than the first runs: where they say nothing, those keep their ids.
+  for (const std::string_view line : {"teacher = \"\"\n"}) {
+    if (const std::size_t at = text.find(line); at != std::string::npos)
+      text.erase(at, line.size());
+  }
   std::vector<std::uint8_t> bytes(text.begin(), text.end());
   bytes.insert(bytes.end(), initial_weights.begin(), initial_weights.end());
   return Sha256(bytes);
