@@ -214,6 +214,11 @@ Status Trainer::UseTeacher(std::shared_ptr<const Model> teacher) {
                 "kl.teacher: a vocabulary of {} words, the policy has {}: a teacher reads the "
                 "policy's tokens",
                 theirs, ours);
+  if (teacher->config().max_positions < impl_->model.max_positions)
+    return Fail(Blame::kOperator,
+                "kl.teacher: it reads {} positions, the policy {}: the longest sequences would not "
+                "fit the teacher",
+                teacher->config().max_positions, impl_->model.max_positions);
   impl_->reference_model = std::move(teacher);
   return {};
 }

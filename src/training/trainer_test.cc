@@ -226,6 +226,9 @@ TEST(TrainerTest, DistillationMovesThePolicyTowardsItsTeacher) {
   };
   EXPECT_FALSE(trainer->UseTeacher(teacher()));
   shape.vocab -= 1;
+  shape.max_positions -= 1;
+  EXPECT_FALSE(trainer->UseTeacher(teacher()));
+  shape.max_positions += 1;
   shape.layers += 1;
   ASSERT_TRUE(trainer->UseTeacher(teacher()));
   std::vector<double> kl;
