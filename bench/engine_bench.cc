@@ -21,6 +21,7 @@ namespace {
 
 struct Options {
   bool quick = false;
+  bool one_format = false;  // --weights was given
   std::string only, model, weights = "f32";
   unsigned threads = 1;
   std::size_t layers = 24, prompt = 16, tokens = 64;
@@ -340,6 +341,7 @@ std::optional<Options> Parse(int argc, char** argv) {
       options.model = value;
     } else if (arg == "--weights") {
       options.weights = value;
+      options.one_format = true;
     } else if (arg == "--threads") {
       options.threads = static_cast<unsigned>(std::max(1, std::atoi(value)));
     } else if (arg == "--layers") {
@@ -372,6 +374,7 @@ int Main(int argc, char** argv) {
       "-largest)\n",
       MachineName(), pool.threads(), options->layers);
   for (const WeightFormat format : {WeightFormat::kBf16, WeightFormat::kInt8}) {
+    if (options->one_format && options->weights != ToString(format)) continue;
     const auto model = QuickModel(QwenHalfB(options->layers), format);
     if (options->Wants("memory")) Memory(pool, model);
     if (options->Wants("decode")) DecodeOne(*options, pool, model);
