@@ -70,6 +70,10 @@ class D1Part {
   std::size_t Blocks() const { return (shape_.k + kReductionBlock - 1) / kReductionBlock; }
   std::size_t KOf(std::size_t block) const { return std::min(shape_.k, block * kReductionBlock); }
   std::size_t EndPanel() const { return part_.panel + part_.panels; }
+  // Columns of a shard's buffer: tiles are written whole, a panel beyond the end included.
+  std::size_t ShardWidth(std::size_t panels) const {
+    return TileCount(panels, kernels_.tile_panels) * kernels_.tile_panels * kPanelWidth;
+  }
   Target Output() const { return {args_.y, args_.ldy, 0, 0, args_.accumulate, true}; }
 
   const std::byte* Weights(std::size_t panel, std::size_t k) const;
@@ -106,13 +110,14 @@ const float* D1Part::Scales(std::size_t panel, std::size_t k) const {
   return args_.w->ScalePanel(shape_.panel + panel) + group * kPanelWidth;
 }
 
-// Runs one tile of features [column, column + width) into `target`; where the matrix ends before
-// that, through a full-width copy.
+// Runs one tile of features [column, column + width) into `target`; where the matrix, or this part
+// of it, ends before that, through a full-width copy.
 void D1Part::RunTile(TileFn fn, TileArgs& tile, std::size_t row, std::size_t rows,
                      std::size_t column, std::size_t width, const Target& target, bool last) {
   float* y = target.y + (row - target.first_row) * target.ldy + (column - target.first_column);
   const float* bias = target.is_output && last && args_.bias ? args_.bias + column : nullptr;
-  const std::size_t columns = std::min(width, shape_.n - column);
+  const std::size_t end = std::min(shape_.n, EndPanel() * kPanelWidth);
+  const std::size_t columns = std::min(width, end - column);
   if (columns == width || !target.is_output) {
     tile.y = y;
     tile.ldy = target.ldy;
@@ -143,7 +148,7 @@ void D1Part::ForEachShard(std::size_t panel, std::size_t panels, float* shard, c
     run(Output(), 0, blocks);
     return;
   }
-  const std::size_t width = panels * kPanelWidth;
+  const std::size_t width = ShardWidth(panels);
   const Target target{shard, width, part_.row, panel * kPanelWidth, false, false};
   for (std::size_t s = 0; s < shards; ++s) {
     const std::size_t begin = blocks * s / shards, end = blocks * (s + 1) / shards;
@@ -158,8 +163,8 @@ void D1Part::ForEachShard(std::size_t panel, std::size_t panels, float* shard, c
 
 void D1Part::FoldShard(std::size_t panel, std::size_t panels, const float* shard, bool first,
                        bool last) {
-  const std::size_t width = panels * kPanelWidth, column = panel * kPanelWidth;
-  const std::size_t columns = std::min(width, shape_.n - column);
+  const std::size_t width = ShardWidth(panels), column = panel * kPanelWidth;
+  const std::size_t columns = std::min(panels * kPanelWidth, shape_.n - column);
   for (std::size_t r = 0; r < part_.rows; ++r) {
     float* y = args_.y + (part_.row + r) * args_.ldy + column;
     for (std::size_t c = 0; c < columns; ++c) {
@@ -229,7 +234,7 @@ void D1Part::RunTiles(const Chunk& chunk, std::size_t panel, TileArgs tile, Tile
   }
 }
 
-// One D1 block of a chunk of rows against the panels [panel, end).
+// A chunk of rows against the panels [panel, end).
 void D1Part::RunChunk(const Chunk& chunk, std::size_t panel, std::size_t end, float* widened,
                       const Target& target) {
   const std::size_t tiles = TileCount(chunk.rows, kernels_.rows_max);
@@ -262,7 +267,7 @@ void D1Part::RunShared() {
   alignas(128) float widened[2 * kWidenedPiece];
   const bool sharded = args_.kshards > 1;
   const std::size_t step = sharded ? std::min(part_.panels, kShardPanels) : part_.panels;
-  Scratch<float> shard(sharded ? part_.rows * step * kPanelWidth : 0);
+  Scratch<float> shard(sharded ? part_.rows * ShardWidth(step) : 0);
   const std::size_t end_row = part_.row + part_.rows;
   for (std::size_t panel = part_.panel; panel < EndPanel(); panel += step) {
     const std::size_t end = std::min(panel + step, EndPanel());

@@ -97,6 +97,20 @@ TEST(Gemm, EveryBatchSize) {
   }
 }
 
+// Odd numbers of panels, several shards, more rows than one tile: what a wide tile writes beyond
+// the last panel must land nowhere.
+TEST(Gemm, ShardsOfOddPanels) {
+  for (WeightFormat format : kFormats) {
+    for (std::size_t n : {16, 33, 48, 400}) {
+      for (std::size_t m : {1, 14, 20, 70}) {
+        Case c{m, n, 1000, format, 1, 3, 1};
+        c.kshards = 3;
+        ExpectAllTargetsEqual(c);
+      }
+    }
+  }
+}
+
 TEST(Gemm, EveryOutputWidthAndThreadCount) {
   for (WeightFormat format : kFormats) {
     for (std::size_t n : {1, 31, 33, 100, 257}) {
