@@ -14,15 +14,23 @@ namespace {
 constexpr std::size_t kScoreTokens = 2048;  // tokens that Score runs through the layers together
 constexpr const char* kEmbedding = "model.embed_tokens.weight";
 
-void CheckBatch(const Model& model, const TokenBatch& batch, const TokenTargets& targets) {
-  const auto vocab = static_cast<TokenId>(model.config().vocab);
+void CheckBatch(const TokenBatch& batch) {
   Check(!batch.offsets.empty() && batch.offsets.front() == 0, "offsets start at 0");
   Check(batch.offsets.back() == batch.tokens.size(), "offsets end at the last token");
   Check(std::is_sorted(batch.offsets.begin(), batch.offsets.end()), "offsets ascend");
+}
+
+void CheckTargets(const Model& model, const TokenBatch& batch, const TokenTargets& targets) {
+  const auto vocab = static_cast<TokenId>(model.config().vocab);
+  Check(!model.config().value_head, "a critic has no output head");
   Check(targets.target.size() == batch.tokens.size(), "one target per row");
   Check(targets.temperature.size() == batch.samples(), "one temperature per sample");
   for (const TokenId target : targets.target)
     Check(target >= -1 && target < vocab, "targets lie in the vocabulary");
+}
+
+TokenScores NoScores(std::size_t rows) {
+  return {.logp = std::vector<float>(rows, 0.0f), .entropy = std::vector<float>(rows, 0.0f)};
 }
 
 bool AllFinite(const float* x, std::size_t n) {
@@ -195,15 +203,14 @@ Status CheckGradients(const GradientSink& sink) {
   return {};
 }
 
-Result<TokenScores> RunBackward(const Exec& exec, const Model::Impl& impl, const TokenBatch& batch,
-                                const TokenTargets& targets, std::span<const float> u,
-                                std::span<const float> u_entropy, Recompute recompute,
-                                const GradientSink& sink, BackwardMemory::Impl& memory) {
+// Forward, then `head(pass, hidden, dx)`, which turns final hidden states (rows, d) into their
+// gradient (dx, zero before), then backward.
+template <class Head>
+Status RunBackward(const Exec& exec, const Model::Impl& impl, const TokenBatch& batch,
+                   Recompute recompute, const GradientSink& sink, BackwardMemory::Impl& memory,
+                   const Head& head) {
   const std::size_t rows = batch.tokens.size(), n = rows * impl.config.hidden;
-  TokenScores scores;
-  scores.logp.assign(rows, 0.0f);
-  scores.entropy.assign(rows, 0.0f);
-  if (rows == 0) return scores;
+  if (rows == 0) return {};
   LayOut(impl, batch, 0, batch.samples(), exec.ws);
   TapedForward forward(exec, impl, recompute, memory);
   const float* x_last = forward.Run(batch.tokens.data());
@@ -216,15 +223,55 @@ Result<TokenScores> RunBackward(const Exec& exec, const Model::Impl& impl, const
   Norm(exec, impl, hidden, x_last, impl.final_norm, rows);
   float* dx = memory.buffers.dx.Get(n);
   std::fill(dx, dx + n, 0.0f);
-  for (const HeadRows& head_rows : PlanHead(batch, targets, 0, batch.samples())) {
-    HeadBackward(pass, head_rows, hidden, u, u_entropy, dx, scores);
-  }
-  if (!AllFinite(scores.logp.data(), rows) || !AllFinite(scores.entropy.data(), rows)) {
-    return NumericFault("log-probs");
-  }
+  WG_TRY(head(pass, hidden, dx));
   WG_TRY(BackwardThroughLayers(pass, forward, batch, x_last, dx));
-  WG_TRY(CheckGradients(sink));
-  return scores;
+  return CheckGradients(sink);
+}
+
+// What both kinds of backward do around RunBackward.
+template <class Head>
+Status BackwardWith(const Model& model, ThreadPool& pool, const TokenBatch& batch,
+                    Recompute recompute, const GradientSink& sink, BackwardMemory* memory,
+                    const Head& head) {
+  const Model::Impl& impl = model.impl();
+  Check((sink.full == nullptr) != (sink.lora == nullptr),
+        "exactly one kind of gradient is asked for");
+  Check(sink.full == nullptr || !impl.config.tied_head || sink.tied_embedding != nullptr,
+        "a tied head has two gradient buffers");
+  impl.PrepareBackward(pool);
+  std::optional<BackwardMemory> own;
+  if (memory == nullptr) memory = &own.emplace();
+  Workspace& ws = memory->impl().workspace;
+  const Exec exec{impl.ops, pool, impl.serial, impl.numerics.kshards, ws};
+  const Status status = RunBackward(exec, impl, batch, recompute, sink, memory->impl(), head);
+  // Pages must hold finite numbers for whoever comes next.
+  if (!status) std::fill(ws.pages.begin(), ws.pages.end(), std::byte{0});
+  return status;
+}
+
+// Forward of samples in runs of about kScoreTokens rows. plan(first, last) says whether the samples
+// are wanted at all; head(exec, first_row, rows, hidden) sees their final hidden states.
+template <class Plan, class Head>
+void ForEachHidden(const Model& model, ThreadPool& pool, const TokenBatch& batch, const Plan& plan,
+                   const Head& head) {
+  const Model::Impl& impl = model.impl();
+  const std::size_t d = impl.config.hidden;
+  WorkspaceLease lease(impl);
+  Workspace& ws = *lease;
+  const Exec exec{impl.ops, pool, impl.serial, impl.numerics.kshards, ws};
+  for (std::size_t first = 0, last = 0; first < batch.samples(); first = last) {
+    const std::uint32_t begin = batch.offsets[first];
+    do ++last;
+    while (last < batch.samples() && batch.offsets[last + 1] - begin <= kScoreTokens);
+    const std::size_t rows = batch.offsets[last] - begin;
+    if (!plan(first, last)) continue;
+    LayOut(impl, batch, first, last, ws);
+    float* x = ws.x.Get(rows * d);
+    for (std::size_t i = 0; i < rows; ++i) impl.EmbedRow(batch.tokens[begin + i], x + i * d);
+    RunLayers(exec, impl, 0);
+    Norm(exec, impl, x, x, impl.final_norm, rows);
+    head(exec, begin, rows, x);
+  }
 }
 
 }  // namespace
@@ -245,30 +292,32 @@ void FinishGradients(const ModelConfig& config, const GradientSink& sink) {
 
 TokenScores ScoreBatch(const Model& model, ThreadPool& pool, const TokenBatch& batch,
                        const TokenTargets& targets) {
-  CheckBatch(model, batch, targets);
-  const Model::Impl& impl = model.impl();
-  const std::size_t d = impl.config.hidden;
-  TokenScores scores;
-  scores.logp.assign(batch.tokens.size(), 0.0f);
-  scores.entropy.assign(batch.tokens.size(), 0.0f);
-  WorkspaceLease lease(impl);
-  Workspace& ws = *lease;
-  const Exec exec{impl.ops, pool, impl.serial, impl.numerics.kshards, ws};
-  for (std::size_t first = 0, last = 0; first < batch.samples(); first = last) {
-    const std::uint32_t begin = batch.offsets[first];
-    do ++last;
-    while (last < batch.samples() && batch.offsets[last + 1] - begin <= kScoreTokens);
-    const std::size_t rows = batch.offsets[last] - begin;
-    const std::vector<HeadRows> passes = PlanHead(batch, targets, first, last);
-    if (passes.empty()) continue;
-    LayOut(impl, batch, first, last, ws);
-    float* x = ws.x.Get(rows * d);
-    for (std::size_t i = 0; i < rows; ++i) impl.EmbedRow(batch.tokens[begin + i], x + i * d);
-    RunLayers(exec, impl, 0);
-    Norm(exec, impl, x, x, impl.final_norm, rows);
-    for (const HeadRows& head_rows : passes) ScoreHead(exec, impl, head_rows, x, begin, scores);
-  }
+  CheckBatch(batch);
+  CheckTargets(model, batch, targets);
+  TokenScores scores = NoScores(batch.tokens.size());
+  std::vector<HeadRows> passes;
+  const auto plan = [&](std::size_t first, std::size_t last) {
+    passes = PlanHead(batch, targets, first, last);
+    return !passes.empty();
+  };
+  ForEachHidden(model, pool, batch, plan,
+                [&](const Exec& exec, std::size_t begin, std::size_t, const float* hidden) {
+                  for (const HeadRows& rows : passes)
+                    ScoreHead(exec, model.impl(), rows, hidden, begin, scores);
+                });
   return scores;
+}
+
+std::vector<float> ScoreValues(const Model& critic, ThreadPool& pool, const TokenBatch& batch) {
+  CheckBatch(batch);
+  Check(critic.config().value_head, "values come from a critic");
+  std::vector<float> values(batch.tokens.size());
+  ForEachHidden(
+      critic, pool, batch, [](std::size_t, std::size_t) { return true; },
+      [&](const Exec& exec, std::size_t begin, std::size_t rows, const float* hidden) {
+        LinearForward(exec, critic.impl().head, values.data() + begin, hidden, rows);
+      });
+  return values;
 }
 
 BackwardMemory::BackwardMemory() : impl_(std::make_unique<Impl>()) {}
@@ -278,25 +327,41 @@ Result<TokenScores> Backward(const Model& model, ThreadPool& pool, const TokenBa
                              const TokenTargets& targets, std::span<const float> u,
                              std::span<const float> u_entropy, Recompute recompute,
                              const GradientSink& sink, BackwardMemory* memory) {
-  CheckBatch(model, batch, targets);
-  const Model::Impl& impl = model.impl();
-  Check((sink.full == nullptr) != (sink.lora == nullptr),
-        "exactly one kind of gradient is asked for");
-  Check(sink.full == nullptr || !impl.config.tied_head || sink.tied_embedding != nullptr,
-        "a tied head has two gradient buffers");
-  Check(u.size() == batch.tokens.size(), "one u per row");
-  Check(u_entropy.empty() || u_entropy.size() == batch.tokens.size(),
-        "one entropy weight per row, or none");
-  impl.PrepareBackward(pool);
-  std::optional<BackwardMemory> own;
-  if (memory == nullptr) memory = &own.emplace();
-  Workspace& ws = memory->impl().workspace;
-  const Exec exec{impl.ops, pool, impl.serial, impl.numerics.kshards, ws};
-  auto scores =
-      RunBackward(exec, impl, batch, targets, u, u_entropy, recompute, sink, memory->impl());
-  // Pages must hold finite numbers for whoever comes next.
-  if (!scores) std::fill(ws.pages.begin(), ws.pages.end(), std::byte{0});
+  CheckBatch(batch);
+  CheckTargets(model, batch, targets);
+  const std::size_t rows = batch.tokens.size();
+  Check(u.size() == rows, "one u per row");
+  Check(u_entropy.empty() || u_entropy.size() == rows, "one entropy weight per row, or none");
+  TokenScores scores = NoScores(rows);
+  const auto head = [&](const BackwardPass& pass, const float* hidden, float* dx) -> Status {
+    for (const HeadRows& head_rows : PlanHead(batch, targets, 0, batch.samples()))
+      HeadBackward(pass, head_rows, hidden, u, u_entropy, dx, scores);
+    if (!AllFinite(scores.logp.data(), rows) || !AllFinite(scores.entropy.data(), rows))
+      return NumericFault("log-probs");
+    return {};
+  };
+  WG_TRY(BackwardWith(model, pool, batch, recompute, sink, memory, head));
   return scores;
+}
+
+Result<std::vector<float>> ValueBackward(const Model& critic, ThreadPool& pool,
+                                         const TokenBatch& batch, const ValueSlope& slope,
+                                         Recompute recompute, const GradientSink& sink,
+                                         BackwardMemory* memory) {
+  CheckBatch(batch);
+  Check(critic.config().value_head, "values come from a critic");
+  const std::size_t rows = batch.tokens.size();
+  std::vector<float> values(rows), dvalues(rows, 0.0f);
+  const auto head = [&](const BackwardPass& pass, const float* hidden, float* dx) -> Status {
+    const Linear& score = pass.impl.head;
+    LinearForward(pass.exec, score, values.data(), hidden, rows);
+    if (!AllFinite(values.data(), rows)) return NumericFault("values");
+    slope(values, dvalues);
+    LinearBackward(pass, score, hidden, dvalues.data(), rows, pass.blocks.bounds, dx);
+    return {};
+  };
+  WG_TRY(BackwardWith(critic, pool, batch, recompute, sink, memory, head));
+  return values;
 }
 
 }  // namespace waggle

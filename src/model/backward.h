@@ -2,6 +2,7 @@
 // sum_t uH_t * H_t. Canonical order: arithmetic sheet 2.12. Never stores [tokens, vocab].
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -70,5 +71,16 @@ Result<TokenScores> Backward(const Model& model, ThreadPool& pool, const TokenBa
                              const TokenTargets& targets, std::span<const float> u,
                              std::span<const float> u_entropy, Recompute recompute,
                              const GradientSink& sink, BackwardMemory* memory = nullptr);
+
+// A critic (ModelConfig::value_head): V(row) = score.weight . final hidden state of the row, the
+// worth of what follows the tokens up to this row. Same bits in both functions.
+std::vector<float> ScoreValues(const Model& critic, ThreadPool& pool, const TokenBatch& batch);
+// Forward, then slope(values, dvalues) fills dLoss / dV per row (zero before), then backward.
+// Returns the values; errors as Backward's. No adapters: a critic trains all its weights.
+using ValueSlope = std::function<void(std::span<const float> values, std::span<float> dvalues)>;
+Result<std::vector<float>> ValueBackward(const Model& critic, ThreadPool& pool,
+                                         const TokenBatch& batch, const ValueSlope& slope,
+                                         Recompute recompute, const GradientSink& sink,
+                                         BackwardMemory* memory = nullptr);
 
 }  // namespace waggle

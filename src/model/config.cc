@@ -325,6 +325,7 @@ Status Validate(const ModelConfig& c) {
   }
   if (c.head_dim == 0 || c.head_dim % 2 != 0)
     return refuse(fmt::format("head_dim {} is not even", c.head_dim));
+  if (c.value_head && c.tied_head) return refuse("a critic has no head that could be tied");
   if (!c.window.empty() && c.window.size() != c.layers) return refuse("one window per layer");
   if (c.rope_scaling == RopeScaling::kLlama3 && !(c.rope_high > c.rope_low))
     return refuse(fmt::format("rope_scaling: high_freq_factor {} is not above low_freq_factor {}",
@@ -449,6 +450,7 @@ Status CheckWritable(const ModelConfig& c) {
                 what);
   };
   WG_TRY(Validate(c));
+  if (c.value_head) return refuse("that it is a critic");
   WG_ASSIGN(const ModelConfig back, ParseModelConfig(WriteModelConfig(c, "float32")));
   if (back.qkv_bias != c.qkv_bias || back.o_bias != c.o_bias || back.mlp_bias != c.mlp_bias)
     return refuse("which linear layers have a bias");

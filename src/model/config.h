@@ -21,6 +21,7 @@ struct ModelConfig {
   std::size_t max_positions = 2048;
   float norm_eps = 1e-5f;
   bool tied_head = false;
+  bool value_head = false;  // a critic: "score.weight" (1, hidden) instead of the output head
   bool qkv_bias = false, o_bias = false, mlp_bias = false;
   bool qk_norm = false;
   std::vector<std::size_t> window;  // per layer, 0: full attention; empty: none anywhere

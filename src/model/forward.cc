@@ -224,6 +224,7 @@ void Model::Forward(ThreadPool& pool, KvPool& kv, std::span<const SequenceChunk>
 
 void Model::Logits(ThreadPool& pool, const float* hidden, std::size_t rows, float* logits) const {
   if (rows == 0) return;
+  Check(!impl_->config.value_head, "a critic has no logits");
   GemmArgs args;
   args.y = logits;
   args.ldy = impl_->config.vocab;

@@ -168,7 +168,11 @@ Status BuildEmbedding(const Builder& builder, Model::Impl& impl) {
   const ModelConfig& c = impl.config;
   const std::string name = "model.embed_tokens";
   if (c.tied_head) return builder.Plain(impl.head, name, c.vocab, c.hidden);
-  WG_TRY(builder.Plain(impl.head, "lm_head", c.vocab, c.hidden));
+  if (c.value_head) {
+    WG_TRY(builder.Plain(impl.head, "score", 1, c.hidden));
+  } else {
+    WG_TRY(builder.Plain(impl.head, "lm_head", c.vocab, c.hidden));
+  }
   const std::size_t n = c.vocab * c.hidden;
   if (builder.bf16()) {
     impl.embedding_bf16.reserve(n);

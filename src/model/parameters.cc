@@ -116,7 +116,11 @@ std::vector<TensorSpec> TensorSpecs(const ModelConfig& config) {
     AddMlp(config, l, layer, list);
   }
   list.Add("model.norm.weight", {config.hidden});
-  if (!config.tied_head) list.Add("lm_head.weight", {config.vocab, config.hidden});
+  if (config.value_head) {
+    list.Add("score.weight", {1, config.hidden});
+  } else if (!config.tied_head) {
+    list.Add("lm_head.weight", {config.vocab, config.hidden});
+  }
   return list.Sorted();
 }
 

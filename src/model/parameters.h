@@ -23,7 +23,8 @@ struct Tensor {
 // Ordered by ascending byte order of the name: the order of hashes and of the gradient norm.
 using Parameters = std::map<std::string, Tensor>;
 
-// Every tensor the model needs, with its shape, in name order (tied models have no lm_head.weight).
+// Every tensor the model needs, with its shape, in name order (tied models have no
+// lm_head.weight, critics have score.weight instead).
 struct TensorSpec {
   std::string name;
   std::vector<std::size_t> shape;

@@ -10,6 +10,12 @@ namespace {
 
 constexpr std::size_t kRecipeBytesMax = 1 << 20;
 
+// Settings that are younger than the first runs, as a recipe's text holds them by default.
+constexpr std::string_view kYounger[] = {
+    "teacher = \"\"\n",
+    "\n[trainer.algorithm.critic]\nlr = \"1e-5\"\nlambda = 0.95\nclip = 0.2\nwarmup_steps = 0\n",
+    "lambda = 0.95\n"};  // of the advantage
+
 Status Apply(Recipe& recipe, const std::string& text, const std::string& file,
              const std::vector<std::string>& overrides) {
   WG_TRY(ReadToml(text, file, recipe));
@@ -57,8 +63,8 @@ Hash256 RunIdOf(Recipe recipe, const Hash256& initial_weights) {
   recipe.sampling.step_tokens = defaults.sampling.step_tokens;
   recipe.sampling.sequences_max = defaults.sampling.sequences_max;
   std::string text = "WGL-RUN-1\n" + WriteToml(recipe);
-  // Settings that are younger than the first runs: where they say nothing, those keep their ids.
-  for (const std::string_view line : {"teacher = \"\"\n"}) {
+  // Where they say nothing, older runs keep their ids.
+  for (const std::string_view line : kYounger) {
     if (const std::size_t at = text.find(line); at != std::string::npos)
       text.erase(at, line.size());
   }

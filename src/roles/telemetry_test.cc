@@ -109,6 +109,7 @@ TEST_F(TelemetryTest, AResumedRunKeepsEveryStepOnce) {
 TEST(Scalars, EveryMetricIsDocumentedAndNamedOnce) {
   StepReport report;
   report.tokens = 1;
+  report.metrics.critic = true;
   std::set<std::string> documented, written;
   for (const MetricDoc& doc : MetricDocs())
     EXPECT_TRUE(documented.insert(doc.name).second) << doc.name;
@@ -116,7 +117,11 @@ TEST(Scalars, EveryMetricIsDocumentedAndNamedOnce) {
     EXPECT_TRUE(written.insert(name).second) << name;
   EXPECT_EQ(written, documented);
   report.tokens = 0;
-  for (const auto& [name, value] : ScalarsOf(report, {})) EXPECT_NE(name, "policy/entropy");
+  report.metrics.critic = false;
+  for (const auto& [name, value] : ScalarsOf(report, {})) {
+    EXPECT_NE(name, "policy/entropy");
+    EXPECT_NE(name, "critic/loss");
+  }
 }
 
 TEST(TelemetryView, FitsEveryWidth) {

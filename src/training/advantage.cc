@@ -193,23 +193,43 @@ void WhitenTokens(const AdvantageConfig& config, std::span<LossSequence* const> 
   }
 }
 
-// Return of every token: the reward at the last loss token and, if asked for, the KL at each,
-// discounted.
-void TokenReturns(const AlgorithmConfig& config, double kl_beta, LossSequence& sequence) {
-  double future = 0;
+// Reward of every loss token: the score at the last one and, if asked for, the KL at each.
+std::vector<double> TokenRewards(const AlgorithmConfig& config, double kl_beta,
+                                 const LossSequence& sequence) {
+  std::vector<double> rewards(sequence.mask.size(), 0.0);
   bool last = true;
   for (std::size_t t = sequence.mask.size(); t-- > 0;) {
     if (sequence.mask[t] == 0) continue;
-    double reward = last ? *sequence.reward : 0.0;
+    rewards[t] = last ? *sequence.reward : 0.0;
     last = false;
-    if (config.kl.mode == "reward") {
-      const double penalty = kl_beta * KlToReference(sequence, t);
-      reward -= penalty;
-    }
+    if (config.kl.mode != "reward") continue;
+    const double penalty = kl_beta * KlToReference(sequence, t);
+    rewards[t] -= penalty;
+  }
+  return rewards;
+}
+
+// Discounted sum of the rewards from each loss token on.
+void TokenReturns(const AlgorithmConfig& config, double kl_beta, LossSequence& sequence) {
+  const std::vector<double> rewards = TokenRewards(config, kl_beta, sequence);
+  double future = 0;
+  for (std::size_t t = rewards.size(); t-- > 0;) {
+    if (sequence.mask[t] == 0) continue;
     const double discounted = config.advantage.gamma * future;
-    future = reward + discounted;
+    future = rewards[t] + discounted;
     sequence.advantage[t] = future;
   }
+}
+
+void CriticAdvantage(const AlgorithmConfig& config, double kl_beta, LossSequence& sequence) {
+  const std::vector<double> rewards = TokenRewards(config, kl_beta, sequence);
+  const double gamma = config.advantage.gamma;
+  sequence.advantage =
+      GeneralisedAdvantages(rewards, sequence.value, sequence.mask, gamma, config.advantage.lambda);
+  sequence.returns =
+      GeneralisedAdvantages(rewards, sequence.value, sequence.mask, gamma, config.critic.lambda);
+  for (std::size_t t = 0; t < sequence.returns.size(); ++t)
+    sequence.returns[t] += static_cast<double>(sequence.value[t]);
 }
 
 double GpgScale(const std::vector<double>& centred) {
@@ -220,6 +240,38 @@ double GpgScale(const std::vector<double>& centred) {
 
 }  // namespace
 
+std::vector<double> GeneralisedAdvantages(std::span<const double> rewards,
+                                          std::span<const float> values,
+                                          std::span<const std::uint8_t> mask, double gamma,
+                                          double lambda) {
+  Check(rewards.size() == mask.size() && values.size() == mask.size(),
+        "one reward and one value per token");
+  std::vector<double> advantages(mask.size(), 0.0);
+  double next_value = 0, next_advantage = 0;
+  for (std::size_t t = mask.size(); t-- > 0;) {
+    if (mask[t] == 0) continue;
+    const double value = static_cast<double>(values[t]);
+    const double future = gamma * next_value;
+    const double delta = (rewards[t] + future) - value;
+    const double carried = (gamma * lambda) * next_advantage;
+    next_advantage = delta + carried;
+    next_value = value;
+    advantages[t] = next_advantage;
+  }
+  return advantages;
+}
+
+ValueTerm ValueLoss(double clip, double value, double old, double target) {
+  const double error = value - target;
+  const double plain = error * error;
+  const double kept = clip > 0 ? std::clamp(value, old - clip, old + clip) : value;
+  const double kept_error = kept - target;
+  const double bounded = kept_error * kept_error;
+  // The bound only ever makes the loss larger, and there the value has left it: no slope.
+  if (bounded > plain) return {0.5 * bounded, 0.0, true};
+  return {0.5 * plain, error, false};
+}
+
 void PlaceAdvantages(const AlgorithmConfig& config, double kl_beta,
                      std::span<LossSequence> sequences) {
   for (LossSequence& sequence : sequences) sequence.advantage.assign(sequence.mask.size(), 0.0);
@@ -229,6 +281,10 @@ void PlaceAdvantages(const AlgorithmConfig& config, double kl_beta,
   const std::string& kind = advantage.kind;
   if (kind == "token_whiten") {
     for (LossSequence* sequence : batch.members) TokenReturns(config, kl_beta, *sequence);
+    return WhitenTokens(advantage, batch.members);
+  }
+  if (kind == "gae") {
+    for (LossSequence* sequence : batch.members) CriticAdvantage(config, kl_beta, *sequence);
     return WhitenTokens(advantage, batch.members);
   }
   std::vector<double> values(batch.members.size(), 0.0);

@@ -44,6 +44,10 @@ struct AlgorithmMetrics {
   double length_mean = 0, length_p95 = 0, truncated_fraction = 0;
   double lag_mean = 0, lag_max = 0;  // policy versions
   double kl_beta = 0;
+  // With a critic only (`critic`), of loss tokens with a return.
+  bool critic = false;
+  double critic_loss = 0, critic_clip_fraction = 0, critic_explained_variance = 0, value_mean = 0,
+         return_mean = 0;
   std::uint64_t responses = 0, trained_responses = 0, loss_tokens = 0;
 
   // v(name, value) for each, in this order.
@@ -79,6 +83,12 @@ struct AlgorithmMetrics {
     v("rollout/responses", static_cast<double>(responses));
     v("rollout/trained_responses", static_cast<double>(trained_responses));
     v("rollout/loss_tokens", static_cast<double>(loss_tokens));
+    if (!critic) return;
+    v("critic/loss", critic_loss);
+    v("critic/clip_fraction", critic_clip_fraction);
+    v("critic/explained_variance", critic_explained_variance);
+    v("critic/value_mean", value_mean);
+    v("critic/return_mean", return_mean);
   }
 };
 
@@ -101,7 +111,9 @@ struct LossSequence {
   std::uint64_t lag = 0;
   std::vector<float> behaviour, proximal, current;
   std::vector<float> reference, entropy;  // may be empty where not needed
+  std::vector<float> value;               // the critic's, before each token; "gae" only
   std::vector<double> advantage;          // set by PlaceAdvantages
+  std::vector<double> returns;            // the critic's targets; "gae" only, empty: none
 
   std::size_t LossTokens() const;  // 0 unless kept
 };
@@ -117,6 +129,21 @@ Result<std::vector<LossSequence>> MakeSequences(const AlgorithmConfig& config,
 // reference; `kl_beta` is the coefficient in force (config.kl.beta unless adaptive).
 void PlaceAdvantages(const AlgorithmConfig& config, double kl_beta,
                      std::span<LossSequence> sequences);
+
+// Generalised advantage estimation (arXiv 1506.02438, sheet 6.3) over the tokens of one response
+// whose mask is not 0; the others are passed over and get 0. The value after the last token is 0.
+std::vector<double> GeneralisedAdvantages(std::span<const double> rewards,
+                                          std::span<const float> values,
+                                          std::span<const std::uint8_t> mask, double gamma,
+                                          double lambda);
+
+// PPO's loss of one value against its target: half the larger square of the value and of the value
+// kept within `clip` of `old` (0: off).
+struct ValueTerm {
+  double loss = 0, slope = 0;  // slope: dloss / dvalue
+  bool clipped = false;
+};
+ValueTerm ValueLoss(double clip, double value, double old, double target);
 
 // Steps 5-11 for the sequences of one optimizer step.
 struct Credits {

@@ -47,7 +47,7 @@ struct ShapingConfig {
 struct AdvantageConfig {
   std::string kind = "group_std", batch_std_of = "centred";
   std::uint32_t ddof = 1;
-  double eps = 1e-6, gamma = 1.0, keep_above = 0.5;
+  double eps = 1e-6, gamma = 1.0, lambda = 0.95, keep_above = 0.5;
   bool passk_std = false;
 
   template <class V>
@@ -55,15 +55,17 @@ struct AdvantageConfig {
     v("kind", kind,
       OneOf{"zero", "none", "group_mean", "group_std", "loo", "length_weighted", "greedy",
             "batch_std", "token_whiten", "group_token_whiten", "passk", "gdpo", "gpg", "kept",
-            "best"},
+            "best", "gae"},
       "Baseline and scale. zero: rewards do not count, only the other terms of the loss do.");
     v("ddof", ddof, Range<std::uint32_t>{0, 1}, "Standard deviations divide by n - ddof.");
     v("eps", eps, Range<double>{0.0, 1.0},
-      "Added to a standard deviation (to the variance for the two whitening kinds).");
+      "Added to a standard deviation (to the variance for the whitening kinds and gae).");
     v("batch_std_of", batch_std_of, OneOf{"raw", "centred"},
       "batch_std: deviation of raw rewards or of group-centred ones.");
     v("gamma", gamma, Range<double>{0.0, 1.0},
-      "token_whiten: discount of the return along tokens.");
+      "token_whiten, gae: discount of the return along tokens.");
+    v("lambda", lambda, Range<double>{0.0, 1.0},
+      "gae: 0 trusts the critic's next value, 1 only the rewards.");
     v("keep_above", keep_above, Range<double>{-1e9, 1e9},
       "kept: responses with a larger reward get 1, others 0.");
     v("passk_std", passk_std, Any{}, "passk: divide by the group's standard deviation.");
@@ -118,6 +120,24 @@ struct KlConfig {
   }
 };
 
+// The value model of advantage "gae": the policy's shape and starting weights, one output per
+// token.
+struct CriticConfig {
+  std::string lr = "1e-5";
+  double lambda = 0.95, clip = 0.2;
+  std::uint64_t warmup_steps = 0;
+
+  template <class V>
+  void Visit(V&& v) {
+    v("lr", lr, Any{}, "Peak learning rate; the rest is the policy's optimizer and schedule.");
+    v("lambda", lambda, Range<double>{0.0, 1.0}, "As advantage.lambda, for the critic's targets.");
+    v("clip", clip, Range<double>{0.0, 1e6},
+      "A value that moved further than this from the batch's first stops being pushed; 0: off.");
+    v("warmup_steps", warmup_steps, Range<std::uint64_t>{0, 1000000},
+      "The critic's first steps, in which the policy does not move.");
+  }
+};
+
 struct AlgorithmConfig {
   std::string name = "default";
   std::string ratio = "token", ratio_to = "proximal", rule = "clip", aggregation = "token_mean";
@@ -137,6 +157,7 @@ struct AlgorithmConfig {
   AdvantageConfig advantage;
   CorrectionConfig correction;
   KlConfig kl;
+  CriticConfig critic;
 
   template <class V>
   void Visit(V&& v) {
@@ -196,6 +217,7 @@ struct AlgorithmConfig {
     v.Section("advantage", advantage, "Baseline and scale.");
     v.Section("correction", correction, "Sampler and trainer are not the same policy.");
     v.Section("kl", kl, "Divergence from a reference policy.");
+    v.Section("critic", critic, "Value model, for advantage \"gae\" only.");
   }
 };
 
@@ -210,6 +232,7 @@ Status Validate(const AlgorithmConfig& config);
 bool NeedsReference(const AlgorithmConfig& config);
 // Whether the trainer itself keeps the reference: a teacher comes from outside.
 bool KeepsReference(const AlgorithmConfig& config);
+bool NeedsCritic(const AlgorithmConfig& config);
 bool NeedsEntropy(const AlgorithmConfig& config);  // before the backward pass
 
 }  // namespace waggle

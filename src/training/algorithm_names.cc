@@ -51,6 +51,11 @@ const Row kRows[] = {
     {"reinforce++", [](AlgorithmConfig& c) { Whitened(c, "token_whiten"), KlReward(c, 0.001); }},
     {"rf++-baseline",
      [](AlgorithmConfig& c) { Whitened(c, "group_token_whiten"), KlLoss(c, "k2", 0.001); }},
+    {"ppo-rlhf",  // the learning rate of the critic is the recipe's: critic.lr
+     [](AlgorithmConfig& c) {
+       Whitened(c, "gae"), KlReward(c, 0.05);
+       c.kl.target = 6.0;
+     }},
     {"rloo",
      [](AlgorithmConfig& c) {
        ClipBoth(c, 0.2, 0.2), KlReward(c, 0.05);
@@ -254,6 +259,8 @@ bool NeedsReference(const AlgorithmConfig& config) { return config.kl.mode != "n
 bool KeepsReference(const AlgorithmConfig& config) {
   return NeedsReference(config) && config.kl.teacher.empty();
 }
+
+bool NeedsCritic(const AlgorithmConfig& config) { return config.advantage.kind == "gae"; }
 
 bool NeedsEntropy(const AlgorithmConfig& config) { return config.entropy_quantile > 0; }
 

@@ -47,6 +47,7 @@ std::vector<LossSequence> Sequences(const AlgorithmConfig& config,
   for (LossSequence& sequence : sequences) {
     sequence.proximal = sequence.current = sequence.reference = sequence.behaviour;
     sequence.entropy.assign(sequence.mask.size(), 0.5f);
+    sequence.value.assign(sequence.mask.size(), 0.25f);
     for (std::size_t t = 0; t < sequence.mask.size(); ++t) {
       sequence.current[t] += static_cast<float>(noise * (rng.Unit() - 0.5));
       sequence.reference[t] += static_cast<float>(noise * (rng.Unit() - 0.5));

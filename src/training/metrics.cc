@@ -23,6 +23,11 @@ constexpr Field kPerToken[] = {&AlgorithmMetrics::loss,
                                &AlgorithmMetrics::effective_sample_size,
                                &AlgorithmMetrics::entropy,
                                &AlgorithmMetrics::kl_beta,
+                               &AlgorithmMetrics::critic_loss,
+                               &AlgorithmMetrics::critic_clip_fraction,
+                               &AlgorithmMetrics::critic_explained_variance,
+                               &AlgorithmMetrics::value_mean,
+                               &AlgorithmMetrics::return_mean,
                                &AlgorithmMetrics::advantage_mean,
                                &AlgorithmMetrics::advantage_std};
 constexpr Field kPerResponse[] = {
@@ -56,6 +61,7 @@ AlgorithmMetrics MeanOf(std::span<const AlgorithmMetrics> updates) {
   Average(updates, kPerResponse, &AlgorithmMetrics::responses, mean);
   for (const AlgorithmMetrics& update : updates) {
     mean.lag_max = std::max(mean.lag_max, update.lag_max);
+    mean.critic = mean.critic || update.critic;
     mean.responses += update.responses;
     mean.trained_responses += update.trained_responses;
     mean.loss_tokens += update.loss_tokens;

@@ -93,7 +93,7 @@ double MoonlightScale(std::size_t rows, std::size_t cols) {
 
 bool IsHiddenMatrix(const std::string& name, const Tensor& tensor) {
   return tensor.shape.size() == 2 && name.find("embed_tokens") == std::string::npos &&
-         name.find("lm_head") == std::string::npos;
+         name.find("lm_head") == std::string::npos && name != "score.weight";
 }
 
 }  // namespace waggle

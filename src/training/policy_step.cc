@@ -127,7 +127,11 @@ struct PolicyRun {
   StepReport report;
 
   Status ScoreOldPolicies();
+  Status ScoreOldValues();
   Status UpdateOn(std::size_t first, std::size_t last, bool fresh);
+  Status MovePolicy(std::size_t first, std::size_t last, bool fresh);
+  Status MoveCritic(std::size_t first, std::size_t last);
+  bool PolicyWaits() const;  // for a critic that knows something
   void AdaptKl();
 };
 
@@ -152,9 +156,63 @@ Status PolicyRun::ScoreOldPolicies() {
                     });
 }
 
-// One optimizer update on responses [first, last). `fresh`: the weights are still those that the
-// batch was scored with.
+Status PolicyRun::ScoreOldValues() {
+  if (!trainer.critic) return {};
+  std::vector<const TrainingSample*> samples;
+  for (const TrainingSample& sample : batch.samples) samples.push_back(&sample);
+  WG_ASSIGN(const auto values, trainer.critic->Values(trainer.pool, samples));
+  for (std::size_t i = 0; i < samples.size(); ++i)
+    batch.sequences[i].value = ResponsePart(batch, i, values[i]);
+  return {};
+}
+
+bool PolicyRun::PolicyWaits() const {
+  return trainer.critic && trainer.critic->state().optimizer.step < algorithm.critic.warmup_steps;
+}
+
+Status PolicyRun::MoveCritic(std::size_t first, std::size_t last) {
+  if (!trainer.critic) return {};
+  std::vector<ValueTargets> targets(last - first);
+  for (std::size_t i = first; i < last; ++i) {
+    const LossSequence& sequence = batch.sequences[i];
+    if (sequence.returns.empty() || sequence.LossTokens() == 0) continue;
+    ValueTargets& target = targets[i - first];
+    target.old.assign(batch.samples[i].rows(), 0.0f);
+    target.returns.assign(batch.samples[i].rows(), 0.0);
+    for (std::size_t t = 0; t < sequence.mask.size(); ++t) {
+      if (sequence.mask[t] == 0) continue;
+      target.old[RowOf(batch, i, t)] = sequence.value[t];
+      target.returns[RowOf(batch, i, t)] = sequence.returns[t];
+    }
+  }
+  WG_ASSIGN(const CriticReport report,
+            trainer.critic->Step(trainer.pool,
+                                 std::span(batch.samples).subspan(first, last - first), targets));
+  AlgorithmMetrics& m = metrics.back();
+  m.critic = true;
+  m.critic_loss = report.loss;
+  m.critic_clip_fraction = report.clip_fraction;
+  m.critic_explained_variance = report.explained_variance;
+  m.value_mean = report.value_mean;
+  m.return_mean = report.return_mean;
+  return {};
+}
+
 Status PolicyRun::UpdateOn(std::size_t first, std::size_t last, bool fresh) {
+  if (PolicyWaits()) {
+    // The batch is still told about, with the log-probs that are known anyway.
+    metrics.push_back(AssignCredit(algorithm, trainer.kl_beta,
+                                   std::span(batch.sequences).subspan(first, last - first))
+                          .metrics);
+  } else {
+    WG_TRY(MovePolicy(first, last, fresh));
+  }
+  return MoveCritic(first, last);
+}
+
+// One optimizer update of the policy on responses [first, last). `fresh`: the weights are still
+// those that the batch was scored with.
+Status PolicyRun::MovePolicy(std::size_t first, std::size_t last, bool fresh) {
   if (!fresh) {
     WG_ASSIGN(const auto working, trainer.Working());
     const auto store = [&](std::size_t i, const TokenScores& scores) {
@@ -214,6 +272,7 @@ namespace {
 struct Snapshot {
   Parameters trained;
   OptimizerState state;
+  std::optional<Critic::State> critic;
 };
 
 }  // namespace
@@ -224,12 +283,16 @@ Result<StepReport> Trainer::Impl::Policy(const std::vector<ScoredGroup>& groups,
   WG_ASSIGN(PolicyBatch batch, MakeBatch(model, config.algorithm, groups, current));
   PolicyRun run{*this, config.algorithm, std::move(batch), {}, {}};
   WG_TRY(run.ScoreOldPolicies());
+  WG_TRY(run.ScoreOldValues());
   PlaceAdvantages(config.algorithm, kl_beta, run.batch.sequences);
   const std::size_t n = run.batch.samples.size(),
                     parts = std::min<std::size_t>(config.updates_per_batch, n);
   const std::uint64_t step_before = state.step;
   std::optional<Snapshot> before;
-  if (parts * config.passes > 1) before = Snapshot{trained(), state};
+  if (parts * config.passes > 1 || critic) {
+    before = Snapshot{trained(), state, std::nullopt};
+    if (critic) before->critic = critic->state();
+  }
   for (std::uint64_t update = 0; update < parts * config.passes; ++update) {
     const std::size_t part = update % parts;
     const Status status =
@@ -238,6 +301,7 @@ Result<StepReport> Trainer::Impl::Policy(const std::vector<ScoredGroup>& groups,
     if (before) {
       trained() = std::move(before->trained);
       state = std::move(before->state);
+      if (critic) critic->Restore(std::move(*before->critic));
       working.reset();
     }
     return Forward(status.error());

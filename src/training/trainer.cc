@@ -15,10 +15,10 @@ Status Validate(const TrainerConfig& config) {
   WG_TRY(Validate(config.algorithm));
   const auto optimizer = Optimizer::Create(config.optimizer, config.schedule);
   if (!optimizer) return Forward(optimizer.error());
-  return {};
+  return ParseDecimal(config.algorithm.critic.lr, "algorithm.critic.lr").map([](Decimal) {});
 }
 
-Recompute Trainer::Impl::recompute() const {
+Recompute RecomputeOf(const TrainerConfig& config) {
   if (config.recompute == "none") return Recompute::kNone;
   return config.recompute == "swiglu" ? Recompute::kSwiGlu : Recompute::kBlock;
 }
@@ -39,6 +39,10 @@ Status Trainer::Impl::Prepare() {
     (lora ? lora_gradients.tensors : gradients).emplace(name, ZeroTensor(tensor.shape));
   }
   if (lora) lora_gradients.config = lora->config;
+  if (NeedsCritic(config.algorithm) && !critic) {
+    WG_ASSIGN(critic, Critic::Create(model, numerics.kshards, Critic::InitialState(model, masters),
+                                     config, ops));
+  }
   return Working().map([](const auto&) {});
 }
 
@@ -71,7 +75,7 @@ Result<std::shared_ptr<const Model>> Trainer::Impl::Reference() {
 }
 
 Hash256 Trainer::Impl::Hash() const {
-  const std::string header =
+  std::string header =
       fmt::format("WGL-STATE-1\nstep {}\nbeta1 {}\nbeta2 {}\nkl {}\n", state.step,
                   HexDouble(state.beta1_power), HexDouble(state.beta2_power), HexDouble(kl_beta));
   std::vector<NamedSet> sets{{"p", &masters}};
@@ -79,6 +83,14 @@ Hash256 Trainer::Impl::Hash() const {
   sets.push_back({"m", &state.m});
   sets.push_back({"v", &state.v});
   if (reference) sets.push_back({"r", &*reference});
+  if (critic) {
+    const OptimizerState& moments = critic->state().optimizer;
+    header += fmt::format("critic step {}\nbeta1 {}\nbeta2 {}\n", moments.step,
+                          HexDouble(moments.beta1_power), HexDouble(moments.beta2_power));
+    sets.push_back({"cp", &critic->state().parameters});
+    sets.push_back({"cm", &moments.m});
+    sets.push_back({"cv", &moments.v});
+  }
   return HashState(pool, header, sets);
 }
 
@@ -108,7 +120,7 @@ Result<Trainer::Impl::Update> Trainer::Impl::Apply(
     const PackedBatch packed = Pack(std::span(active).subspan(begin, end - begin));
     WG_ASSIGN(const TokenScores part,
               Backward(*weights, pool, packed.batch, packed.targets, packed.u, packed.u_entropy,
-                       recompute(), sink, &memory));
+                       RecomputeOf(config), sink, &memory));
     Unpack(packed, part, scores);
   }
   for (std::size_t i = 0; i < index.size(); ++i) update.scores[index[i]] = std::move(scores[i]);

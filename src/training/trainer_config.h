@@ -1,6 +1,7 @@
 // Settings of the trainer: part of a recipe.
 #pragma once
 
+#include "model/backward.h"
 #include "training/algorithm_config.h"
 #include "training/optimizer.h"
 
@@ -52,5 +53,7 @@ struct TrainerConfig {
 
 // Everything that Create would refuse, before any model is loaded.
 Status Validate(const TrainerConfig& config);
+
+Recompute RecomputeOf(const TrainerConfig& config);
 
 }  // namespace waggle

@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 
+#include "training/critic.h"
 #include "training/samples.h"
 #include "training/trainer.h"
 
@@ -26,7 +27,8 @@ struct Trainer::Impl {
   std::optional<LoraParameters> lora;
   OptimizerState state;
   std::optional<Parameters>
-      reference;  // initial weights; with adapters the masters are the reference
+      reference;                 // initial weights; with adapters the masters are the reference
+  std::optional<Critic> critic;  // advantage "gae" only
   double kl_beta = 0;
   Hash256 run_id{};
   std::string cursor;
@@ -40,8 +42,6 @@ struct Trainer::Impl {
 
   Parameters& trained() { return lora ? lora->tensors : masters; }
   const Parameters& trained() const { return lora ? lora->tensors : masters; }
-  Recompute recompute() const;
-
   Status Prepare();  // after masters and adapters are set: shapes, moments, the first working model
   Result<std::shared_ptr<const Model>> Working();
   Result<std::shared_ptr<const Model>> Reference();
