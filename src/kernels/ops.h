@@ -31,8 +31,9 @@ struct GemmArgs {
   std::size_t ldx = 0;
   std::size_t m = 0;
   const PackedMatrix* w = nullptr;
-  std::size_t n_begin = 0,
-              n_end = 0;  // feature range; n_begin a multiple of 32; n_end == 0 means w->n()
+  std::size_t
+      n_begin = 0,
+      n_end = 0;  // feature range; n_begin a multiple of the panel width; n_end == 0 means w->n()
   std::size_t k_begin = 0,
               k_end = 0;        // input range; k_begin a multiple of 256; k_end == 0 means w->k()
   const float* bias = nullptr;  // (n_end - n_begin) or null; added once, after D1

@@ -65,6 +65,39 @@ std::size_t CodeIndex(WeightFormat format, std::size_t column, std::size_t k) {
 constexpr std::size_t kWords = kPanelWidth / 2;
 unsigned WordShift(std::size_t column) { return column < kWords ? 0 : 16; }
 
+// Rows that wait for their panel lie this much further apart than they are long: a square at the
+// end may read beyond its row, and powers of two would compete for the same few sets of a cache.
+constexpr std::size_t kRowGap = kPanelWidth;
+
+// Four floats as the baseline of every CPU has them: moving values needs no dispatch.
+using Four = float __attribute__((vector_size(16)));
+
+Four Load(const float* from) {
+  Four values;
+  std::memcpy(&values, from, sizeof(values));
+  return values;
+}
+
+// out[i][j] = in[j][i], rows of `in` being `stride` apart.
+void Turn(const float* in, std::size_t stride, float (*out)[kPanelWidth]) {
+  for (std::size_t j = 0; j < kPanelWidth; j += 4) {
+    for (std::size_t i = 0; i < kPanelWidth; i += 4) {
+      const float* at = in + j * stride + i;
+      const Four r0 = Load(at), r1 = Load(at + stride), r2 = Load(at + 2 * stride),
+                 r3 = Load(at + 3 * stride);
+      const Four low02 = __builtin_shufflevector(r0, r2, 0, 4, 1, 5),
+                 low13 = __builtin_shufflevector(r1, r3, 0, 4, 1, 5),
+                 high02 = __builtin_shufflevector(r0, r2, 2, 6, 3, 7),
+                 high13 = __builtin_shufflevector(r1, r3, 2, 6, 3, 7);
+      const Four columns[4] = {__builtin_shufflevector(low02, low13, 0, 4, 1, 5),
+                               __builtin_shufflevector(low02, low13, 2, 6, 3, 7),
+                               __builtin_shufflevector(high02, high13, 0, 4, 1, 5),
+                               __builtin_shufflevector(high02, high13, 2, 6, 3, 7)};
+      for (std::size_t c = 0; c < 4; ++c) std::memcpy(&out[i + c][j], &columns[c], sizeof(Four));
+    }
+  }
+}
+
 }  // namespace
 
 const char* ToString(WeightFormat format) {
@@ -95,6 +128,8 @@ float QuantiseGroup(std::span<const float> values, std::int8_t* codes) {
   return usable ? amax / 127.0f : 0.0f;
 }
 
+PackedMatrix::PackedMatrix() = default;
+
 PackedMatrix::PackedMatrix(std::size_t n, std::size_t k, WeightFormat format)
     : n_(n), k_(k), format_(format) {
   ResizeOnHugePages(codes_, panels() * PanelBytes(k, format));
@@ -102,17 +137,36 @@ PackedMatrix::PackedMatrix(std::size_t n, std::size_t k, WeightFormat format)
   if (format == WeightFormat::kCi8) code_sums_.resize(panels() * groups() * panel_width());
 }
 
-void PackedMatrix::PackFloatRow(const float* row, std::size_t n) {
-  const std::size_t column = n % kPanelWidth;
-  std::byte* panel = codes_.data() + n / kPanelWidth * PanelBytes(k_, format_);
+PackedMatrix PackedMatrix::InMemoryOf(PackedMatrix old, std::size_t n, std::size_t k,
+                                      WeightFormat format) {
+  // What is not overwritten is padding, and that is zero already.
+  if (old.n_ == n && old.k_ == k && old.format_ == format) return old;
+  return PackedMatrix(n, k, format);
+}
+
+void PackedMatrix::WriteSquare(std::size_t panel, std::size_t k, std::size_t height,
+                               const Square& values) {
+  std::byte* out = codes_.data() + panel * PanelBytes(k_, format_) + k * BytesPerK(format_);
   if (format_ == WeightFormat::kF32) {
-    float* out = reinterpret_cast<float*>(panel) + column;
-    for (std::size_t k = 0; k < k_; ++k) out[k * kPanelWidth] = row[k];
+    std::memcpy(out, values, height * sizeof(values[0]));
     return;
   }
-  std::uint32_t* out = reinterpret_cast<std::uint32_t*>(panel) + column % kWords;
-  const unsigned shift = WordShift(column);
-  for (std::size_t k = 0; k < k_; ++k) out[k * kWords] |= Bf16Bits(row[k]) << shift;
+  auto* words = reinterpret_cast<std::uint32_t*>(out);
+  for (std::size_t i = 0; i < height; ++i) {
+    for (std::size_t j = 0; j < kWords; ++j)
+      words[i * kWords + j] = Bf16Bits(values[i][j]) | (Bf16Bits(values[i][j + kWords]) << 16);
+  }
+}
+
+// rows: 16 of them, kRowGap floats longer than k; those from `count` on do not exist.
+void PackedMatrix::PackFloatPanel(std::size_t panel, const float* rows, std::size_t count) {
+  alignas(64) Square turned;
+  for (std::size_t k = 0; k < k_; k += kPanelWidth) {
+    Turn(rows + k, k_ + kRowGap, turned);
+    for (std::size_t i = 0; i < kPanelWidth && count < kPanelWidth; ++i)
+      std::fill(turned[i] + count, turned[i] + kPanelWidth, 0.0f);
+    WriteSquare(panel, k, std::min(kPanelWidth, k_ - k), turned);
+  }
 }
 
 void PackedMatrix::PackCodeRow(const float* row, std::size_t n) {
@@ -135,68 +189,55 @@ void PackedMatrix::PackCodeRow(const float* row, std::size_t n) {
 PackedMatrix PackedMatrix::Pack(const float* w, std::size_t n, std::size_t k, std::size_t ldw,
                                 WeightFormat format) {
   Check(ldw >= k, "rows do not overlap");
-  PackedMatrix packed(n, k, format);
-  for (std::size_t row = 0; row < n; ++row) {
-    if (HasCodes(format)) {
-      packed.PackCodeRow(w + row * ldw, row);
-    } else {
-      packed.PackFloatRow(w + row * ldw, row);
-    }
-  }
-  return packed;
+  return PackRows(n, k, format,
+                  [&](std::size_t row, float* values) { std::copy_n(w + row * ldw, k, values); });
 }
 
 PackedMatrix PackedMatrix::PackRows(std::size_t n, std::size_t k, WeightFormat format,
-                                    const std::function<void(std::size_t, float*)>& fill) {
-  PackedMatrix packed(n, k, format);
-  std::vector<float> values(k);
-  for (std::size_t row = 0; row < n; ++row) {
-    fill(row, values.data());
-    if (HasCodes(format)) {
+                                    const std::function<void(std::size_t, float*)>& fill,
+                                    PackedMatrix old) {
+  PackedMatrix packed = InMemoryOf(std::move(old), n, k, format);
+  if (HasCodes(format)) {
+    std::vector<float> values(k);
+    for (std::size_t row = 0; row < n; ++row) {
+      fill(row, values.data());
       packed.PackCodeRow(values.data(), row);
-    } else {
-      packed.PackFloatRow(values.data(), row);
     }
+    return packed;
+  }
+  std::vector<float> rows(kPanelWidth * (k + kRowGap));
+  for (std::size_t row = 0; row < n; row += kPanelWidth) {
+    const std::size_t count = std::min(kPanelWidth, n - row);
+    for (std::size_t i = 0; i < count; ++i) fill(row + i, rows.data() + i * (k + kRowGap));
+    packed.PackFloatPanel(row / kPanelWidth, rows.data(), count);
   }
   return packed;
 }
 
 // Both matrices lie in squares of 16 x 16, each contiguous for fp32: read one, turn it, write it.
-PackedMatrix PackedMatrix::Transposed() const {
+PackedMatrix PackedMatrix::Transposed(PackedMatrix old) const {
   const bool is_bf16 = format_ == WeightFormat::kBf16;
-  PackedMatrix turned(k_, n_, is_bf16 ? WeightFormat::kBf16 : WeightFormat::kF32);
-  std::byte* data = turned.codes_.data();
-  const std::size_t panel_bytes = PanelBytes(n_, turned.format_);
-  constexpr std::size_t kSide = kPanelWidth;
-  float square[kSide][kSide];  // [k][n]
-  for (std::size_t n = 0; n < n_; n += kSide) {
-    const std::size_t height = std::min(kSide, n_ - n);
-    for (std::size_t k = 0; k < k_; k += kSide) {
-      const std::size_t width = std::min(kSide, k_ - k);
+  PackedMatrix turned =
+      InMemoryOf(std::move(old), k_, n_, is_bf16 ? WeightFormat::kBf16 : WeightFormat::kF32);
+  alignas(64) Square square = {}, square_t;
+  for (std::size_t n = 0; n < n_; n += kPanelWidth) {
+    const std::size_t height = std::min(kPanelWidth, n_ - n);
+    for (std::size_t k = 0; k < k_; k += kPanelWidth) {
+      const std::size_t width = std::min(kPanelWidth, k_ - k);
       ReadSquare(n, k, width, square);
-      std::byte* out = data + k / kSide * panel_bytes + n * turned.PanelBytesPerK();
-      for (std::size_t i = 0; i < height; ++i) {
-        for (std::size_t j = 0; j < width; ++j) {
-          if (is_bf16) {
-            reinterpret_cast<std::uint32_t*>(out)[i * kWords + j % kWords] |= Bf16Bits(square[j][i])
-                                                                              << WordShift(j);
-          } else {
-            reinterpret_cast<float*>(out)[i * kSide + j] = square[j][i];
-          }
-        }
-      }
+      for (std::size_t i = width; i < kPanelWidth; ++i) std::fill_n(square[i], kPanelWidth, 0.0f);
+      Turn(&square[0][0], kPanelWidth, square_t);
+      turned.WriteSquare(k / kPanelWidth, n, height, square_t);
     }
   }
   return turned;
 }
 
-// out[i][j]: the value of row n + j at k + i, i < width; n a multiple of 16.
-void PackedMatrix::ReadSquare(std::size_t n, std::size_t k, std::size_t width,
-                              float (*out)[kPanelWidth]) const {
+void PackedMatrix::ReadSquare(std::size_t n, std::size_t k, std::size_t height, Square& out) const {
   const std::byte* data = PanelData(n / panel_width()) + k * BytesPerK(format_);
-  for (std::size_t i = 0; i < width; ++i) {
+  for (std::size_t i = 0; i < height; ++i) {
     if (format_ == WeightFormat::kF32) {
-      std::memcpy(out[i], data + i * kPanelWidth * sizeof(float), kPanelWidth * sizeof(float));
+      std::memcpy(out[i], data + i * sizeof(out[i]), sizeof(out[i]));
     } else if (format_ == WeightFormat::kBf16) {
       const auto* words = reinterpret_cast<const std::uint32_t*>(data) + i * kWords;
       for (std::size_t j = 0; j < kWords; ++j) {

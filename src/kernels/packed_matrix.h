@@ -34,7 +34,7 @@ inline constexpr std::size_t kReductionBlock = 256;  // rule D1
 
 class PackedMatrix {
  public:
-  PackedMatrix() = default;
+  PackedMatrix();  // nothing in it
 
   // Packs row-major w[n, k] with row stride ldw >= k. kBf16 rounds to nearest even; kInt8 and kCi8
   // quantise per (row, group of 128): code = nearest(w * (127/amax)), scale = amax/127, both zero
@@ -42,11 +42,13 @@ class PackedMatrix {
   static PackedMatrix Pack(const float* w, std::size_t n, std::size_t k, std::size_t ldw,
                            WeightFormat format);
   // The same from rows that come one by one in ascending order: fill(row, values) writes k values.
+  // Takes over the memory of `old` if it has the same shape and format.
   static PackedMatrix PackRows(std::size_t n, std::size_t k, WeightFormat format,
-                               const std::function<void(std::size_t row, float* values)>& fill);
+                               const std::function<void(std::size_t row, float* values)>& fill,
+                               PackedMatrix old = PackedMatrix());
   // The transpose, for dX = dY * W: a [k, n] matrix of the same effective values. kBf16 stays
-  // kBf16; the values fl32(code * scale) of kInt8 and kCi8 become kF32.
-  PackedMatrix Transposed() const;
+  // kBf16; the values fl32(code * scale) of kInt8 and kCi8 become kF32. `old` as above.
+  PackedMatrix Transposed(PackedMatrix old = PackedMatrix()) const;
 
   std::size_t n() const { return n_; }
   std::size_t k() const { return k_; }
@@ -74,9 +76,15 @@ class PackedMatrix {
 
  private:
   PackedMatrix(std::size_t n, std::size_t k, WeightFormat format);
-  void PackFloatRow(const float* row, std::size_t n);
+  static PackedMatrix InMemoryOf(PackedMatrix old, std::size_t n, std::size_t k,
+                                 WeightFormat format);
+  using Square = float[kPanelWidth][kPanelWidth];
+  void PackFloatPanel(std::size_t panel, const float* rows, std::size_t count);
   void PackCodeRow(const float* row, std::size_t n);
-  void ReadSquare(std::size_t n, std::size_t k, std::size_t width, float (*out)[kPanelWidth]) const;
+  // Of a float format: values [k][feature] to positions [k, k + height) of a panel.
+  void WriteSquare(std::size_t panel, std::size_t k, std::size_t height, const Square& values);
+  // Values [k][feature] of 16 features from n on, a multiple of 16, at [k, k + height).
+  void ReadSquare(std::size_t n, std::size_t k, std::size_t height, Square& out) const;
 
   std::size_t n_ = 0, k_ = 0;
   WeightFormat format_ = WeightFormat::kF32;

@@ -41,13 +41,6 @@ bool AllFinite(const float* x, std::size_t n) {
   return finite;
 }
 
-bool AllFinite(const Parameters& tensors) {
-  for (const auto& [name, tensor] : tensors) {
-    if (!AllFinite(tensor.data.data(), tensor.data.size())) return false;
-  }
-  return true;
-}
-
 tl::unexpected<Error> NumericFault(const char* where) {
   return Fail(Blame::kMachine, "numeric fault: a NaN or an infinity in the {}", where);
 }
@@ -195,14 +188,6 @@ Status BackwardThroughLayers(const BackwardPass& pass, TapedForward& forward,
   return {};
 }
 
-Status CheckGradients(const GradientSink& sink) {
-  const bool finite = (sink.full == nullptr || AllFinite(*sink.full)) &&
-                      (sink.lora == nullptr || AllFinite(sink.lora->tensors)) &&
-                      (sink.tied_embedding == nullptr || AllFinite(*sink.tied_embedding));
-  if (!finite) return NumericFault("gradient");
-  return {};
-}
-
 // Forward, then `head(pass, hidden, dx)`, which turns final hidden states (rows, d) into their
 // gradient (dx, zero before), then backward.
 template <class Head>
@@ -224,8 +209,7 @@ Status RunBackward(const Exec& exec, const Model::Impl& impl, const TokenBatch& 
   float* dx = memory.buffers.dx.Get(n);
   std::fill(dx, dx + n, 0.0f);
   WG_TRY(head(pass, hidden, dx));
-  WG_TRY(BackwardThroughLayers(pass, forward, batch, x_last, dx));
-  return CheckGradients(sink);
+  return BackwardThroughLayers(pass, forward, batch, x_last, dx);
 }
 
 // What both kinds of backward do around RunBackward.
@@ -287,7 +271,6 @@ void FinishGradients(const ModelConfig& config, const GradientSink& sink) {
   const AlignedVector<float>& gathered = lookup->second.data;
   Check(head.size() == gathered.size(), "both gradients of the tied embedding have its shape");
   for (std::size_t i = 0; i < head.size(); ++i) head[i] = head[i] + gathered[i];
-  sink.tied_embedding->clear();
 }
 
 TokenScores ScoreBatch(const Model& model, ThreadPool& pool, const TokenBatch& batch,

@@ -41,8 +41,7 @@ struct GradientSink {
   Parameters* tied_embedding = nullptr;  // tied head only: holds Gemb under
                                          // "model.embed_tokens.weight" until FinishGradients
 };
-// End of an optimizer step: G = Ghead + Gemb for a tied head (one add per element); clears
-// tied_embedding.
+// End of an optimizer step: G = Ghead + Gemb for a tied head, one add per element.
 void FinishGradients(const ModelConfig& config, const GradientSink& sink);
 
 // Forward only. Same bits as decode and prefill. A broken model yields NaN here: callers that keep
@@ -65,8 +64,9 @@ class BackwardMemory {
 };
 
 // Forward and backward; u and u_entropy per row (u_entropy may be empty). Returns the scores of the
-// forward pass. A NaN or Inf anywhere is an error with Blame::kMachine ("numeric fault"), and the
-// gradients are then unspecified.
+// forward pass. A NaN or Inf in activations, scores or their gradients is an error with
+// Blame::kMachine ("numeric fault"), and the gradients are then unspecified. Weight gradients are
+// not looked at: GradientNorm, which every step needs, tells.
 Result<TokenScores> Backward(const Model& model, ThreadPool& pool, const TokenBatch& batch,
                              const TokenTargets& targets, std::span<const float> u,
                              std::span<const float> u_entropy, Recompute recompute,

@@ -79,10 +79,13 @@ class Builder {
     linear.name = name;
     WG_TRY(Pack(linear.w, source_, name + ".weight", out, in, format));
     if (bias) WG_TRY(Vector(linear.bias, name + ".bias", out));
-    if (lora_ == nullptr || !lora_->tensors.contains(name + ".lora_A.weight")) return {};
+    if (lora_ == nullptr || !lora_->tensors.contains(name + ".lora_A.weight")) {
+      linear.adapter.reset();
+      return {};
+    }
     const std::size_t rank = lora_->config.rank;
     const ParametersSource adapters(lora_->tensors);
-    linear.adapter.emplace();
+    if (!linear.adapter) linear.adapter.emplace();
     WG_TRY(
         Pack(linear.adapter->a, adapters, name + ".lora_A.weight", rank, in, WeightFormat::kF32));
     WG_TRY(
@@ -103,9 +106,10 @@ class Builder {
   Status Pack(PackedMatrix& packed, const TensorSource& from, const std::string& name,
               std::size_t out, std::size_t in, WeightFormat format) const {
     WG_TRY(Expect(from, name, {out, in}));
-    packed = PackedMatrix::PackRows(out, in, format, [&](std::size_t row, float* values) {
+    const auto fill = [&](std::size_t row, float* values) {
       from.Read(name, row * in, in, values);
-    });
+    };
+    packed = PackedMatrix::PackRows(out, in, format, fill, std::move(packed));
     return {};
   }
 
@@ -153,7 +157,7 @@ Status BuildLayer(Builder& builder, const ModelConfig& c, WeightFormat format, s
     WG_TRY(builder.Vector(layer.k_norm, attention + "k_norm.weight", c.head_dim));
   }
   if (c.IsSparse(index)) {
-    layer.moe = std::make_unique<Moe>();
+    if (layer.moe == nullptr) layer.moe = std::make_unique<Moe>();
     return BuildMoe(builder, c, format, prefix, *layer.moe);
   }
   const std::string mlp = prefix + "mlp.";
@@ -174,6 +178,8 @@ Status BuildEmbedding(const Builder& builder, Model::Impl& impl) {
     WG_TRY(builder.Plain(impl.head, "lm_head", c.vocab, c.hidden));
   }
   const std::size_t n = c.vocab * c.hidden;
+  impl.embedding_bf16.clear();
+  impl.embedding_f32.clear();
   if (builder.bf16()) {
     impl.embedding_bf16.reserve(n);
   } else {
@@ -205,6 +211,18 @@ Status CheckLayerLists(const ModelConfig& c) {
   return {};
 }
 
+// Fills `impl`, whose matrices may hold older weights of the same shape.
+Status Build(Model::Impl& impl, const TensorSource& source, const LoraParameters* lora) {
+  const ModelConfig& config = impl.config;
+  Builder builder(source, lora, impl.numerics);
+  WG_TRY(BuildEmbedding(builder, impl));
+  WG_TRY(builder.Vector(impl.final_norm, "model.norm.weight", config.hidden));
+  for (std::size_t l = 0; l < config.layers; ++l) {
+    WG_TRY(BuildLayer(builder, config, impl.numerics.weights, l, impl.layers[l]));
+  }
+  return builder.AllAdaptersUsed();
+}
+
 }  // namespace
 
 std::size_t Linear::bytes() const {
@@ -215,10 +233,10 @@ std::size_t Linear::bytes() const {
 }
 
 void PackTransposes(const Linear& linear) {
-  linear.w_t = linear.w.Transposed();
+  linear.w_t = linear.w.Transposed(std::move(linear.w_t));
   if (!linear.adapter) return;
-  linear.a_t = linear.adapter->a.Transposed();
-  linear.b_t = linear.adapter->b.Transposed();
+  linear.a_t = linear.adapter->a.Transposed(std::move(linear.a_t));
+  linear.b_t = linear.adapter->b.Transposed(std::move(linear.b_t));
 }
 
 template <class Visit>
@@ -253,11 +271,12 @@ void Model::Impl::EmbedRow(TokenId id, float* out) const {
 }
 
 void Model::Impl::PrepareBackward(ThreadPool& pool) const {
-  std::call_once(transposes_once, [&] {
-    std::vector<const Linear*> linears;
-    ForEachLinear(*this, [&](const Linear& linear) { linears.push_back(&linear); });
-    pool.Run(linears.size(), [&](std::size_t i) { PackTransposes(*linears[i]); });
-  });
+  const std::lock_guard lock(transposes_mutex);
+  if (transposed) return;
+  std::vector<const Linear*> linears;
+  ForEachLinear(*this, [&](const Linear& linear) { linears.push_back(&linear); });
+  pool.Run(linears.size(), [&](std::size_t i) { PackTransposes(*linears[i]); });
+  transposed = true;
 }
 
 std::unique_ptr<Workspace> Model::Impl::TakeWorkspace() const {
@@ -294,13 +313,19 @@ Result<std::shared_ptr<const Model>> Model::Create(const ModelConfig& config,
   if (lora != nullptr && lora->config.rank == 0)
     return Fail(Blame::kOperator, "an adapter of rank 0");
   auto impl = std::make_unique<Impl>(config, numerics, ops);
-  Builder builder(source, lora, numerics);
-  WG_TRY(BuildEmbedding(builder, *impl));
-  WG_TRY(builder.Vector(impl->final_norm, "model.norm.weight", config.hidden));
-  for (std::size_t l = 0; l < config.layers; ++l) {
-    WG_TRY(BuildLayer(builder, config, numerics.weights, l, impl->layers[l]));
-  }
-  WG_TRY(builder.AllAdaptersUsed());
+  WG_TRY(Build(*impl, source, lora));
+  return std::shared_ptr<const Model>(new Model(std::move(impl)));
+}
+
+Result<std::shared_ptr<const Model>> Model::Renew(std::shared_ptr<const Model> old,
+                                                  const Parameters& parameters,
+                                                  const LoraParameters* lora) {
+  // Two holders at least, or one and it is us: nobody can come in between.
+  if (old.use_count() > 1)
+    return Create(old->config(), old->numerics(), parameters, lora, old->ops());
+  std::unique_ptr<Impl> impl = std::move(std::const_pointer_cast<Model>(old)->impl_);
+  impl->transposed = false;
+  WG_TRY(Build(*impl, ParametersSource(parameters), lora));
   return std::shared_ptr<const Model>(new Model(std::move(impl)));
 }
 

@@ -68,6 +68,11 @@ class Model {
                                                      const NumericsConfig& numerics,
                                                      const TensorSource& source,
                                                      const LoraParameters* lora, const Ops& ops);
+  // Other weights for the shape, numerics and device of `old`, in its memory if nobody else holds
+  // it.
+  static Result<std::shared_ptr<const Model>> Renew(std::shared_ptr<const Model> old,
+                                                    const Parameters& parameters,
+                                                    const LoraParameters* lora);
   ~Model();
 
   const ModelConfig& config() const;

@@ -157,7 +157,8 @@ struct Model::Impl {
   // Scratch of past calls, for the next ones.
   mutable std::mutex workspaces_mutex;
   mutable std::vector<std::unique_ptr<Workspace>> workspaces;
-  mutable std::once_flag transposes_once;
+  mutable std::mutex transposes_mutex;
+  mutable bool transposed = false;
   mutable ThreadPool serial{1};
 
   void EmbedRow(TokenId id, float* out) const;

@@ -83,11 +83,14 @@ Critic::Critic(ModelConfig model, NumericsConfig numerics, State state, const Tr
 
 void Critic::Restore(State state) {
   state_ = std::move(state);
-  working_.reset();
+  retired_ = std::move(working_);
 }
 
 Result<std::shared_ptr<const Model>> Critic::Working() {
-  if (working_ == nullptr) {
+  if (working_ != nullptr) return working_;
+  if (retired_ != nullptr) {
+    WG_ASSIGN(working_, Model::Renew(std::move(retired_), state_.parameters, nullptr));
+  } else {
     WG_ASSIGN(working_, Model::Create(model_, numerics_, state_.parameters, nullptr, *ops_));
   }
   return working_;
@@ -168,7 +171,7 @@ Result<CriticReport> Critic::Step(ThreadPool& pool, std::span<const TrainingSamp
     return Fail(Blame::kMachine, "numeric fault: the norm of the critic's gradient is not finite");
   optimizer_.Step(*ops_, pool, gradients_, norm, gradient_clip_, state_.parameters,
                   state_.optimizer);
-  working_.reset();
+  retired_ = std::move(working_);
   return report;
 }
 

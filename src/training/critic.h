@@ -66,7 +66,7 @@ class Critic {
   Recompute recompute_;
   Optimizer optimizer_;
   const Ops* ops_;
-  std::shared_ptr<const Model> working_;
+  std::shared_ptr<const Model> working_, retired_;  // retired_: memory for the next working_
   Parameters gradients_;
   std::unique_ptr<BackwardMemory> memory_;
 };

@@ -302,7 +302,7 @@ Result<StepReport> Trainer::Impl::Policy(const std::vector<ScoredGroup>& groups,
       trained() = std::move(before->trained);
       state = std::move(before->state);
       if (critic) critic->Restore(std::move(*before->critic));
-      working.reset();
+      RetireWorking();
     }
     return Forward(status.error());
   }

@@ -46,6 +46,12 @@ Status Trainer::Impl::Prepare() {
   return Working().map([](const auto&) {});
 }
 
+Result<std::shared_ptr<const Model>> Trainer::Impl::NewWorking(const Parameters& weights,
+                                                               const LoraParameters* adapters) {
+  if (retired != nullptr) return Model::Renew(std::move(retired), weights, adapters);
+  return Model::Create(model, numerics, weights, adapters, ops);
+}
+
 Result<std::shared_ptr<const Model>> Trainer::Impl::Working() {
   if (working != nullptr) return working;
   const LoraParameters* adapters = lora ? &*lora : nullptr;
@@ -56,9 +62,9 @@ Result<std::shared_ptr<const Model>> Trainer::Impl::Working() {
       RoundStochasticBf16(StochasticKey(run_id, name), static_cast<std::uint32_t>(state.step), data,
                           data);
     }
-    WG_ASSIGN(working, Model::Create(model, numerics, rounded, adapters, ops));
+    WG_ASSIGN(working, NewWorking(rounded, adapters));
   } else {
-    WG_ASSIGN(working, Model::Create(model, numerics, masters, adapters, ops));
+    WG_ASSIGN(working, NewWorking(masters, adapters));
   }
   return working;
 }
@@ -94,6 +100,14 @@ Hash256 Trainer::Impl::Hash() const {
   return HashState(pool, header, sets);
 }
 
+void Trainer::Impl::RetireWorking() {
+  if (working != nullptr) retired = std::move(working);
+}
+
+static void SetZero(Parameters& tensors) {
+  for (auto& [name, tensor] : tensors) std::fill(tensor.data.begin(), tensor.data.end(), 0.0f);
+}
+
 Result<Trainer::Impl::Update> Trainer::Impl::Apply(
     std::span<const TrainingSample> samples,
     const std::function<Status(const std::vector<TokenScores>&)>& accept) {
@@ -110,8 +124,8 @@ Result<Trainer::Impl::Update> Trainer::Impl::Apply(
   if (active.empty()) return update;
   WG_ASSIGN(const auto weights, Working());
   Parameters& sums = lora ? lora_gradients.tensors : gradients;
-  for (auto& [name, tensor] : sums) std::fill(tensor.data.begin(), tensor.data.end(), 0.0f);
-  tied.clear();
+  SetZero(sums);
+  SetZero(tied);
   const GradientSink sink{.full = lora ? nullptr : &gradients,
                           .lora = lora ? &lora_gradients : nullptr,
                           .tied_embedding = model.tied_head && !lora ? &tied : nullptr};
@@ -132,7 +146,7 @@ Result<Trainer::Impl::Update> Trainer::Impl::Apply(
   update.learning_rate = static_cast<double>(
       optimizer.Step(ops, pool, sums, update.gradient_norm, config.clip, trained(), state));
   update.stepped = true;
-  working.reset();
+  RetireWorking();
   return update;
 }
 
@@ -255,7 +269,7 @@ Result<std::shared_ptr<const Model>> Trainer::WorkingModel() { return impl_->Wor
 Hash256 Trainer::StateHash() const { return impl_->Hash(); }
 void Trainer::SetRunId(const Hash256& run_id) {
   impl_->run_id = run_id;
-  if (impl_->config.rounding == "stochastic") impl_->working.reset();
+  if (impl_->config.rounding == "stochastic") impl_->RetireWorking();
 }
 void Trainer::SetCursor(std::string cursor) { impl_->cursor = std::move(cursor); }
 const std::string& Trainer::cursor() const { return impl_->cursor; }

@@ -35,6 +35,7 @@ struct Trainer::Impl {
 
   // Derived or scratch.
   std::shared_ptr<const Model> working, reference_model;
+  std::shared_ptr<const Model> retired;  // the last working model: memory for the next one
   Parameters gradients, tied;
   LoraParameters lora_gradients;
   BackwardMemory memory;
@@ -44,6 +45,9 @@ struct Trainer::Impl {
   const Parameters& trained() const { return lora ? lora->tensors : masters; }
   Status Prepare();  // after masters and adapters are set: shapes, moments, the first working model
   Result<std::shared_ptr<const Model>> Working();
+  Result<std::shared_ptr<const Model>> NewWorking(const Parameters& weights,
+                                                  const LoraParameters* adapters);
+  void RetireWorking();  // after the weights have changed
   Result<std::shared_ptr<const Model>> Reference();
   Hash256 Hash() const;
 
