@@ -10,16 +10,17 @@ set -eu
 here=$(dirname "$0")
 waggle=${WAGGLE:-./waggle}
 out=${OUT:-runs/compare}
-algorithms=${ALGORITHMS:-grpo dr-grpo rloo reinforce reinforce++ rf++-baseline dapo gspo cispo liteppo gpg passk}
+algorithms=${ALGORITHMS:-grpo dr-grpo rloo reinforce reinforce++ rf++-baseline ppo-rlhf dapo gspo cispo liteppo gpg passk}
 mkdir -p "$out"
 echo "| algorithm | seed | steps | first batch above ${BAR:-0.2} | best batch (step) | mean of the last 20 | weight hash |"
 echo "|---|---|---|---|---|---|---|"
 for algorithm in $algorithms; do
-  # A row's own defaults stay, but for three that this benchmark gives other values: no KL penalty (the starting policy is
-  # noise), and length bounds that fit a budget of 32 tokens.
+  # A row's own defaults stay, but for four that this benchmark gives other values: no KL penalty (the starting policy is
+  # noise), a critic as fast as the policy, and length bounds that fit a budget of 32 tokens.
   extra=""
   case $algorithm in
     dr-grpo) extra="--set trainer.algorithm.length_max=32" ;;
+    ppo-rlhf) extra="--set trainer.algorithm.critic.lr=1e-4" ;;
     dapo) extra="--set trainer.algorithm.shaping.overlong_tokens=32 --set trainer.algorithm.shaping.overlong_buffer=8" ;;
   esac
   for seed in ${SEEDS:-1}; do
