@@ -1,7 +1,5 @@
 #include "kernels/packed_matrix.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -37,19 +35,6 @@ std::size_t BytesPerK(WeightFormat format) {
 
 std::size_t PanelBytes(std::size_t k, WeightFormat format) {
   return (format == WeightFormat::kCi8 ? (k + 3) / 4 * 4 : k) * BytesPerK(format);
-}
-
-// Sizes the vector, asking for huge pages first: decoding streams the whole matrix, and a page walk
-// every 4 KiB costs a tenth of the memory's speed. A refusal costs nothing but that.
-template <class T>
-void ResizeOnHugePages(AlignedVector<T>& data, std::size_t count) {
-  constexpr std::uintptr_t kHugePage = std::uintptr_t{2} << 20;
-  data.reserve(count);
-  const auto begin = reinterpret_cast<std::uintptr_t>(data.data());
-  const std::uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage;
-  const std::uintptr_t end = (begin + count * sizeof(T)) / kHugePage * kHugePage;
-  if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
-  data.resize(count);
 }
 
 bool HasCodes(WeightFormat format) {
@@ -132,7 +117,7 @@ PackedMatrix::PackedMatrix() = default;
 
 PackedMatrix::PackedMatrix(std::size_t n, std::size_t k, WeightFormat format)
     : n_(n), k_(k), format_(format) {
-  ResizeOnHugePages(codes_, panels() * PanelBytes(k, format));
+  codes_.resize(panels() * PanelBytes(k, format));
   if (HasCodes(format)) scales_.resize(panels() * groups() * panel_width());
   if (format == WeightFormat::kCi8) code_sums_.resize(panels() * groups() * panel_width());
 }

@@ -9,7 +9,7 @@ namespace waggle {
 namespace {
 
 constexpr std::size_t kPassRows = 1024;     // least rows of a pass, if there are as many
-constexpr std::size_t kTileColumns = 4096;  // ids of one logits tile
+constexpr std::size_t kTileColumns = 1024;  // ids of one logits tile
 constexpr std::size_t kChunk = 256;         // ids that share statistics (sheet 2.8)
 // Rows of logits lie this much further apart than a tile is wide: widths are powers of two, and
 // rows that far apart would compete for the same few sets of a cache.

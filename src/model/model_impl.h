@@ -63,7 +63,7 @@ class Buffer {
   T* Get(std::size_t n) {
     if (size_ < n) {
       data_.reset();
-      data_.reset(static_cast<T*>(::operator new(n * sizeof(T), kAlignment)));
+      data_.reset(static_cast<T*>(AllocateBlock(n * sizeof(T))));
       size_ = n;
     }
     return data_.get();
@@ -71,9 +71,8 @@ class Buffer {
   T* data() { return data_.get(); }
 
  private:
-  static constexpr std::align_val_t kAlignment{128};
   struct Release {
-    void operator()(T* p) const { ::operator delete(p, kAlignment); }
+    void operator()(T* p) const { FreeBlock(p); }
   };
   std::unique_ptr<T[], Release> data_;
   std::size_t size_ = 0;
