@@ -13,10 +13,10 @@ endif()
 
 function(waggle_gtest target label main)
   add_executable(${target} ${ARGN})
-  target_link_libraries(${target} PRIVATE GTest::gmock GTest::gtest ${main})
+  target_link_libraries(${target} PRIVATE GTest::gmock GTest::gtest rapidcheck ${main})
   add_test(NAME ${target} COMMAND ${target} --gtest_brief=1)
   set_tests_properties(${target} PROPERTIES LABELS ${label} TIMEOUT 1800 SKIP_RETURN_CODE 77
-    ENVIRONMENT "WAGGLE_ASSETS=${WAGGLE_ASSETS};WAGGLE_SOURCE=${CMAKE_SOURCE_DIR}")
+    ENVIRONMENT "WAGGLE_ASSETS=${WAGGLE_ASSETS};WAGGLE_SOURCE=${CMAKE_SOURCE_DIR};RC_PARAMS=seed=1")
 endfunction()
 
 function(waggle_library name)

@@ -9,22 +9,10 @@
 #include <cstring>
 #include <utility>
 
+#include "base/descriptor.h"
+
 namespace waggle {
 namespace {
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 tl::unexpected<Error> SystemError(Blame blame, const char* doing,
                                   const std::filesystem::path& path) {
@@ -37,6 +25,23 @@ Result<std::size_t> RegularFileSize(int fd, const std::filesystem::path& path) {
   if (!S_ISREG(info.st_mode))
     return Fail(Blame::kOperator, "{} is not a regular file", path.string());
   return static_cast<std::size_t>(info.st_size);
+}
+
+// A new file with this content, synced. What a crash left under the name goes first: its
+// permissions could be wider.
+Status WriteWhole(const std::filesystem::path& path, std::string_view content, unsigned mode) {
+  ::unlink(path.c_str());
+  const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+  if (file.get() < 0) return SystemError(Blame::kMachine, "create", path);
+  std::size_t done = 0;
+  while (done < content.size()) {
+    const ssize_t put = ::write(file.get(), content.data() + done, content.size() - done);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return SystemError(Blame::kMachine, "write", path);
+    done += static_cast<std::size_t>(put);
+  }
+  if (::fsync(file.get()) != 0) return SystemError(Blame::kMachine, "sync", path);
+  return {};
 }
 
 }  // namespace
@@ -62,28 +67,26 @@ Result<std::string> ReadFile(const std::filesystem::path& path, std::size_t byte
   return content;
 }
 
-Status WriteFileAtomic(const std::filesystem::path& path, std::string_view content) {
+Status WriteFileAtomic(const std::filesystem::path& path, std::string_view content,
+                       const WriteOptions& options) {
   const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
   std::filesystem::path aside = path;
   aside += ".tmp." + std::to_string(::getpid());
-  {
-    const Descriptor file(::open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-    if (file.get() < 0) return SystemError(Blame::kMachine, "create", aside);
-    std::size_t done = 0;
-    while (done < content.size()) {
-      const ssize_t put = ::write(file.get(), content.data() + done, content.size() - done);
-      if (put < 0 && errno == EINTR) continue;
-      if (put < 0) {
-        auto error = SystemError(Blame::kMachine, "write", aside);
-        ::unlink(aside.c_str());
-        return error;
-      }
-      done += static_cast<std::size_t>(put);
+  Status written = WriteWhole(aside, content, options.mode);
+  if (written && !options.replace) {
+    // link() fails where the name is taken, and nothing can come in between.
+    if (::link(aside.c_str(), path.c_str()) != 0) {
+      written = errno == EEXIST ? Fail(Blame::kOperator, "{} exists already", path.string())
+                                : SystemError(Blame::kMachine, "create", path);
     }
-    if (::fsync(file.get()) != 0) return SystemError(Blame::kMachine, "sync", aside);
+    ::unlink(aside.c_str());
+  } else if (written && ::rename(aside.c_str(), path.c_str()) != 0) {
+    written = SystemError(Blame::kMachine, "rename", aside);
   }
-  if (::rename(aside.c_str(), path.c_str()) != 0)
-    return SystemError(Blame::kMachine, "rename", aside);
+  if (!written) {
+    ::unlink(aside.c_str());
+    return written;
+  }
   const Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory.get() >= 0 && ::fsync(directory.get()) != 0) {
     return SystemError(Blame::kMachine, "sync", folder);

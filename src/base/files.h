@@ -15,9 +15,15 @@ namespace waggle {
 // The whole file; refuses one larger than bytes_max. Missing or unreadable: Blame::kOperator.
 Result<std::string> ReadFile(const std::filesystem::path& path, std::size_t bytes_max);
 
+struct WriteOptions {
+  unsigned mode = 0644;  // permissions, before the umask; never wider, not even for a moment
+  bool replace = true;   // false: an existing file stays as it is, and is Blame::kOperator
+};
+
 // Writes aside, syncs file and folder, renames. After a crash the old content or the new is there,
 // never a mix.
-Status WriteFileAtomic(const std::filesystem::path& path, std::string_view content);
+Status WriteFileAtomic(const std::filesystem::path& path, std::string_view content,
+                       const WriteOptions& options = {});
 
 // Read-only memory map of a whole file. Movable, unmaps on destruction.
 class MappedFile {

@@ -85,5 +85,24 @@ TEST_F(FilesTest, RefusalsNameThePathAndBlameWhoCanAct) {
   EXPECT_EQ(nowhere.error().blame, Blame::kMachine);
 }
 
+TEST_F(FilesTest, PermissionsAreNarrowFromTheStart) {
+  const fs::path file = folder_ / "secret";
+  // A leftover of a crash with wide permissions, under the very name that is written aside.
+  std::ofstream(file.string() + ".tmp." + std::to_string(::getpid())) << "old";
+  ASSERT_TRUE(WriteFileAtomic(file, "new", {.mode = 0600}));
+  EXPECT_EQ(fs::status(file).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+  EXPECT_EQ(Entries(), 1u);
+}
+
+TEST_F(FilesTest, AnExistingFileIsKeptOnRequest) {
+  const fs::path file = folder_ / "a";
+  ASSERT_TRUE(WriteFileAtomic(file, "first", {.replace = false}));
+  const Status refused = WriteFileAtomic(file, "second", {.replace = false});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().blame, Blame::kOperator);
+  EXPECT_EQ(ReadFile(file, 100).value(), "first");
+  EXPECT_EQ(Entries(), 1u);
+}
+
 }  // namespace
 }  // namespace waggle

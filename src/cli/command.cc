@@ -48,6 +48,10 @@ constexpr Command kCommands[] = {
      "waggle env list\nwaggle env show countdown\nwaggle env sample sat --set vars=6\nwaggle env "
      "check sort",
      DefineEnv},
+    {"key", "make, show, back up or restore the key that is this node's identity",
+     "waggle key create\nwaggle key show\nwaggle key backup > paper.txt\nwaggle key restore < "
+     "paper.txt\nwaggle key create --file spare.key --passphrase",
+     DefineKey},
     {"kat", "run the known answers of canonical arithmetic on every instruction set here",
      "waggle kat", DefineKat},
     {"bench", "speeds side by side with the usual libraries, or the behaviour signature",

@@ -35,6 +35,7 @@ Action DefineChat(CLI::App& app);
 Action DefineScore(CLI::App& app);
 Action DefineTokenize(CLI::App& app);
 Action DefineEnv(CLI::App& app);
+Action DefineKey(CLI::App& app);
 Action DefineKat(CLI::App& app);
 Action DefineBench(CLI::App& app);
 Action DefineDocs(CLI::App& app);

@@ -3,86 +3,14 @@
 
 #include "crypto/hash.h"
 #include "roles/orchestrator_core.h"
+#include "roles/test_echo.h"
 #include "roles/trainer_core.h"
 #include "roles/worker_core.h"
 
 namespace waggle {
 namespace {
 
-// "n?" is answered by "n". With turns == 2, a first answer "+" makes the environment say "!" and
-// ask again.
-class Echo final : public Environment {
- public:
-  std::string_view name() const override { return "echo"; }
-  std::string_view description() const override { return "repeat the digit"; }
-  Result<Task> MakeTask(std::uint64_t seed) const override {
-    Task task{.environment = "echo", .seed = seed};
-    task.answer = std::string(1, static_cast<char>('0' + seed % 10));
-    task.prompt = {{.content = task.answer + "?"}};
-    return task;
-  }
-  std::optional<std::string> Parse(const Task&, std::string_view completion) const override {
-    return std::string(completion);
-  }
-  Score Grade(const Task& task, const std::vector<Message>& transcript) const override {
-    Score score;
-    score.correct = transcript.back().content == task.answer;
-    score.components.push_back({"exact", 1.0, score.correct ? 1.0 : 0.0});
-    return score;
-  }
-  std::vector<Message> Respond(const Task&, const std::vector<Message>& transcript) const override {
-    if (transcript.back().role == Role::kAssistant && transcript.back().content == "+")
-      return {{.role = Role::kTool, .content = "!"}};
-    return {};
-  }
-};
-
-class CoresTest : public ::testing::Test {
- protected:
-  static Tokenizer MakeTokenizer() {
-    const std::vector<std::string> specials = {"<s>", "</s>", "<unk>"};
-    return Tokenizer::FromCharacters(specials, "0123456789?+!").value();
-  }
-  Recipe MakeRecipe() {
-    Recipe recipe;
-    recipe.orchestrator.steps = 3;
-    recipe.orchestrator.groups_per_step = 4;
-    recipe.orchestrator.group_size = 2;
-    recipe.evaluation.tasks = 3;
-    recipe.sampling.tokens_max = 4;
-    return recipe;
-  }
-  TokenId Id(std::string_view token) { return *tokenizer_.Find(token); }
-
-  // A group that answers right in its even samples and "9?" in the odd ones.
-  Group Answer(const Lease& lease) {
-    const Task task = echo_.MakeTask(lease.task_seed).value();
-    Group group{.lease = lease.id, .prompt = codec_.PromptTokens(task)};
-    for (std::uint32_t i = 0; i < lease.group_size; ++i) {
-      Rollout rollout;
-      rollout.tokens = tokenizer_.Encode(i % 2 == 0 ? task.answer : "?");
-      rollout.tokens.push_back(Id("</s>"));
-      rollout.logps.assign(rollout.tokens.size(), -0.5f);
-      rollout.loss_mask.assign(rollout.tokens.size(), 1);
-      rollout.spans = {{0, lease.version}};
-      group.rollouts.push_back(rollout);
-    }
-    return group;
-  }
-  template <class T, class Effects>
-  static std::vector<T> Only(const Effects& effects) {
-    std::vector<T> found;
-    for (const auto& effect : effects) {
-      if (const T* one = std::get_if<T>(&effect)) found.push_back(*one);
-    }
-    return found;
-  }
-
-  Echo echo_;
-  Tokenizer tokenizer_ = MakeTokenizer();
-  TaskCodec codec_{echo_, tokenizer_, {1}};
-  Hash256 run_{};
-};
+using CoresTest = EchoTest;
 
 TEST_F(CoresTest, ARunIsEvaluatedTrainedAndFinished) {
   OrchestratorCore core(run_, MakeRecipe(), codec_, tokenizer_.vocab_size());
@@ -175,6 +103,39 @@ TEST_F(CoresTest, ALostWorkersLeasesGoToAnother) {
       Only<GroupJudged>(core.Step(GroupArrived{WorkerId{1}, Answer(first[0].lease)}));
   ASSERT_EQ(judged.size(), 1u);
   EXPECT_EQ(std::get<Reject>(judged[0].verdict).reason, RejectReason::kUnknownLease);
+}
+
+TEST_F(CoresTest, ALeaseIsTakenBackFromItsHolderAlone) {
+  OrchestratorCore core(run_, MakeRecipe(), codec_, tokenizer_.vocab_size());
+  const auto first = Only<GrantLease>(core.Step(WorkerIdle{WorkerId{1}, 2}));
+  ASSERT_EQ(first.size(), 2u);
+  EXPECT_TRUE(core.Step(LeaseTakenBack{WorkerId{3}, first[1].lease.id}).empty());  // not its lease
+  static_cast<void>(core.Step(LeaseTakenBack{WorkerId{1}, first[1].lease.id}));
+  const auto second = Only<GrantLease>(core.Step(WorkerIdle{WorkerId{2}, 1}));
+  ASSERT_EQ(second.size(), 1u);
+  EXPECT_EQ(second[0].lease, first[1].lease);
+  const auto mine = Only<GroupJudged>(core.Step(GroupArrived{WorkerId{1}, Answer(first[0].lease)}));
+  ASSERT_EQ(mine.size(), 1u);
+  EXPECT_TRUE(std::holds_alternative<Accepted>(mine[0].verdict));
+}
+
+TEST_F(CoresTest, ALeaseThatWaitedTooLongIsMadeAnewBeforeItIsGranted) {
+  Recipe recipe = MakeRecipe();
+  recipe.orchestrator.lag_versions_max = 0;
+  recipe.orchestrator.ahead = 1;
+  recipe.evaluation.tasks = 0;
+  OrchestratorCore core(run_, recipe, codec_, tokenizer_.vocab_size());
+  const auto grants = Only<GrantLease>(core.Step(WorkerIdle{WorkerId{1}, 1000}));
+  ASSERT_EQ(grants.size(), 8u);
+  static_cast<void>(core.Step(LeaseTakenBack{WorkerId{1}, grants[4].lease.id}));
+  for (int i = 0; i < 4; ++i)
+    static_cast<void>(core.Step(GroupArrived{WorkerId{1}, Answer(grants[i].lease)}));
+  static_cast<void>(core.Step(PolicyPublished{PolicyVersion{1}}));
+  const auto again = Only<GrantLease>(core.Step(WorkerIdle{WorkerId{2}, 1}));
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(again[0].lease.id, grants[4].lease.id);
+  EXPECT_EQ(again[0].lease.version, PolicyVersion{1});
+  EXPECT_NE(again[0].lease.key, grants[4].lease.key);
 }
 
 TEST_F(CoresTest, AStaleLeaseIsGrantedAnewUnderTodaysVersion) {

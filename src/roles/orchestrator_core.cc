@@ -53,6 +53,8 @@ std::vector<OrchestratorEffect> OrchestratorCore::Step(const OrchestratorEvent& 
     OnGroup(*arrived, effects);
   } else if (const auto* lost = std::get_if<WorkerLost>(&event)) {
     OnLost(*lost);
+  } else if (const auto* taken = std::get_if<LeaseTakenBack>(&event)) {
+    OnTakenBack(*taken);
   } else if (const auto* published = std::get_if<PolicyPublished>(&event)) {
     Check(published->version.value == version_.value + 1, "versions are published one by one");
     version_ = published->version;
@@ -145,6 +147,10 @@ void OrchestratorCore::GrantTo(WorkerIdle idle, std::vector<OrchestratorEffect>&
   while (room > 0 && !returned_.empty()) {
     Outstanding out = std::move(returned_.front());
     returned_.pop_front();
+    // What waited too long would only come back stale.
+    const Lease& lease = out.lease;
+    if (version_.value - lease.version.value > recipe_.orchestrator.lag_versions_max)
+      out.lease = MakeLease(lease.id, lease.task_seed, lease.group_size, lease.evaluation);
     grant(std::move(out));
   }
   while (room > 0 && !paused_) {
@@ -229,6 +235,13 @@ void OrchestratorCore::OnLost(WorkerLost event) {
       ++it;
     }
   }
+}
+
+void OrchestratorCore::OnTakenBack(LeaseTakenBack event) {
+  const auto found = outstanding_.find(event.lease.value);
+  if (found == outstanding_.end() || found->second.worker != event.worker) return;
+  returned_.push_back(std::move(found->second));
+  outstanding_.erase(found);
 }
 
 // Another round of leases for a wave that is short of useful groups; false when it must do with

@@ -47,14 +47,18 @@ struct GroupArrived {
 struct WorkerLost {
   WorkerId worker;
 };  // its leases go to others
+struct LeaseTakenBack {
+  WorkerId worker;
+  LeaseId lease;
+};  // one lease goes to others; nothing happens if this worker does not hold it
 struct PolicyPublished {
   PolicyVersion version;
 };  // the trainer finished a step
 struct CheckpointDue {
 };  // no new lease and no batch until CheckpointTaken; the driver saves once the core is quiescent
 struct CheckpointTaken {};
-using OrchestratorEvent = std::variant<WorkerIdle, GroupArrived, WorkerLost, PolicyPublished,
-                                       CheckpointDue, CheckpointTaken>;
+using OrchestratorEvent = std::variant<WorkerIdle, GroupArrived, WorkerLost, LeaseTakenBack,
+                                       PolicyPublished, CheckpointDue, CheckpointTaken>;
 
 // Effects
 struct GrantLease {
@@ -130,6 +134,7 @@ class OrchestratorCore {
   Status LoadWave(const nlohmann::json& saved);
   void OnGroup(const GroupArrived& event, std::vector<OrchestratorEffect>& effects);
   void OnLost(WorkerLost event);
+  void OnTakenBack(LeaseTakenBack event);
   void OnEvaluationGroup(const Lease& lease, const ScoredGroup& scored);
   void FinishEvaluation(std::vector<OrchestratorEffect>& effects);
   void Advance(std::vector<OrchestratorEffect>& effects);
@@ -145,7 +150,7 @@ class OrchestratorCore {
   std::uint64_t next_wave_ = 0, batches_sent_ = 0;
   bool batch_in_training_ = false, paused_ = false, finished_ = false;
   std::map<std::uint64_t, Outstanding> outstanding_;
-  std::deque<Outstanding> returned_;  // leases of lost workers, first to be granted again
+  std::deque<Outstanding> returned_;  // leases without a worker, first to be granted again
   std::deque<Wave> waves_;            // oldest first
   std::optional<EvaluationRound> evaluation_;
   std::optional<std::uint64_t> evaluated_version_;

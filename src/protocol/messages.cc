@@ -1,0 +1,275 @@
+#include "protocol/messages.h"
+
+#include <utility>
+
+#include "protocol/limits.h"
+#include "rollout/fields.h"
+
+namespace waggle {
+
+bool IsKnown(WorkKind kind) { return kind >= WorkKind::kSample && kind <= WorkKind::kRelay; }
+bool IsKnown(ReturnCause cause) {
+  return cause == ReturnCause::kDraining || cause == ReturnCause::kFault;
+}
+bool IsKnown(Outcome outcome) {
+  return outcome >= Outcome::kAccepted && outcome <= Outcome::kFault;
+}
+bool IsKnown(SlowDownCause cause) {
+  return cause >= SlowDownCause::kNoWork && cause <= SlowDownCause::kDraining;
+}
+bool IsKnown(RefusalKind kind) {
+  return kind >= RefusalKind::kTruncated && kind <= RefusalKind::kFull;
+}
+
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, Capabilities>
+void Fields(T& x, V&& v) {
+  v(1, "tokens_per_second", x.tokens_per_second);
+  v(2, "memory_bytes", x.memory_bytes);
+  v(3, "rollouts_max", x.rollouts_max);
+  v.Numbers(4, "kinds", x.kinds, kProtocol.kinds_max);
+  v.Texts(5, "environments", x.environments, kProtocol.environments_max, kWire.name_bytes_max);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, Hello>
+void Fields(T& x, V&& v) {
+  v.Text(1, "software", x.software, kProtocol.software_bytes_max);
+  v(2, "capabilities", x.capabilities);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, Welcome>
+void Fields(T& x, V&& v) {
+  v.Text(1, "software", x.software, kProtocol.software_bytes_max);
+  v(2, "nonce", x.nonce);
+  v(3, "version", x.version);
+  v(4, "heartbeat_ms", x.heartbeat_ms);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, LeaseRequest>
+void Fields(T& x, V&& v) {
+  v(1, "rollouts_max", x.rollouts_max);
+  v(2, "tokens_per_second", x.tokens_per_second);
+  v(3, "version", x.version);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, GrantedLease>
+void Fields(T& x, V&& v) {
+  v(1, "lease", x.lease);
+  v(2, "deadline_ms", x.deadline_ms);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, LeaseGrant>
+void Fields(T& x, V&& v) { v.Structs(1, "leases", x.leases, kProtocol.leases_max); }
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, GroupSubmission>
+void Fields(T& x, V&& v) { v(1, "group", x.group); }
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, LeaseReturn>
+void Fields(T& x, V&& v) {
+  v.Numbers(1, "leases", x.leases, kProtocol.leases_max);
+  v(2, "cause", x.cause);
+  v.Text(3, "text", x.text, kProtocol.text_bytes_max);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, OutcomeRecord>
+void Fields(T& x, V&& v) {
+  v(1, "lease", x.lease);
+  v(2, "worker", x.worker);
+  v(3, "outcome", x.outcome);
+  v(4, "reason", x.reason);
+  v(5, "group", x.group);
+  v(6, "tokens", x.tokens);
+  v.Text(7, "text", x.text, kProtocol.text_bytes_max);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, Heartbeat>
+void Fields(T& x, V&& v) {
+  v(1, "leases", x.leases);
+  v(2, "tokens_per_second", x.tokens_per_second);
+  v(3, "version", x.version);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, SlowDown>
+void Fields(T& x, V&& v) {
+  v(1, "retry_after_ms", x.retry_after_ms);
+  v(2, "cause", x.cause);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, PolicyAnnouncement>
+void Fields(T& x, V&& v) {
+  v(1, "version", x.version);
+  v(2, "manifest", x.manifest);
+  v.Texts(3, "sources", x.sources, kProtocol.sources_max, kProtocol.source_bytes_max);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, Drain>
+void Fields(T& x, V&& v) {
+  v(1, "finish_ms", x.finish_ms);
+  v.Text(2, "text", x.text, kProtocol.text_bytes_max);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, Refusal>
+void Fields(T& x, V&& v) {
+  v(1, "kind", x.kind);
+  v(2, "sequence", x.sequence);
+  v.Text(3, "text", x.text, kProtocol.text_bytes_max);
+}
+
+namespace {
+
+using enum MessageKind;
+
+constexpr MessageRule kRules[] = {
+    {kHello, "Hello", Sender::kInitiator, kProtocol.payload_bytes_max},
+    {kWelcome, "Welcome", Sender::kAcceptor, kProtocol.payload_bytes_max},
+    {kLeaseRequest, "LeaseRequest", Sender::kInitiator, kProtocol.payload_bytes_max},
+    {kLeaseGrant, "LeaseGrant", Sender::kAcceptor, kProtocol.grant_bytes_max},
+    {kGroupSubmission, "GroupSubmission", Sender::kInitiator, kProtocol.group_bytes_max},
+    {kLeaseReturn, "LeaseReturn", Sender::kInitiator, kProtocol.payload_bytes_max},
+    {kOutcomeRecord, "OutcomeRecord", Sender::kAcceptor, kProtocol.payload_bytes_max},
+    {kHeartbeat, "Heartbeat", Sender::kInitiator, kProtocol.payload_bytes_max},
+    {kSlowDown, "SlowDown", Sender::kAcceptor, kProtocol.payload_bytes_max},
+    {kPolicyAnnouncement, "PolicyAnnouncement", Sender::kAcceptor, kProtocol.payload_bytes_max},
+    {kDrain, "Drain", Sender::kEither, kProtocol.payload_bytes_max},
+    {kRefusal, "Refusal", Sender::kEither, kProtocol.payload_bytes_max}};
+
+bool Printable(const std::string& text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
+}
+bool Printable(const std::vector<std::string>& texts) {
+  return std::all_of(texts.begin(), texts.end(),
+                     [](const std::string& text) { return !text.empty() && Printable(text); });
+}
+bool Lasts(std::uint32_t duration_ms) { return duration_ms <= kProtocol.duration_ms_max; }
+
+constexpr const char* kNotPrintable = "a text is not printable ASCII";
+constexpr const char* kTooLong = "a duration is past the limit";
+
+const char* Wrong(const Hello& x) {
+  const auto& kinds = x.capabilities.kinds;
+  if (!Printable(x.software) || !Printable(x.capabilities.environments)) return kNotPrintable;
+  if (std::adjacent_find(kinds.begin(), kinds.end(), std::greater_equal<>()) != kinds.end())
+    return "kinds do not ascend";
+  return nullptr;
+}
+const char* Wrong(const Welcome& x) {
+  if (!Printable(x.software)) return kNotPrintable;
+  return Lasts(x.heartbeat_ms) ? nullptr : kTooLong;
+}
+const char* Wrong(const LeaseRequest&) { return nullptr; }
+const char* Wrong(const LeaseGrant& x) {
+  if (x.leases.empty()) return "no lease";
+  for (const GrantedLease& granted : x.leases) {
+    if (!Printable(granted.lease.environment)) return kNotPrintable;
+    if (!Lasts(granted.deadline_ms)) return kTooLong;
+  }
+  return nullptr;
+}
+const char* Wrong(const GroupSubmission&) { return nullptr; }
+const char* Wrong(const LeaseReturn& x) {
+  if (x.leases.empty()) return "no lease";
+  return Printable(x.text) ? nullptr : kNotPrintable;
+}
+const char* Wrong(const OutcomeRecord& x) {
+  if (!Printable(x.text)) return kNotPrintable;
+  if (x.reason.has_value() != (x.outcome == Outcome::kRejected))
+    return "a reason is given exactly when the group was rejected";
+  if (x.outcome == Outcome::kAccepted && !x.group) return "accepted, but no group";
+  if ((x.outcome == Outcome::kExpired || x.outcome == Outcome::kReturned) && x.group)
+    return "a group, but it was never answered";
+  if (x.outcome != Outcome::kAccepted && x.tokens != 0) return "tokens of a group not accepted";
+  return nullptr;
+}
+const char* Wrong(const Heartbeat&) { return nullptr; }
+const char* Wrong(const SlowDown& x) { return Lasts(x.retry_after_ms) ? nullptr : kTooLong; }
+const char* Wrong(const PolicyAnnouncement& x) {
+  return Printable(x.sources) ? nullptr : kNotPrintable;
+}
+const char* Wrong(const Drain& x) {
+  if (!Printable(x.text)) return kNotPrintable;
+  return Lasts(x.finish_ms) ? nullptr : kTooLong;
+}
+const char* Wrong(const Refusal& x) { return Printable(x.text) ? nullptr : kNotPrintable; }
+
+template <std::size_t kIndex = 0>
+tl::expected<NodeMessage, WireError> DecodeAs(std::size_t index,
+                                              std::span<const std::uint8_t> bytes,
+                                              std::size_t bytes_max) {
+  if constexpr (kIndex < std::variant_size_v<NodeMessage>) {
+    if (index != kIndex) return DecodeAs<kIndex + 1>(index, bytes, bytes_max);
+    auto value = WireDecode<std::variant_alternative_t<kIndex, NodeMessage>>(bytes, bytes_max);
+    if (!value) return tl::unexpected(std::move(value.error()));
+    return NodeMessage(std::in_place_index<kIndex>, std::move(*value));
+  } else {
+    return tl::unexpected(WireError{WireProblem::kMalformed, "no such kind"});
+  }
+}
+
+}  // namespace
+
+std::span<const MessageRule> MessageRules() { return kRules; }
+
+const MessageRule* FindRule(std::uint8_t kind) {
+  return kind >= 1 && kind <= std::size(kRules) ? &kRules[kind - 1] : nullptr;
+}
+
+MessageKind KindOf(const NodeMessage& message) { return kRules[message.index()].kind; }
+
+std::string ForWire(std::string_view text) {
+  std::string clean(text.substr(0, kProtocol.text_bytes_max));
+  for (char& c : clean) c = c >= 0x20 && c <= 0x7e ? c : '?';
+  return clean;
+}
+
+std::string Problem(const NodeMessage& message) {
+  const char* wrong = std::visit([](const auto& x) { return Wrong(x); }, message);
+  return wrong == nullptr ? "" : wrong;
+}
+
+Bytes Encode(const NodeMessage& message) {
+  Check(Problem(message).empty(), "what we send is what we would accept");
+  const std::size_t bytes_max = kRules[message.index()].payload_bytes_max;
+  Bytes bytes = std::visit([&](const auto& x) { return WireEncode(x, bytes_max); }, message);
+  Check(DecodeMessage(KindOf(message), bytes).has_value(), "what we send is within every limit");
+  return bytes;
+}
+
+tl::expected<NodeMessage, WireError> DecodeMessage(MessageKind kind,
+                                                   std::span<const std::uint8_t> payload) {
+  const MessageRule* rule = FindRule(static_cast<std::uint8_t>(kind));
+  Check(rule != nullptr, "unknown kinds are refused before their payload is read");
+  auto message = DecodeAs(static_cast<std::size_t>(kind) - 1, payload, rule->payload_bytes_max);
+  if (!message) return message;
+  if (std::string problem = Problem(*message); !problem.empty())
+    return tl::unexpected(WireError{WireProblem::kMalformed, std::move(problem)});
+  return message;
+}
+
+const char* ToString(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kAccepted:
+      return "accepted";
+    case Outcome::kStale:
+      return "stale";
+    case Outcome::kRejected:
+      return "rejected";
+    case Outcome::kExpired:
+      return "expired";
+    case Outcome::kReturned:
+      return "returned";
+    case Outcome::kFault:
+      return "fault";
+  }
+  return "?";
+}
+
+const char* ToString(RefusalKind kind) {
+  static constexpr const char* kNames[] = {
+      "truncated", "oversized",    "malformed",     "wrong version",  "unknown kind",
+      "wrong run", "wrong sender", "wrong session", "bad signature",  "replayed",
+      "reordered", "unexpected",   "unknown lease", "not registered", "full"};
+  static_assert(std::size(kNames) == kRefusalKinds);
+  return IsKnown(kind) ? kNames[static_cast<std::size_t>(kind) - 1] : "?";
+}
+
+}  // namespace waggle

@@ -1,0 +1,224 @@
+// The messages between nodes, as plain values. A worker opens a session and is the initiator, the
+// orchestrator is the acceptor; "who" below says which of them sends it. Encoded by
+// Encode(NodeMessage) in the one encoding (base/wire.h) within protocol/limits.h, and always
+// carried in a signed envelope (protocol/envelope.h). Times are durations in milliseconds, counted
+// from receipt: clocks of strangers disagree.
+//
+// Numbers of kinds, fields and enum values are for ever: append, never reuse.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/wire.h"
+#include "crypto/identity.h"
+#include "rollout/rollout.h"
+#include "rollout/verdict.h"
+
+namespace waggle {
+
+using SessionNonce = std::array<std::uint8_t, 16>;
+
+enum class WorkKind : std::uint8_t { kSample = 1, kValidate = 2, kRelay = 3 };
+
+// What a node says about itself. A claim: it decides the first lease and nothing later.
+struct Capabilities {
+  std::uint32_t tokens_per_second = 0;  // sampled, all sequences together, as measured at start
+  std::uint64_t memory_bytes = 0;       // for weights and pages
+  std::uint32_t rollouts_max = 0;       // held at once
+  std::vector<WorkKind> kinds;          // ascending
+  std::vector<std::string> environments;
+  bool operator==(const Capabilities&) const = default;
+};
+
+// Initiator, first. Protocol version, run and the initiator's nonce stand in the envelope.
+struct Hello {
+  std::string software;
+  Capabilities capabilities;
+  bool operator==(const Hello&) const = default;
+};
+
+// Acceptor, answer to Hello.
+struct Welcome {
+  std::string software;
+  SessionNonce nonce{};  // the acceptor's half of what identifies the session
+  PolicyVersion version;
+  std::uint32_t heartbeat_ms = 0;  // send one at least this often
+  bool operator==(const Welcome&) const = default;
+};
+
+// Initiator: can take this many more rollouts.
+struct LeaseRequest {
+  std::uint32_t rollouts_max = 0;
+  std::uint32_t tokens_per_second = 0;  // as measured lately
+  PolicyVersion version;                // that it holds
+  bool operator==(const LeaseRequest&) const = default;
+};
+
+// Acceptor. A group that arrives later than deadline_ms after this may find its lease given to
+// somebody else.
+struct GrantedLease {
+  Lease lease;
+  std::uint32_t deadline_ms = 0;
+  bool operator==(const GrantedLease&) const = default;
+};
+struct LeaseGrant {
+  std::vector<GrantedLease> leases;  // at least one
+  bool operator==(const LeaseGrant&) const = default;
+};
+
+// Initiator: the work of one lease.
+struct GroupSubmission {
+  Group group;
+  bool operator==(const GroupSubmission&) const = default;
+};
+
+// Initiator: gives leases back unanswered.
+enum class ReturnCause : std::uint8_t { kDraining = 1, kFault = 2 };
+struct LeaseReturn {
+  std::vector<LeaseId> leases;  // at least one
+  ReturnCause cause = ReturnCause::kDraining;
+  std::string text;
+  bool operator==(const LeaseReturn&) const = default;
+};
+
+// Acceptor: how one grant of one lease ended. Exactly one per grant, ever; signed, so it is the
+// worker's receipt.
+enum class Outcome : std::uint8_t {
+  kAccepted = 1,
+  kStale = 2,     // answered too late: the policy moved on, or somebody else has the lease
+  kRejected = 3,  // with the reason
+  kExpired = 4,   // never answered
+  kReturned = 5,  // given back by the worker
+  kFault = 6,     // trouble that is nobody's lie; punishes nobody
+};
+struct OutcomeRecord {
+  LeaseId lease;
+  NodeId worker;
+  Outcome outcome = Outcome::kExpired;
+  std::optional<RejectReason> reason;  // present exactly when rejected
+  std::optional<Hash256> group;        // SHA-256 of the group's bytes; absent when none came
+  std::uint64_t tokens = 0;            // sampled tokens that were accepted
+  std::string text;
+  bool operator==(const OutcomeRecord&) const = default;
+};
+
+// Initiator: alive, and how it goes.
+struct Heartbeat {
+  std::uint32_t leases = 0;  // held
+  std::uint32_t tokens_per_second = 0;
+  PolicyVersion version;
+  bool operator==(const Heartbeat&) const = default;
+};
+
+// Acceptor: back-pressure. Ask again, not sooner than this.
+enum class SlowDownCause : std::uint8_t {
+  kNoWork = 1,    // the trainer is not near enough for new leases
+  kQuota = 2,     // this identity holds as much as it may
+  kHoldOff = 3,   // its last leases were lost; doubles each time
+  kBusy = 4,      // too many nodes or bytes at the moment
+  kDraining = 5,  // the run is about to end or move
+};
+struct SlowDown {
+  std::uint32_t retry_after_ms = 0;
+  SlowDownCause cause = SlowDownCause::kBusy;
+  bool operator==(const SlowDown&) const = default;
+};
+
+// Acceptor: a new policy, and where its weights are.
+struct PolicyAnnouncement {
+  PolicyVersion version;
+  Hash256 manifest{};                // SHA-256 of the weight manifest
+  std::vector<std::string> sources;  // URIs, best first; may be empty: ask the acceptor
+  bool operator==(const PolicyAnnouncement&) const = default;
+};
+
+// Either: no new leases from here on; open ones are finished or returned within finish_ms.
+struct Drain {
+  std::uint32_t finish_ms = 0;
+  std::string text;
+  bool operator==(const Drain&) const = default;
+};
+
+// Either: this message was not acted upon.
+enum class RefusalKind : std::uint8_t {
+  kTruncated = 1,
+  kOversized = 2,
+  kMalformed = 3,
+  kWrongVersion = 4,
+  kUnknownKind = 5,
+  kWrongRun = 6,
+  kWrongSender = 7,
+  kWrongSession = 8,
+  kBadSignature = 9,
+  kReplayed = 10,
+  kReordered = 11,
+  kUnexpected = 12,     // known, signed, fresh, and not this sender's to say now
+  kUnknownLease = 13,   // not this worker's, or ended already
+  kNotRegistered = 14,  // say Hello again
+  kFull = 15,           // no room for another node
+};
+inline constexpr std::uint8_t kRefusalKinds = 15;
+struct Refusal {
+  RefusalKind kind = RefusalKind::kMalformed;
+  std::uint64_t sequence = 0;  // of the refused message where it is known, else 0
+  std::string text;
+  bool operator==(const Refusal&) const = default;
+};
+
+// In the order of their numbers: Hello is kind 1.
+using NodeMessage =
+    std::variant<Hello, Welcome, LeaseRequest, LeaseGrant, GroupSubmission, LeaseReturn,
+                 OutcomeRecord, Heartbeat, SlowDown, PolicyAnnouncement, Drain, Refusal>;
+enum class MessageKind : std::uint8_t {
+  kHello = 1,
+  kWelcome = 2,
+  kLeaseRequest = 3,
+  kLeaseGrant = 4,
+  kGroupSubmission = 5,
+  kLeaseReturn = 6,
+  kOutcomeRecord = 7,
+  kHeartbeat = 8,
+  kSlowDown = 9,
+  kPolicyAnnouncement = 10,
+  kDrain = 11,
+  kRefusal = 12,
+};
+static_assert(std::variant_size_v<NodeMessage> == static_cast<std::size_t>(MessageKind::kRefusal));
+
+enum class Sender : std::uint8_t { kInitiator, kAcceptor, kEither };
+struct MessageRule {
+  MessageKind kind;
+  const char* name;
+  Sender sender;
+  std::size_t payload_bytes_max;
+};
+// One row per kind, in order.
+std::span<const MessageRule> MessageRules();
+const MessageRule* FindRule(std::uint8_t kind);  // null: unknown
+
+MessageKind KindOf(const NodeMessage& message);
+const char* ToString(RefusalKind kind);
+const char* ToString(Outcome outcome);
+
+// Why these values are none that a node may send, or empty: texts that are not printable ASCII
+// (they end in terminals), durations past the limit, fields that contradict each other. Encode()
+// checks it, decoding refuses it.
+std::string Problem(const NodeMessage& message);
+
+// A sentence as it may be sent: cut to the limit, what is not printable replaced.
+std::string ForWire(std::string_view text);
+
+// REQUIRES Problem(message).empty() and every limit kept: what we send is what we would accept.
+Bytes Encode(const NodeMessage& message);
+// REQUIRES a known kind.
+tl::expected<NodeMessage, WireError> DecodeMessage(MessageKind kind,
+                                                   std::span<const std::uint8_t> payload);
+
+}  // namespace waggle
