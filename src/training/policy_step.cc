@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <bit>
 #include <numeric>
+#include <set>
 
 #include "base/check.h"
 #include "training/trainer_impl.h"
@@ -313,6 +314,19 @@ Result<StepReport> Trainer::Impl::Policy(const std::vector<ScoredGroup>& groups,
   report.loss = report.metrics.loss;
   report.loss_tokens = report.metrics.loss_tokens;
   return report;
+}
+
+Result<std::vector<std::size_t>> Trainer::Impl::Forgeries(const std::vector<ScoredGroup>& groups,
+                                                          PolicyVersion current) {
+  WG_ASSIGN(const PolicyBatch batch, MakeBatch(model, config.algorithm, groups, current));
+  WG_ASSIGN(const auto weights, Working());
+  std::set<std::size_t> forged;
+  const auto on_policy = [&](std::size_t i) { return batch.on_policy[i]; };
+  WG_TRY(ScoreRange(*weights, pool, batch, 0, batch.samples.size(), config.micro_batch_tokens,
+                    on_policy, [&](std::size_t i, const TokenScores& scores) {
+                      if (!CheckSampler(batch, i, scores)) forged.insert(batch.sequences[i].group);
+                    }));
+  return std::vector<std::size_t>(forged.begin(), forged.end());
 }
 
 }  // namespace waggle

@@ -233,6 +233,10 @@ Result<StepReport> Trainer::PolicyStep(const std::vector<ScoredGroup>& groups,
   return Guarded(*impl_, FaultBatchView{.groups = &groups, .current = current},
                  [&] { return impl_->Policy(groups, current); });
 }
+Result<std::vector<std::size_t>> Trainer::FindForgeries(const std::vector<ScoredGroup>& groups,
+                                                        PolicyVersion current) {
+  return impl_->Forgeries(groups, current);
+}
 Status Trainer::UseTeacher(std::shared_ptr<const Model> teacher) {
   const std::size_t ours = impl_->model.vocab, theirs = teacher->config().vocab;
   if (ours != theirs)

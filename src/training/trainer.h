@@ -53,6 +53,10 @@ class Trainer {
   // (the sampler was not canonical, or lied).
   Result<StepReport> PolicyStep(const std::vector<ScoredGroup>& groups,
                                 std::optional<PolicyVersion> current = std::nullopt);
+  // After a PolicyStep that failed with Blame::kPeer: the indices of all groups whose log-probs are
+  // not those of the weights they name, ascending. Changes nothing.
+  Result<std::vector<std::size_t>> FindForgeries(const std::vector<ScoredGroup>& groups,
+                                                 PolicyVersion current);
   // The reference policy of an algorithm with kl.teacher; before the first PolicyStep, and again
   // after LoadCheckpoint, which does not hold it. Of any shape with the policy's vocabulary.
   Status UseTeacher(std::shared_ptr<const Model> teacher);

@@ -66,6 +66,8 @@ struct Trainer::Impl {
   Result<StepReport> Sft(const std::vector<SftSample>& samples);
   Result<StepReport> Policy(const std::vector<ScoredGroup>& groups,
                             std::optional<PolicyVersion> current);
+  Result<std::vector<std::size_t>> Forgeries(const std::vector<ScoredGroup>& groups,
+                                             PolicyVersion current);
 
   Status Save(const std::filesystem::path& directory) const;
   Status Load(const std::filesystem::path& directory);

@@ -107,6 +107,23 @@ TEST(TrainerTest, AForgedLogProbIsFoundAndChangesNothing) {
   EXPECT_TRUE(trainer->PolicyStep(groups));
 }
 
+TEST(TrainerTest, AllForgeriesOfABatchAreNamed) {
+  ThreadPool pool(1);
+  const auto trainer = MakeTrainer(FastTrainer(), pool);
+  auto groups = SampleGroups(*trainer, pool, kVersion, 4, 3, 4, 4, 1);
+  EXPECT_TRUE(trainer->FindForgeries(groups, kVersion).value().empty());
+  groups[1].group.rollouts[2].logps[0] -= 0.5f;
+  groups[3].group.rollouts[0].logps[3] =
+      std::nextafter(groups[3].group.rollouts[0].logps[3], -1e9f);
+  const Hash256 before = trainer->StateHash();
+  EXPECT_FALSE(trainer->PolicyStep(groups, kVersion));
+  EXPECT_EQ(trainer->FindForgeries(groups, kVersion).value(), (std::vector<std::size_t>{1, 3}));
+  EXPECT_EQ(trainer->StateHash(), before);
+  groups.erase(groups.begin() + 3);
+  groups.erase(groups.begin() + 1);
+  EXPECT_TRUE(trainer->PolicyStep(groups, kVersion));
+}
+
 TEST(TrainerTest, TheGradientIsThatOfTheReportedLoss) {
   // One weight moved by +-h changes the REINFORCE loss by the gradient that the first AdamW step
   // saw.

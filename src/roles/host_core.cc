@@ -1,0 +1,194 @@
+#include "roles/host_core.h"
+
+#include "base/check.h"
+#include "crypto/hash.h"
+#include "rollout/encoding.h"
+
+namespace waggle {
+
+HostCore::HostCore(const KeyPair& key, const Hash256& run, const HostSettings& settings,
+                   OrchestratorCore orchestrator, const Hash256& manifest,
+                   std::function<SessionNonce()> draw_nonce)
+    : key_(key),
+      run_(run),
+      settings_(settings),
+      orchestrator_(std::move(orchestrator)),
+      book_(settings.leases),
+      manifest_(manifest),
+      draw_nonce_(std::move(draw_nonce)) {}
+
+std::vector<HostEffect> HostCore::Step(Milliseconds now, const HostEvent& event) {
+  now_ = now;
+  std::visit([&](const auto& e) { On(e); }, event);
+  if (finished_ && !ended_) End();
+  if (save_due_ && orchestrator_.quiescent()) {
+    save_due_ = false;
+    effects_.push_back(SaveCheckpointNow{});
+  }
+  return std::exchange(effects_, {});
+}
+
+void HostCore::On(const LinkOpened& event) {
+  links_.emplace(event.link.value, Link{Session::Acceptor(key_, run_, draw_nonce_())});
+}
+
+void HostCore::On(const FrameCame& event) {
+  const auto found = links_.find(event.link.value);
+  if (found == links_.end()) return;  // we closed it; the transport had not noticed yet
+  Link& link = found->second;
+  const auto message = link.session.Open(event.bytes);
+  if (!message) return Refuse(event.link, link, message.error());
+  link.refusals = 0;
+  Heard(event.link, *message);
+}
+
+void HostCore::Refuse(LinkId id, Link& link, const Refused& refused) {
+  if (link.session.may_send(MessageKind::kRefusal)) Send(id, refused.refusal);
+  if (++link.refusals >= settings_.refusals_max || !link.session.established())
+    Close(id, std::string("refused: ") + ToString(refused.refusal.kind));
+}
+
+void HostCore::On(const LinkClosed& event) { Close(event.link, ""); }
+
+// Forgets the link; the node's leases stay its own until somebody else asks for work.
+void HostCore::Close(LinkId id, std::string why) {
+  const auto found = links_.find(id.value);
+  if (found == links_.end()) return;
+  const std::optional<NodeId> node = found->second.session.peer();
+  const bool joined = found->second.joined;
+  links_.erase(found);
+  if (!why.empty()) effects_.push_back(CloseLink{id, std::move(why)});
+  if (!joined) return;
+  const auto newest = link_of_.find(*node);
+  if (newest == link_of_.end() || newest->second != id) return;
+  link_of_.erase(newest);
+  Book(WorkerLeft{*node});
+}
+
+void HostCore::Heard(LinkId id, const NodeMessage& message) {
+  Link& link = links_.at(id.value);
+  if (const auto* hello = std::get_if<Hello>(&message)) {
+    link.tokens_per_second = hello->capabilities.tokens_per_second;
+    Send(id, Welcome{.software = settings_.software,
+                     .version = orchestrator_.version(),
+                     .heartbeat_ms = settings_.heartbeat_ms});
+    Send(id, Announcement());
+    return;
+  }
+  // A Hello may be a recording; what comes after it is not.
+  if (!link.joined) Join(id, link);
+  Act(*link.session.peer(), message);
+}
+
+// The newest link of a node is the one that counts: the older one is a line that died unnoticed.
+void HostCore::Join(LinkId id, Link& link) {
+  const NodeId node = *link.session.peer();
+  link.joined = true;
+  const std::uint32_t rate = link.tokens_per_second;
+  if (const auto older = link_of_.find(node); older != link_of_.end())
+    Close(older->second, "the node came back on another link");
+  link_of_[node] = id;
+  Book(WorkerJoined{node, rate});
+}
+
+void HostCore::Act(const NodeId& node, const NodeMessage& message) {
+  Book(WorkerHeard{node});
+  if (const auto* request = std::get_if<LeaseRequest>(&message)) {
+    // A worker that does not hold the current weights would hold leases that it cannot begin.
+    Book(WorkRequested{node, request->rollouts_max});
+  } else if (const auto* submission = std::get_if<GroupSubmission>(&message)) {
+    const Group& group = submission->group;
+    judged_[group.lease.value] = group;
+    Book(GroupCame{node, group.lease, Sha256(Encode(group))});
+    judged_.erase(group.lease.value);
+  } else if (const auto* returned = std::get_if<LeaseReturn>(&message)) {
+    Book(LeasesReturned{node, *returned});
+  }
+}
+
+void HostCore::Book(const LeaseBookEvent& event) {
+  for (LeaseBookEffect& effect : book_.Step(now_, event)) Perform(std::move(effect));
+}
+
+void HostCore::Perform(LeaseBookEffect effect) {
+  if (const auto* back = std::get_if<TakeBack>(&effect)) {
+    Orchestrate(LeaseTakenBack{back->worker, back->lease});
+  } else if (const auto* ask = std::get_if<AskOrchestrator>(&effect)) {
+    Orchestrate(WorkerIdle{ask->worker, ask->rollouts_max});
+    Book(WorkOffered{ask->worker, std::exchange(offered_, {})});
+  } else if (const auto* judge = std::get_if<JudgeGroup>(&effect)) {
+    const Group& group = judged_.at(judge->lease.value);
+    GroupGraded graded{judge->worker, judge->lease, {}, 0};
+    for (const Rollout& rollout : group.rollouts) {
+      for (const std::uint8_t sampled : rollout.loss_mask) graded.tokens += sampled;
+    }
+    Orchestrate(GroupArrived{judge->worker, group});
+    Check(verdict_.has_value(), "a group that arrives is judged");
+    graded.verdict = *std::exchange(verdict_, std::nullopt);
+    Book(graded);
+  } else {
+    auto& send = std::get<SendTo>(effect);
+    if (const auto* record = std::get_if<OutcomeRecord>(&send.message))
+      effects_.push_back(OutcomeReached{*record});
+    const auto link = link_of_.find(send.node);
+    if (link != link_of_.end()) Send(link->second, std::move(send.message));
+  }
+}
+
+void HostCore::Orchestrate(const OrchestratorEvent& event) {
+  for (OrchestratorEffect& effect : orchestrator_.Step(event)) {
+    if (auto* grant = std::get_if<GrantLease>(&effect)) {
+      offered_.push_back(std::move(grant->lease));
+    } else if (auto* judged = std::get_if<GroupJudged>(&effect)) {
+      verdict_ = std::move(judged->verdict);
+    } else if (auto* train = std::get_if<TrainOn>(&effect)) {
+      effects_.push_back(std::move(*train));
+    } else if (auto* evaluated = std::get_if<Evaluated>(&effect)) {
+      effects_.push_back(std::move(*evaluated));
+    } else {
+      finished_ = true;  // told to everybody at the end of the step: the book may be asking us
+    }
+  }
+}
+
+void HostCore::On(const PolicyOut& event) {
+  manifest_ = event.manifest;
+  Orchestrate(PolicyPublished{event.version});
+  if (event.save) {
+    Orchestrate(CheckpointDue{});
+    save_due_ = true;
+  }
+  if (finished_) return;
+  SendToAll(Announcement());
+  Book(WorkMayExist{});
+}
+
+void HostCore::End() {
+  ended_ = true;
+  Book(RunDraining{});
+  SendToAll(Drain{.finish_ms = 0, .text = "the run is over"});
+  effects_.push_back(RunFinished{});
+}
+
+void HostCore::On(const CheckpointSaved&) {
+  Orchestrate(CheckpointTaken{});
+  if (!finished_) Book(WorkMayExist{});
+}
+
+void HostCore::On(const HostTick&) { Book(TimePassed{}); }
+
+PolicyAnnouncement HostCore::Announcement() const {
+  return {.version = orchestrator_.version(), .manifest = manifest_, .sources = {}};
+}
+
+void HostCore::Send(LinkId id, NodeMessage message) {
+  const auto found = links_.find(id.value);
+  if (found == links_.end()) return;
+  effects_.push_back(SendFrame{id, found->second.session.Seal(std::move(message))});
+}
+
+void HostCore::SendToAll(const NodeMessage& message) {
+  for (const auto& [node, link] : link_of_) Send(link, message);
+}
+
+}  // namespace waggle

@@ -1,0 +1,135 @@
+// The host of a run as strangers meet it: links with signed frames on one side, the orchestrator
+// and the trainer on the other. Joins a Session per link, the LeaseBook and the OrchestratorCore. A
+// state machine without I/O: events with the time in, effects out. Single-threaded.
+//
+// What a wave holds, and so the bits of a run whose `ahead` is 0, does not depend on who joined,
+// died or was slow.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "protocol/session.h"
+#include "roles/lease_book.h"
+#include "roles/orchestrator_core.h"
+
+namespace waggle {
+
+// One connection, of whatever transport; never used twice.
+using LinkId = Strong<std::uint64_t, struct LinkIdTag>;
+
+struct HostSettings {
+  std::string software;  // what Welcome says
+  std::uint32_t heartbeat_ms = 5'000;
+  std::size_t refusals_max = 8;  // in a row; then the link is closed
+  LeaseBookSettings leases;
+};
+
+// Events
+struct LinkOpened {
+  LinkId link;
+};
+struct FrameCame {
+  LinkId link;
+  Bytes bytes;
+};
+struct LinkClosed {
+  LinkId link;
+};
+// The trainer finished a step and its weights can be fetched by the hash of their manifest. `save`:
+// a checkpoint is due before anything is sampled under them.
+struct PolicyOut {
+  PolicyVersion version;
+  Hash256 manifest{};
+  bool save = false;
+};
+struct CheckpointSaved {};
+struct HostTick {};
+using HostEvent =
+    std::variant<LinkOpened, FrameCame, LinkClosed, PolicyOut, CheckpointSaved, HostTick>;
+
+// Effects, to be performed in order
+struct SendFrame {
+  LinkId link;
+  Bytes bytes;
+};
+struct CloseLink {
+  LinkId link;
+  std::string why;
+};
+struct OutcomeReached {
+  OutcomeRecord record;
+};
+struct SaveCheckpointNow {};  // orchestrator().Save(); answer with CheckpointSaved
+using HostEffect = std::variant<SendFrame, CloseLink, OutcomeReached, SaveCheckpointNow, TrainOn,
+                                Evaluated, RunFinished>;
+
+class HostCore {
+ public:
+  // `key` and `orchestrator`'s codec outlive the core. draw_nonce: 16 unpredictable bytes, new ones
+  // each time. manifest: of the policy that the orchestrator stands at.
+  HostCore(const KeyPair& key, const Hash256& run, const HostSettings& settings,
+           OrchestratorCore orchestrator, const Hash256& manifest,
+           std::function<SessionNonce()> draw_nonce);
+
+  // `now` never goes back.
+  [[nodiscard]] std::vector<HostEffect> Step(Milliseconds now, const HostEvent& event);
+
+  const OrchestratorCore& orchestrator() const { return orchestrator_; }
+  // For the live view.
+  const LeaseBook& leases() const { return book_; }
+  std::size_t links() const { return links_.size(); }
+
+ private:
+  struct Link {
+    Session session;
+    bool joined = false;  // in the book, under the session's peer
+    std::uint32_t tokens_per_second = 0;
+    std::size_t refusals = 0;  // in a row
+  };
+
+  void On(const LinkOpened& event);
+  void On(const FrameCame& event);
+  void On(const LinkClosed& event);
+  void On(const PolicyOut& event);
+  void On(const CheckpointSaved& event);
+  void On(const HostTick& event);
+
+  void Heard(LinkId id, const NodeMessage& message);
+  void Act(const NodeId& node, const NodeMessage& message);
+  void Join(LinkId id, Link& link);
+  void Refuse(LinkId id, Link& link, const Refused& refused);
+  void Close(LinkId id, std::string why);
+  void Send(LinkId id, NodeMessage message);
+  void SendToAll(const NodeMessage& message);
+  void Book(const LeaseBookEvent& event);
+  void Perform(LeaseBookEffect effect);
+  void Orchestrate(const OrchestratorEvent& event);
+  void End();
+  PolicyAnnouncement Announcement() const;
+
+  const KeyPair& key_;
+  const Hash256 run_;
+  const HostSettings settings_;
+  OrchestratorCore orchestrator_;
+  LeaseBook book_;
+  Hash256 manifest_;
+  std::function<SessionNonce()> draw_nonce_;
+
+  Milliseconds now_ = 0;
+  std::vector<HostEffect> effects_;  // of the step in progress
+  std::map<std::uint64_t, Link> links_;
+  std::map<NodeId, LinkId> link_of_;       // the newest link of each node that joined
+  std::map<std::uint64_t, Group> judged_;  // by lease: came, verdict not yet given
+  std::vector<Lease> offered_;             // grants of the orchestrator's step in progress
+  std::optional<Verdict> verdict_;         // of the orchestrator's step in progress
+  bool save_due_ = false, finished_ = false, ended_ = false;
+};
+
+}  // namespace waggle

@@ -1,0 +1,234 @@
+#include "roles/join_core.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace waggle {
+
+JoinCore::JoinCore(const KeyPair& key, const Hash256& run, const NodeId& host,
+                   const JoinSettings& settings, const TaskCodec& codec,
+                   std::function<SessionNonce()> draw_nonce)
+    : key_(key),
+      run_(run),
+      host_(host),
+      settings_(settings),
+      codec_(codec),
+      draw_nonce_(std::move(draw_nonce)),
+      worker_(codec, settings.rollouts_max),
+      retry_ms_(settings.retry_ms_min) {}
+
+std::vector<JoinEffect> JoinCore::Step(Milliseconds now, const JoinEvent& event) {
+  now_ = now;
+  std::visit([&](const auto& e) { On(e); }, event);
+  LeaveIfDone();
+  return std::exchange(effects_, {});
+}
+
+void JoinCore::On(const JoinTick& event) {
+  rate_ = event.tokens_per_second;
+  if (!session_) {
+    if (dialing_ || now_ < retry_at_ || host_done_) return;
+    dialing_ = true;
+    effects_.push_back(Dial{});
+    return;
+  }
+  if (!connected()) return;
+  if (now_ >= beat_at_) {
+    beat_at_ = now_ + heartbeat_ms_ / 2;
+    Send(Heartbeat{.leases = static_cast<std::uint32_t>(held_.size()),
+                   .tokens_per_second = rate_,
+                   .version = version_.value_or(PolicyVersion{})});
+  }
+  if (wanted_ && !fetching_) {
+    fetching_ = true;
+    effects_.push_back(FetchPolicy{wanted_->version, wanted_->manifest});
+  }
+  AskIfRoom();
+}
+
+void JoinCore::On(const LinkUp&) {
+  dialing_ = false;
+  session_.emplace(Session::Initiator(key_, run_, draw_nonce_(), host_));
+  Send(Hello{.software = settings_.software,
+             .capabilities = {.tokens_per_second = rate_,
+                              .memory_bytes = settings_.memory_bytes,
+                              .rollouts_max = settings_.rollouts_max,
+                              .kinds = {WorkKind::kSample},
+                              .environments = {settings_.environment}}});
+}
+
+void JoinCore::On(const LinkDown&) {
+  dialing_ = false;
+  session_.reset();
+  asked_ = false;
+  retry_at_ = now_ + retry_ms_;
+  retry_ms_ = std::min(settings_.retry_ms_max, retry_ms_ * 2);
+}
+
+void JoinCore::On(const FrameHeard& event) {
+  if (!session_) return;
+  const auto message = session_->Open(event.bytes);
+  if (!message) {
+    effects_.push_back(
+        HangUp{std::string("the host's message: ") + ToString(message.error().refusal.kind)});
+    return;
+  }
+  std::visit([&](const auto& m) { Heard(m); }, *message);
+}
+
+void JoinCore::Heard(const Welcome& message) {
+  retry_ms_ = settings_.retry_ms_min;
+  heartbeat_ms_ = std::max<Milliseconds>(100, message.heartbeat_ms);
+  beat_at_ = now_ + heartbeat_ms_ / 2;
+  ask_at_ = now_;
+  // The first signed words inside the session: they make us known, before any group of ours.
+  Send(Heartbeat{.leases = static_cast<std::uint32_t>(held_.size()),
+                 .tokens_per_second = rate_,
+                 .version = version_.value_or(PolicyVersion{})});
+  for (const auto& [lease, group] : unanswered_) Send(GroupSubmission{group});
+}
+
+void JoinCore::Heard(const PolicyAnnouncement& message) {
+  if (version_ && message.version <= *version_) return;
+  if (wanted_ && message.version <= wanted_->version) return;
+  wanted_ = message;
+  if (fetching_) return;
+  fetching_ = true;
+  effects_.push_back(FetchPolicy{message.version, message.manifest});
+}
+
+void JoinCore::On(const PolicyLoaded& event) {
+  fetching_ = false;
+  version_ = event.version;
+  if (wanted_ && wanted_->version <= event.version) wanted_.reset();
+  StartWhatWaits();
+  AskIfRoom();
+}
+
+void JoinCore::On(const PolicyFailed&) { fetching_ = false; }  // the next tick asks again
+
+void JoinCore::Heard(const LeaseGrant& message) {
+  asked_ = false;
+  for (const GrantedLease& granted : message.leases) {
+    if (const auto problem = WhyNot(granted.lease)) {
+      Send(LeaseReturn{
+          .leases = {granted.lease.id}, .cause = ReturnCause::kFault, .text = ForWire(*problem)});
+      continue;
+    }
+    held_.insert(granted.lease.id.value);
+    Accept(granted.lease);
+  }
+  AskIfRoom();
+}
+
+// What would not fit this machine, or is none of our tasks.
+std::optional<std::string> JoinCore::WhyNot(const Lease& lease) const {
+  if (lease.environment != settings_.environment)
+    return "no environment '" + lease.environment + "' here";
+  if (lease.group_size == 0 || lease.group_size > settings_.rollouts_max)
+    return "more rollouts than asked for";
+  if (lease.sampling.tokens_max == 0 || lease.sampling.tokens_max > settings_.response_tokens_max)
+    return "a response budget beyond the model's context";
+  if (!codec_.environment().MakeTask(lease.task_seed)) return "a task that cannot be made";
+  return std::nullopt;
+}
+
+void JoinCore::Accept(const Lease& lease) {
+  const std::uint64_t id = lease.id.value;
+  // One that was taken back and comes again while we are still at it: the same work serves.
+  if (sampling_.contains(id) || unanswered_.contains(id)) return;
+  if (version_ && lease.version <= *version_) {
+    sampling_.insert(id);
+    return Work(LeaseGranted{lease});
+  }
+  if (std::any_of(waiting_.begin(), waiting_.end(),
+                  [&](const Lease& l) { return l.id == lease.id; }))
+    return;
+  waiting_rollouts_ += lease.group_size;
+  waiting_.push_back(lease);
+}
+
+void JoinCore::StartWhatWaits() {
+  std::deque<Lease> waiting = std::exchange(waiting_, {});
+  waiting_rollouts_ = 0;
+  for (const Lease& lease : waiting) Accept(lease);
+}
+
+void JoinCore::Work(const WorkerEvent& event) {
+  for (WorkerEffect& effect : worker_.Step(event)) {
+    if (auto* start = std::get_if<StartSampling>(&effect)) {
+      effects_.push_back(std::move(*start));
+    } else if (auto* submit = std::get_if<SubmitGroup>(&effect)) {
+      const std::uint64_t lease = submit->group.lease.value;
+      sampling_.erase(lease);
+      const auto kept = unanswered_.insert_or_assign(lease, std::move(submit->group)).first;
+      Send(GroupSubmission{kept->second});
+    }  // AskForWork: AskIfRoom() below knows more
+  }
+  AskIfRoom();
+}
+
+void JoinCore::AskIfRoom() {
+  if (!connected() || draining_ || asked_ || now_ < ask_at_ || !version_) return;
+  const std::uint32_t room = worker_.room() - std::min(worker_.room(), waiting_rollouts_);
+  if (room == 0) return;
+  asked_ = true;
+  Send(LeaseRequest{.rollouts_max = room, .tokens_per_second = rate_, .version = *version_});
+}
+
+void JoinCore::Heard(const OutcomeRecord& message) {
+  held_.erase(message.lease.value);
+  unanswered_.erase(message.lease.value);
+  std::erase_if(waiting_, [&](const Lease& lease) { return lease.id == message.lease; });
+  waiting_rollouts_ = 0;
+  for (const Lease& lease : waiting_) waiting_rollouts_ += lease.group_size;
+  counts_.tokens += message.tokens;
+  (message.outcome == Outcome::kAccepted   ? counts_.accepted
+   : message.outcome == Outcome::kStale    ? counts_.stale
+   : message.outcome == Outcome::kRejected ? counts_.rejected
+                                           : counts_.other) += 1;
+  effects_.push_back(LeaseEnded{message});
+  AskIfRoom();
+}
+
+void JoinCore::Heard(const SlowDown& message) {
+  asked_ = false;
+  ask_at_ = now_ + message.retry_after_ms;
+}
+
+void JoinCore::Heard(const Drain&) { draining_ = host_done_ = true; }
+
+void JoinCore::Heard(const Refusal& message) {
+  if (message.kind == RefusalKind::kUnknownLease) return;  // its outcome was said before
+  asked_ = false;
+  effects_.push_back(HangUp{std::string("the host refused: ") + ToString(message.kind) +
+                            (message.text.empty() ? "" : ": " + message.text)});
+}
+
+void JoinCore::On(const DrainWanted&) {
+  draining_ = true;
+  if (waiting_.empty()) return;
+  LeaseReturn back{.leases = {}, .cause = ReturnCause::kDraining, .text = "leaving"};
+  for (const Lease& lease : waiting_) {
+    back.leases.push_back(lease.id);
+    held_.erase(lease.id.value);
+  }
+  waiting_.clear();
+  waiting_rollouts_ = 0;
+  Send(std::move(back));
+}
+
+void JoinCore::LeaveIfDone() {
+  if (!draining_ || left_) return;
+  if (!host_done_ && !held_.empty()) return;
+  left_ = true;
+  effects_.push_back(Leave{host_done_ ? "the run is over" : "drained"});
+}
+
+void JoinCore::Send(NodeMessage message) {
+  if (!session_ || !session_->may_send(KindOf(message))) return;
+  effects_.push_back(SendOut{session_->Seal(std::move(message))});
+}
+
+}  // namespace waggle

@@ -1,0 +1,151 @@
+// A rollout worker that joined somebody's run: one link to the host, WorkerCore behind it. A state
+// machine without I/O: events with the time in, effects out. Single-threaded.
+//
+// Groups stay here until the host has said how their lease ended: a link that breaks loses nothing.
+// A lease that names newer weights than we hold waits for them; one that names older ones is
+// sampled under ours, and its spans say so.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "protocol/session.h"
+#include "roles/lease_book.h"
+#include "roles/worker_core.h"
+
+namespace waggle {
+
+struct JoinSettings {
+  std::string software;
+  std::string environment;  // that we can sample for
+  std::uint32_t rollouts_max = 64;
+  std::uint64_t memory_bytes = 0;
+  std::size_t response_tokens_max = 0;  // of the model's context
+  Milliseconds retry_ms_min = 500;      // after a broken link; doubles
+  Milliseconds retry_ms_max = 30'000;
+};
+
+// Events
+struct LinkUp {};
+struct LinkDown {
+  std::string why;
+};
+struct FrameHeard {
+  Bytes bytes;
+};
+struct PolicyLoaded {  // the engine samples under it from here on
+  PolicyVersion version;
+};
+struct PolicyFailed {  // could not be fetched or was not what its hash says; asked for again later
+  PolicyVersion version;
+};
+struct JoinTick {
+  std::uint32_t tokens_per_second = 0;  // as measured lately; 0: nothing yet
+};
+struct DrainWanted {};  // finish what is held, take nothing more, leave
+using JoinEvent = std::variant<LinkUp, LinkDown, FrameHeard, PolicyLoaded, PolicyFailed,
+                               TokensSampled, SamplingStarted, JoinTick, DrainWanted>;
+
+// Effects, to be performed in order
+struct Dial {  // try to connect now; answer with LinkUp or LinkDown
+};
+struct HangUp {
+  std::string why;
+};
+struct SendOut {
+  Bytes bytes;
+};
+struct FetchPolicy {
+  PolicyVersion version;
+  Hash256 manifest{};
+};
+struct LeaseEnded {
+  OutcomeRecord record;
+};
+struct Leave {  // nothing is left to do
+  std::string why;
+};
+using JoinEffect =
+    std::variant<Dial, HangUp, SendOut, FetchPolicy, StartSampling, LeaseEnded, Leave>;
+
+class JoinCore {
+ public:
+  // `key` and `codec` outlive the core; host: whose signature counts.
+  JoinCore(const KeyPair& key, const Hash256& run, const NodeId& host, const JoinSettings& settings,
+           const TaskCodec& codec, std::function<SessionNonce()> draw_nonce);
+
+  // `now` never goes back. The first tick dials.
+  [[nodiscard]] std::vector<JoinEffect> Step(Milliseconds now, const JoinEvent& event);
+
+  struct Counts {
+    std::uint64_t accepted = 0, stale = 0, rejected = 0, other = 0, tokens = 0;
+  };
+  const Counts& counts() const { return counts_; }
+  bool connected() const { return session_ && session_->established(); }
+  std::size_t leases() const { return held_.size(); }
+
+ private:
+  void On(const LinkUp&);
+  void On(const LinkDown& event);
+  void On(const FrameHeard& event);
+  void On(const PolicyLoaded& event);
+  void On(const PolicyFailed& event);
+  void On(const TokensSampled& event) { Work(event); }
+  void On(const SamplingStarted& event) { Work(event); }
+  void On(const JoinTick& event);
+  void On(const DrainWanted&);
+
+  void Heard(const Welcome& message);
+  void Heard(const LeaseGrant& message);
+  void Heard(const OutcomeRecord& message);
+  void Heard(const SlowDown& message);
+  void Heard(const PolicyAnnouncement& message);
+  void Heard(const Drain& message);
+  void Heard(const Refusal& message);
+  template <class T>
+  void Heard(const T&) {}  // not the host's to say: the session refused it already
+
+  void Accept(const Lease& lease);
+  std::optional<std::string> WhyNot(const Lease& lease) const;
+  void Work(const WorkerEvent& event);
+  void StartWhatWaits();
+  void AskIfRoom();
+  void Send(NodeMessage message);
+  void LeaveIfDone();
+
+  const KeyPair& key_;
+  const Hash256 run_;
+  const NodeId host_;
+  const JoinSettings settings_;
+  const TaskCodec& codec_;
+  std::function<SessionNonce()> draw_nonce_;
+  WorkerCore worker_;
+
+  Milliseconds now_ = 0;
+  std::vector<JoinEffect> effects_;  // of the step in progress
+  std::optional<Session> session_;
+  bool dialing_ = false, draining_ = false, host_done_ = false, left_ = false;
+  Milliseconds retry_at_ = 0, retry_ms_ = 0;  // of the next dial
+  Milliseconds ask_at_ = 0, beat_at_ = 0;     // of the next request and heartbeat
+  Milliseconds heartbeat_ms_ = 5'000;
+  bool asked_ = false;  // a request is with the host
+  std::uint32_t rate_ = 0;
+  std::optional<PolicyVersion> version_;      // loaded
+  std::optional<PolicyAnnouncement> wanted_;  // newest announced, not yet loaded
+  bool fetching_ = false;
+  std::set<std::uint64_t> held_;      // leases granted and not ended
+  std::set<std::uint64_t> sampling_;  // leases that the worker core works on
+  std::deque<Lease> waiting_;         // for newer weights
+  std::uint32_t waiting_rollouts_ = 0;
+  std::map<std::uint64_t, Group> unanswered_;  // groups whose outcome we have not heard
+  Counts counts_;
+};
+
+}  // namespace waggle
