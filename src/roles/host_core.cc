@@ -7,15 +7,16 @@
 namespace waggle {
 
 HostCore::HostCore(const KeyPair& key, const Hash256& run, const HostSettings& settings,
-                   OrchestratorCore orchestrator, const Hash256& manifest,
+                   OrchestratorCore orchestrator, const Hash256& snapshot,
                    std::function<SessionNonce()> draw_nonce)
     : key_(key),
       run_(run),
       settings_(settings),
       orchestrator_(std::move(orchestrator)),
       book_(settings.leases),
-      manifest_(manifest),
-      draw_nonce_(std::move(draw_nonce)) {}
+      draw_nonce_(std::move(draw_nonce)) {
+  chain_ = {{.version = orchestrator_.version(), .manifest = snapshot, .sources = {}}};
+}
 
 std::vector<HostEffect> HostCore::Step(Milliseconds now, const HostEvent& event) {
   now_ = now;
@@ -72,7 +73,7 @@ void HostCore::Heard(LinkId id, const NodeMessage& message) {
     Send(id, Welcome{.software = settings_.software,
                      .version = orchestrator_.version(),
                      .heartbeat_ms = settings_.heartbeat_ms});
-    Send(id, Announcement());
+    for (const PolicyAnnouncement& link_of_chain : chain_) Send(id, link_of_chain);
     return;
   }
   // A Hello may be a recording; what comes after it is not.
@@ -152,14 +153,19 @@ void HostCore::Orchestrate(const OrchestratorEvent& event) {
 }
 
 void HostCore::On(const PolicyOut& event) {
-  manifest_ = event.manifest;
+  if (event.snapshot) {
+    chain_ = {{.version = event.version, .manifest = *event.snapshot, .sources = {}}};
+  } else {
+    chain_.push_back({.version = event.version, .manifest = event.manifest, .sources = {}});
+  }
   Orchestrate(PolicyPublished{event.version});
   if (event.save) {
     Orchestrate(CheckpointDue{});
     save_due_ = true;
   }
   if (finished_) return;
-  SendToAll(Announcement());
+  SendToAll(
+      PolicyAnnouncement{.version = event.version, .manifest = event.manifest, .sources = {}});
   Book(WorkMayExist{});
 }
 
@@ -177,10 +183,6 @@ void HostCore::On(const CheckpointSaved&) {
 
 void HostCore::On(const HostTick&) { Book(TimePassed{}); }
 
-PolicyAnnouncement HostCore::Announcement() const {
-  return {.version = orchestrator_.version(), .manifest = manifest_, .sources = {}};
-}
-
 void HostCore::Send(LinkId id, NodeMessage message) {
   const auto found = links_.find(id.value);
   if (found == links_.end()) return;
@@ -188,7 +190,9 @@ void HostCore::Send(LinkId id, NodeMessage message) {
 }
 
 void HostCore::SendToAll(const NodeMessage& message) {
-  for (const auto& [node, link] : link_of_) Send(link, message);
+  for (const auto& [id, link] : links_) {
+    if (link.session.established()) Send(LinkId{id}, message);
+  }
 }
 
 }  // namespace waggle

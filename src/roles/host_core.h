@@ -42,11 +42,13 @@ struct FrameCame {
 struct LinkClosed {
   LinkId link;
 };
-// The trainer finished a step and its weights can be fetched by the hash of their manifest. `save`:
-// a checkpoint is due before anything is sampled under them.
+// The trainer finished a step and its weights can be fetched by the hash of their manifest: from
+// the version before them, and sometimes as a snapshot from nothing, where newcomers begin from
+// then on. `save`: a checkpoint is due before anything is sampled under them.
 struct PolicyOut {
   PolicyVersion version;
   Hash256 manifest{};
+  std::optional<Hash256> snapshot;
   bool save = false;
 };
 struct CheckpointSaved {};
@@ -73,9 +75,9 @@ using HostEffect = std::variant<SendFrame, CloseLink, OutcomeReached, SaveCheckp
 class HostCore {
  public:
   // `key` and `orchestrator`'s codec outlive the core. draw_nonce: 16 unpredictable bytes, new ones
-  // each time. manifest: of the policy that the orchestrator stands at.
+  // each time. snapshot: manifest of the policy that the orchestrator stands at.
   HostCore(const KeyPair& key, const Hash256& run, const HostSettings& settings,
-           OrchestratorCore orchestrator, const Hash256& manifest,
+           OrchestratorCore orchestrator, const Hash256& snapshot,
            std::function<SessionNonce()> draw_nonce);
 
   // `now` never goes back.
@@ -112,14 +114,13 @@ class HostCore {
   void Perform(LeaseBookEffect effect);
   void Orchestrate(const OrchestratorEvent& event);
   void End();
-  PolicyAnnouncement Announcement() const;
 
   const KeyPair& key_;
   const Hash256 run_;
   const HostSettings settings_;
   OrchestratorCore orchestrator_;
   LeaseBook book_;
-  Hash256 manifest_;
+  std::vector<PolicyAnnouncement> chain_;  // the newest snapshot, and what leads on from it
   std::function<SessionNonce()> draw_nonce_;
 
   Milliseconds now_ = 0;

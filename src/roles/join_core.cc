@@ -40,10 +40,6 @@ void JoinCore::On(const JoinTick& event) {
                    .tokens_per_second = rate_,
                    .version = version_.value_or(PolicyVersion{})});
   }
-  if (wanted_ && !fetching_) {
-    fetching_ = true;
-    effects_.push_back(FetchPolicy{wanted_->version, wanted_->manifest});
-  }
   AskIfRoom();
 }
 
@@ -62,6 +58,7 @@ void JoinCore::On(const LinkDown&) {
   dialing_ = false;
   session_.reset();
   asked_ = false;
+  wanted_.clear();  // the next link tells the chain anew
   retry_at_ = now_ + retry_ms_;
   retry_ms_ = std::min(settings_.retry_ms_max, retry_ms_ * 2);
 }
@@ -89,24 +86,36 @@ void JoinCore::Heard(const Welcome& message) {
   for (const auto& [lease, group] : unanswered_) Send(GroupSubmission{group});
 }
 
+// Announcements come as a chain, oldest first: a snapshot, then what leads on from it.
 void JoinCore::Heard(const PolicyAnnouncement& message) {
   if (version_ && message.version <= *version_) return;
-  if (wanted_ && message.version <= wanted_->version) return;
-  wanted_ = message;
-  if (fetching_) return;
+  if (!wanted_.empty() && message.version <= wanted_.back().version) return;
+  wanted_.push_back(message);
+  FetchNext();
+}
+
+void JoinCore::FetchNext() {
+  while (!wanted_.empty() && version_ && wanted_.front().version <= *version_) wanted_.pop_front();
+  if (fetching_ || wanted_.empty()) return;
   fetching_ = true;
-  effects_.push_back(FetchPolicy{message.version, message.manifest});
+  effects_.push_back(FetchPolicy{wanted_.front().version, wanted_.front().manifest});
 }
 
 void JoinCore::On(const PolicyLoaded& event) {
   fetching_ = false;
   version_ = event.version;
-  if (wanted_ && wanted_->version <= event.version) wanted_.reset();
+  FetchNext();
   StartWhatWaits();
   AskIfRoom();
 }
 
-void JoinCore::On(const PolicyFailed&) { fetching_ = false; }  // the next tick asks again
+// The next link tells the chain anew.
+void JoinCore::On(const PolicyFailed& event) {
+  fetching_ = false;
+  wanted_.clear();
+  if (session_)
+    effects_.push_back(HangUp{"policy " + std::to_string(event.version.value) + ": " + event.why});
+}
 
 void JoinCore::Heard(const LeaseGrant& message) {
   asked_ = false;

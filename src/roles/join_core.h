@@ -43,8 +43,9 @@ struct FrameHeard {
 struct PolicyLoaded {  // the engine samples under it from here on
   PolicyVersion version;
 };
-struct PolicyFailed {  // could not be fetched or was not what its hash says; asked for again later
+struct PolicyFailed {  // could not be fetched, or was not what its hash says
   PolicyVersion version;
+  std::string why;
 };
 struct JoinTick {
   std::uint32_t tokens_per_second = 0;  // as measured lately; 0: nothing yet
@@ -116,6 +117,7 @@ class JoinCore {
   std::optional<std::string> WhyNot(const Lease& lease) const;
   void Work(const WorkerEvent& event);
   void StartWhatWaits();
+  void FetchNext();
   void AskIfRoom();
   void Send(NodeMessage message);
   void LeaveIfDone();
@@ -137,8 +139,8 @@ class JoinCore {
   Milliseconds heartbeat_ms_ = 5'000;
   bool asked_ = false;  // a request is with the host
   std::uint32_t rate_ = 0;
-  std::optional<PolicyVersion> version_;      // loaded
-  std::optional<PolicyAnnouncement> wanted_;  // newest announced, not yet loaded
+  std::optional<PolicyVersion> version_;   // loaded
+  std::deque<PolicyAnnouncement> wanted_;  // announced and not yet loaded, ascending
   bool fetching_ = false;
   std::set<std::uint64_t> held_;      // leases granted and not ended
   std::set<std::uint64_t> sampling_;  // leases that the worker core works on

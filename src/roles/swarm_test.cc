@@ -51,6 +51,7 @@ struct Volunteer {
   std::optional<LinkId> link;  // while the line holds
   std::deque<Frame> to_host, to_us;
   std::optional<std::pair<Milliseconds, PolicyVersion>> fetching;
+  std::optional<std::uint64_t> loaded;  // policy version
   bool dead = false, left = false;
 };
 
@@ -69,7 +70,7 @@ class Swarm {
     settings.leases.deadline_ms_min = 1'000;
     settings.leases.deadline_ms_max = 4'000;
     settings.leases.silence_ms_max = 6'000;
-    host_.emplace(host_key_, run_->run_id, settings, std::move(*run_->orchestrator), ManifestOf(0),
+    host_.emplace(host_key_, run_->run_id, settings, std::move(*run_->orchestrator), SnapshotOf(0),
                   [this] { return Nonce(); });
   }
 
@@ -125,6 +126,11 @@ class Swarm {
     hash[0] = static_cast<std::uint8_t>(version + 1);
     return hash;
   }
+  static Hash256 SnapshotOf(std::uint64_t version) {
+    Hash256 hash = ManifestOf(version);
+    hash[1] = 1;
+    return hash;
+  }
   SessionNonce Nonce() {
     SessionNonce nonce{};
     ++nonces_;
@@ -137,6 +143,7 @@ class Swarm {
       const PolicyVersion version = v.fetching->second;
       v.fetching.reset();
       v.engine->Swap(models_.at(version.value), version, SwapPolicy::kFinish);
+      v.loaded = version.value;
       Join(v, PolicyLoaded{version});
     }
     while (!v.to_host.empty() && v.to_host.front().at <= now_) {
@@ -162,7 +169,11 @@ class Swarm {
       } else if (auto* out = std::get_if<SendOut>(&effect)) {
         if (v.link) v.to_host.push_back({now_ + v.delay, std::move(out->bytes)});
       } else if (auto* fetch = std::get_if<FetchPolicy>(&effect)) {
-        EXPECT_EQ(fetch->manifest, ManifestOf(fetch->version.value));
+        if (fetch->manifest != SnapshotOf(fetch->version.value)) {
+          // A delta, which needs the version before it.
+          EXPECT_EQ(fetch->manifest, ManifestOf(fetch->version.value));
+          EXPECT_EQ(v.loaded, fetch->version.value - 1);
+        }
         v.fetching = {now_ + 5 * v.delay, fetch->version};
       } else if (auto* start = std::get_if<StartSampling>(&effect)) {
         const auto request =
@@ -214,6 +225,7 @@ class Swarm {
     }
     models_[out.version.value] = run_->trainer->WorkingModel().value();
     out.manifest = ManifestOf(out.version.value);
+    if (out.version.value % 3 == 0) out.snapshot = SnapshotOf(out.version.value);
     Host(out);
   }
   static void Note(const TrainerEffect& effect, PolicyOut& out) {
@@ -296,6 +308,18 @@ TEST_F(SwarmTest, ALineThatBreaksAllTheTimeLosesNothing) {
     if (now % 700 == v.delay) swarm->Cut(v);
   };
   EXPECT_EQ(swarm->Run(), local_);
+}
+
+TEST_F(SwarmTest, ALateComerBeginsAtTheNewestSnapshot) {
+  const auto swarm = Make("late");
+  swarm->Add(10, 10);
+  Volunteer* late = nullptr;
+  swarm->weather = [&](Volunteer&, Milliseconds now) {
+    if (now == 2'500 && late == nullptr) late = &swarm->Add(10, 10);
+  };
+  EXPECT_EQ(swarm->Run(), local_);
+  ASSERT_NE(late, nullptr);
+  EXPECT_GT(late->core->counts().accepted, 0u);
 }
 
 TEST_F(SwarmTest, AVolunteerThatDrainsLeavesWithItsWorkDone) {
