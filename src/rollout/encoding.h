@@ -1,11 +1,5 @@
-// The one encoding of the protocol's values: what is stored, hashed and (later) signed and sent.
-// One value, one sequence of bytes.
-//
-// A value is its fields in ascending number, every field present:   number u8 | length u32 LE |
-// payload Integers and floats are little endian, enums one byte, vectors their elements end to end,
-// structs nest. Fields are append only: a number is never reused. Unknown, missing, repeated or
-// disordered fields, wrong lengths, and values past limits.h are refused. Floats must be finite:
-// NaN payloads differ between machines.
+// Leases, groups and files of groups as bytes, in the one encoding (base/wire.h) within the limits
+// of rollout/limits.h.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +7,11 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/wire.h"
 #include "rollout/limits.h"
 #include "rollout/rollout.h"
 
 namespace waggle {
-
-using Bytes = std::vector<std::uint8_t>;
 
 // What is kept of a sampled group: enough to sample it again, or to judge it again.
 struct GroupRecord {
