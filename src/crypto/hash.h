@@ -1,4 +1,4 @@
-// SHA-256 (FIPS 180-4), through libsodium.
+// SHA-256 (FIPS 180-4), through libsodium, and the processor's own instructions where it has them.
 #pragma once
 
 #include <array>

@@ -1,13 +1,11 @@
 #include "training/checkpoint_folder.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "base/folders.h"
 #include "base/hex.h"
 #include "crypto/hash.h"
 
@@ -22,33 +20,6 @@ constexpr std::string_view kStepPrefix = "step-";
 
 fs::path Beside(const fs::path& directory, const char* suffix) {
   return directory.parent_path() / (directory.filename().string() + suffix);
-}
-
-Status Io(const std::error_code& error, const char* what, const fs::path& path) {
-  if (error) return Fail(Blame::kMachine, "cannot {} {}: {}", what, path.string(), error.message());
-  return {};
-}
-
-Status Remove(const fs::path& path) {
-  std::error_code error;
-  fs::remove_all(path, error);
-  return Io(error, "remove", path);
-}
-
-Status Rename(const fs::path& from, const fs::path& to) {
-  std::error_code error;
-  fs::rename(from, to, error);
-  return Io(error, "rename", from);
-}
-
-// Makes renames inside of `directory` durable.
-Status SyncDirectory(const fs::path& directory) {
-  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY);
-  if (fd < 0) return Fail(Blame::kMachine, "cannot open {}", directory.string());
-  const bool synced = ::fsync(fd) == 0;
-  ::close(fd);
-  if (!synced) return Fail(Blame::kMachine, "cannot sync {}", directory.string());
-  return {};
 }
 
 Result<Digest256> HashFile(const fs::path& file) {
@@ -107,20 +78,18 @@ Status CheckFolder(const fs::path& folder) {
 Status WriteFolder(const fs::path& directory, const std::function<Status(const fs::path&)>& write) {
   const fs::path target = fs::absolute(directory), staged = Beside(target, ".tmp"),
                  old = Beside(target, ".old");
-  WG_TRY(Remove(staged));
-  std::error_code error;
-  fs::create_directories(staged, error);
-  WG_TRY(Io(error, "create", staged));
+  WG_TRY(RemovePath(staged));
+  WG_TRY(MakeFolder(staged));
   WG_TRY(write(staged));
   WG_TRY(WriteManifest(staged));
-  WG_TRY(SyncDirectory(staged));
+  WG_TRY(SyncFolder(staged));
   if (fs::exists(target)) {
-    WG_TRY(Remove(old));
-    WG_TRY(Rename(target, old));
+    WG_TRY(RemovePath(old));
+    WG_TRY(RenamePath(target, old));
   }
-  WG_TRY(Rename(staged, target));
-  WG_TRY(SyncDirectory(target.parent_path()));
-  return Remove(old);
+  WG_TRY(RenamePath(staged, target));
+  WG_TRY(SyncFolder(target.parent_path()));
+  return RemovePath(old);
 }
 
 Result<fs::path> VerifiedFolder(const fs::path& directory) {
@@ -158,9 +127,9 @@ Status PruneSteps(const fs::path& root, std::size_t keep) {
   for (std::size_t i = 0; i + keep < steps.size(); ++i) {
     const fs::path folder = StepFolder(root, steps[i]), dead = Beside(folder, ".old");
     // Out of the way in one rename first, so that a half-removed folder never looks complete.
-    WG_TRY(Remove(dead));
-    WG_TRY(Rename(folder, dead));
-    WG_TRY(Remove(dead));
+    WG_TRY(RemovePath(dead));
+    WG_TRY(RenamePath(folder, dead));
+    WG_TRY(RemovePath(dead));
   }
   return {};
 }

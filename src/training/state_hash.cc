@@ -7,33 +7,9 @@
 #include <set>
 #include <span>
 
+#include "crypto/merkle.h"
+
 namespace waggle {
-namespace {
-
-// Leaf and node hashes have different prefixes, so that a node can never pass as a leaf.
-Digest256 MerkleLeaf(std::span<const std::uint8_t> bytes) {
-  const std::uint8_t prefix = 0;
-  return Sha256Hasher().Update(std::span(&prefix, 1)).Update(bytes).Finish();
-}
-Digest256 MerkleRoot(std::vector<Digest256> level) {
-  while (level.size() > 1) {
-    std::vector<Digest256> above;
-    for (std::size_t i = 0; i + 1 < level.size(); i += 2) {
-      const std::uint8_t prefix = 1;
-      above.push_back(Sha256Hasher()
-                          .Update(std::span(&prefix, 1))
-                          .Update(std::span(level[i]))
-                          .Update(std::span(level[i + 1]))
-                          .Finish());
-    }
-    if (level.size() % 2 == 1) above.push_back(level.back());
-    level = std::move(above);
-  }
-  return level.front();
-}
-
-}  // namespace
-
 Digest256 HashState(ThreadPool& pool, const std::string& header,
                     const std::vector<NamedSet>& sets) {
   static_assert(std::endian::native == std::endian::little, "leaves are the bytes in memory");
