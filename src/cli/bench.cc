@@ -76,7 +76,7 @@ struct BenchArguments {
 Status RunBenches(const BenchArguments& arguments) {
   const fs::path folder = fs::read_symlink("/proc/self/exe").parent_path();
   std::vector<std::string> names = arguments.names;
-  if (names.empty()) names = {"gemm", "attention", "engine", "training", "tokenizer"};
+  if (names.empty()) names = {"gemm", "attention", "engine", "training", "tokenizer", "policy"};
   bool any = false;
   for (const std::string& name : names) {
     const fs::path program = folder / (name + "_bench");
@@ -102,8 +102,9 @@ Status RunBenches(const BenchArguments& arguments) {
 
 Action DefineBench(CLI::App& app) {
   auto arguments = std::make_shared<BenchArguments>();
-  app.add_option("names", arguments->names,
-                 "Benches to run: gemm, attention, engine, training, tokenizer (default: all).");
+  app.add_option(
+      "names", arguments->names,
+      "Benches to run: gemm, attention, engine, training, tokenizer, policy (default: all).");
   app.add_flag("--signature", arguments->signature,
                "Print the digest of a tiny run from fixed seeds instead: equal on every machine.");
   app.add_flag("--quick", arguments->quick, "Fewer shapes and rounds.");

@@ -21,6 +21,7 @@ class BitWriter {
     const std::size_t need = at_ + bits / 8 + 16;
     if (need > bytes_.size()) bytes_.resize(std::max(need, 2 * bytes_.size()));
   }
+  std::uint64_t bits() const { return 8 * at_ + 64 - free_; }
   // The low `count` bits of value, 0..64 of them; the others are 0.
   void Put(std::uint64_t value, unsigned count) {
     if (count < free_) {

@@ -30,6 +30,10 @@ std::string ToString(const TensorForm& form) {
   return text + (form.shape.empty() ? " []" : "]");
 }
 
+bool IsAdapterTensor(std::string_view name) {
+  return name.ends_with(".lora_A.weight") || name.ends_with(".lora_B.weight");
+}
+
 // First touches of small pages would cost more than everything that is done to the weights (1 GB/s
 // against 4 here), so large tensors ask for large pages.
 RawBits::RawBits(std::size_t bytes)

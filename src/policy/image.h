@@ -60,6 +60,9 @@ using ImageForm = std::map<std::string, TensorForm, std::less<>>;
 // one. Blame::kOperator: forms come from a model's configuration, not from peers.
 Status CheckForm(const ImageForm& form);
 
+// "<layer>.lora_A.weight" or "<layer>.lora_B.weight": what an adapter-only update may touch.
+bool IsAdapterTensor(std::string_view name);
+
 // Memory that is not zeroed before it is written: weights are gigabytes. Owns, moves.
 class RawBits {
  public:

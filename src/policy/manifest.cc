@@ -4,7 +4,6 @@
 
 #include "base/check.h"
 #include "base/hex.h"
-#include "policy/model_image.h"
 
 namespace waggle {
 

@@ -123,8 +123,4 @@ Result<LoraParameters> LoraOf(const PolicyImage& image, const ModelConfig& model
   return lora;
 }
 
-bool IsAdapterTensor(std::string_view name) {
-  return name.ends_with(".lora_A.weight") || name.ends_with(".lora_B.weight");
-}
-
 }  // namespace waggle

@@ -35,7 +35,4 @@ class ImageSource : public TensorSource {
 Result<LoraParameters> LoraOf(const PolicyImage& image, const ModelConfig& model,
                               const LoraConfig& config);
 
-// "<layer>.lora_A.weight" or "<layer>.lora_B.weight": what an adapter-only update may touch.
-bool IsAdapterTensor(std::string_view name);
-
 }  // namespace waggle

@@ -3,7 +3,7 @@
 //
 // Compared are bits, so -0 is not +0 and NaN payloads travel. A changed weight is its distance from
 // the one before (Rice coded) and a step in the order of its number format (sign, Elias gamma):
-// most steps of training are +-1. A tensor with more than a quarter changed is sent whole. A
+// most steps of training are +-1. A tensor whose changes would not be shorter is sent whole. A
 // snapshot is a patch from nothing: base root kNoRoot, every tensor whole.
 //
 // All functions are pure, and give the same bytes and bits for any number of threads. Errors about

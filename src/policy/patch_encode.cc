@@ -29,12 +29,12 @@ void AddBlock(const std::uint64_t* before, const std::uint64_t* after, std::uint
   }
 }
 
-// False: so many changed that the tensor is better sent whole.
+// False: the changes take more room than the whole tensor.
 template <class Word>
 bool Scan(std::span<const std::uint8_t> before, std::span<const std::uint8_t> after, PatchMode mode,
           EntryWriter& entries) {
   constexpr std::size_t kBlockWords = kBlockBytes / sizeof(Word);
-  const std::uint64_t entries_max = before.size() / sizeof(Word) / kDenseShare;
+  const std::uint64_t bits_max = before.size() * 8;
   std::size_t at = 0;
   for (; at + kBlockBytes <= before.size(); at += kBlockBytes) {
     std::uint64_t a[8], b[8], difference = 0;
@@ -45,7 +45,7 @@ bool Scan(std::span<const std::uint8_t> before, std::span<const std::uint8_t> af
       continue;
     entries.Reserve(kBlockWords);
     AddBlock<Word>(a, b, at / sizeof(Word), 8, mode, entries);
-    if (entries.size() > entries_max) return false;
+    if (entries.BitsMin() > bits_max) return false;
   }
   std::uint64_t a[8] = {}, b[8] = {};
   if (at < before.size()) {
@@ -54,7 +54,7 @@ bool Scan(std::span<const std::uint8_t> before, std::span<const std::uint8_t> af
   }
   entries.Reserve(kBlockWords);
   AddBlock<Word>(a, b, at / sizeof(Word), 8, mode, entries);
-  return entries.size() <= entries_max;
+  return true;
 }
 
 // The record of a tensor; empty if it did not change.
@@ -66,9 +66,9 @@ Bytes EncodeTensor(std::string_view name, const ImageTensor& before, const Image
   const bool sparse = WithWord(after.form.dtype, [&](auto word) {
     return Scan<decltype(word)>(before.bits.span(), after.bits.span(), mode, entries);
   });
-  if (sparse) {
-    entries.PutRecord(record, name, after.form, mode);
-  } else {
+  if (sparse) entries.PutRecord(record, name, after.form, mode);
+  if (!sparse || record.size() >= after.bits.size()) {
+    record.clear();
     PutDense(record, name, after.form, after.bits.span());
   }
   return record;

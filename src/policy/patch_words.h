@@ -12,8 +12,6 @@
 namespace waggle {
 
 inline constexpr unsigned kRiceMax = 20;
-// More than elements / kDenseShare changed: the tensor is sent whole.
-inline constexpr std::uint64_t kDenseShare = 4;
 
 // Numbers of one format in ascending order, as consecutive integers: neighbours differ by 1, -0 is
 // -1, NaNs lie beyond the infinities. Word: the bits, 16 or 32 of them.
@@ -174,6 +172,8 @@ class EntryWriter {
     StoreWord(values_.data(), gaps_used_ - 1, value);
   }
   std::size_t size() const { return gaps_used_; }
+  // At least so many bits will the record need.
+  std::uint64_t BitsMin() const { return gaps_used_ + steps_.bits() + 8 * values_.size(); }
 
   // Appends the record; REQUIRES entries of the one kind that `mode` says.
   void PutRecord(Bytes& out, std::string_view name, const TensorForm& form, PatchMode mode);

@@ -42,11 +42,12 @@ inline PolicyImage RandomImage(const ImageForm& form, std::uint64_t seed) {
 inline PolicyImage Changed(const PolicyImage& image, std::uint64_t seed, std::uint32_t one_in) {
   PolicyImage::Tensors tensors;
   Rng rng(seed);
-  for (const auto& [name, tensor] : image.tensors()) {
-    RawBits bits = BitsOf(tensor->bits.span());
-    WithWord(tensor->form.dtype, [&](auto zero) {
+  for (const auto& entry : image.tensors()) {
+    const TensorForm& form = entry.second->form;
+    RawBits bits = BitsOf(entry.second->bits.span());
+    WithWord(form.dtype, [&](auto zero) {
       using Word = decltype(zero);
-      for (std::uint64_t i = 0; i < tensor->form.elements(); ++i) {
+      for (std::uint64_t i = 0; i < form.elements(); ++i) {
         if (rng.Below(one_in) != 0) continue;
         const std::int64_t rank = Rank(LoadWord<Word>(bits.data(), i)) + (rng.Below(2) ? 1 : -1);
         const Word word = rng.Below(10) == 0 || !IsRank<Word>(rank)
@@ -55,7 +56,7 @@ inline PolicyImage Changed(const PolicyImage& image, std::uint64_t seed, std::ui
         StoreWord(bits.data(), i, word);
       }
     });
-    tensors.emplace(name, MakeImageTensor(name, tensor->form, std::move(bits)));
+    tensors.emplace(entry.first, MakeImageTensor(entry.first, form, std::move(bits)));
   }
   return PolicyImage(std::move(tensors));
 }
