@@ -13,7 +13,7 @@
 namespace waggle {
 namespace {
 
-constexpr std::string_view kMagic = "WGLGRP01";
+constexpr std::string_view kMagic = "WGLGRP02";
 constexpr std::size_t kFileBytesMax = std::size_t{1} << 30;
 constexpr std::size_t kGroupsShown = 3, kRolloutsShown = 4, kIdsShown = 64;
 

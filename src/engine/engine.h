@@ -116,11 +116,10 @@ struct ReplayReport {
 struct ReplaySpan {
   PolicyVersion version;
   const Model* model = nullptr;
-  bool kept_kv = false;  // as TokenEvent::kept_kv; of no meaning for the first span
 };
 
 // Replays a rollout (what a validator does) by prefill, span by span: on top of the keys and values
-// of the spans before it (kept_kv), or from the start under its own weights. Tokens with loss mask
+// of the spans before it (VersionSpan::kept_kv), or from the start under its own weights. Tokens with loss mask
 // 0 are read, not drawn; the run of tokens after them counts as a response of its own (penalties,
 // tokens_min), as it was submitted. Errors: a malformed rollout (peer), spans other than the
 // rollout's (operator).

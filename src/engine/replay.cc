@@ -170,7 +170,7 @@ Result<ReplayReport> ReplayRollout(std::span<const ReplaySpan> spans, ThreadPool
     const std::size_t end =
         prompt.size() - 1 +
         (k + 1 < spans.size() ? rollout.spans[k + 1].first_token : rollout.tokens.size());
-    if (!spans[k].kept_kv) prefill.Restart();
+    if (k > 0 && !rollout.spans[k].kept_kv) prefill.Restart();
     prefill.RunTo(model, end, first, [&](std::size_t position, std::span<float> z) {
       const std::size_t i = position + 1 - prompt.size();
       if (!report.equal || rollout.loss_mask[i] == 0) return;
@@ -186,8 +186,7 @@ Result<ReplayReport> ReplayRollout(std::span<const ReplaySpan> spans, ThreadPool
 Result<ReplayReport> ReplayRollout(const Model& model, ThreadPool& pool,
                                    std::span<const TokenId> prompt, const Rollout& rollout,
                                    const SamplingOptions& options, std::uint32_t sample) {
-  const ReplaySpan span{rollout.spans.empty() ? PolicyVersion{} : rollout.spans[0].version, &model,
-                        false};
+  const ReplaySpan span{rollout.spans.empty() ? PolicyVersion{} : rollout.spans[0].version, &model};
   return ReplayRollout({&span, 1}, pool, prompt, rollout, options, sample);
 }
 

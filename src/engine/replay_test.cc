@@ -253,9 +253,10 @@ TEST_F(Adversary, WrongSpans) {
     EXPECT_FALSE(report.equal);
     EXPECT_EQ(report.first_difference, std::min(border, 25u));
   }
-  auto recomputed = spans;
-  recomputed[1].kept_kv = false;
-  EXPECT_EQ(Replay(recomputed, ask_, honest).first_difference, 25u);
+  Rollout recomputed = honest;
+  ASSERT_TRUE(honest.spans[1].kept_kv);
+  recomputed.spans[1].kept_kv = false;
+  EXPECT_EQ(Replay(spans, ask_, recomputed).first_difference, 25u);
   Rollout denied = honest;
   denied.spans.pop_back();
   EXPECT_EQ(Replay({spans[0]}, ask_, denied).first_difference, 25u);

@@ -131,7 +131,7 @@ inline Rollout ToRollout(const Sampled& s) {
   r.finish = s.finish;
   for (std::uint32_t i = 0; i < s.tokens.size(); ++i) {
     if (i == 0 || s.versions[i] != s.versions[i - 1]) {
-      r.spans.push_back({i, PolicyVersion{s.versions[i]}});
+      r.spans.push_back({i, PolicyVersion{s.versions[i]}, static_cast<bool>(s.kept_kv[i])});
     }
   }
   return r;
@@ -142,8 +142,7 @@ inline std::vector<ReplaySpan> SpansOf(
     const Sampled& s, const std::map<std::uint64_t, std::shared_ptr<const Model>>& models) {
   std::vector<ReplaySpan> spans;
   for (const VersionSpan& span : ToRollout(s).spans) {
-    spans.push_back({span.version, models.at(span.version.value).get(),
-                     static_cast<bool>(s.kept_kv[span.first_token])});
+    spans.push_back({span.version, models.at(span.version.value).get()});
   }
   return spans;
 }

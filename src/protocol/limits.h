@@ -42,7 +42,7 @@ static_assert(kProtocol.leases_max * 250 < kProtocol.grant_bytes_max);
 // A run that does not pass is not opened to others.
 constexpr bool GroupsFitOneMessage(std::size_t group_size, std::size_t tokens_max,
                                    std::size_t prompt_tokens_max) {
-  constexpr std::size_t kSpanBytes = 26, kSpans = 64, kFrame = 64;
+  constexpr std::size_t kSpanBytes = 32, kSpans = 64, kFrame = 64;
   if (group_size > kWire.group_size_max || tokens_max > kWire.response_tokens_max ||
       prompt_tokens_max > kWire.prompt_tokens_max)
     return false;

@@ -243,7 +243,7 @@ TEST(Messages, AFullGroupOfARunFitsOrTheRunIsNotOpened) {
                             .loss_mask = std::vector<std::uint8_t>(2000, 1),
                             .spans = std::vector<VersionSpan>(64)});
   const std::size_t bytes = Encode(NodeMessage(GroupSubmission{group})).size();
-  EXPECT_LE(bytes, 8 * (2000 * 9 + 64 * 26 + 64) + 1000 * 4 + 64);
+  EXPECT_LE(bytes, 8 * (2000 * 9 + 64 * 32 + 64) + 1000 * 4 + 64);
   const auto read =
       DecodeMessage(MessageKind::kGroupSubmission, Encode(NodeMessage(GroupSubmission{group})));
   EXPECT_EQ(std::get<GroupSubmission>(read.value()).group, group);

@@ -16,7 +16,7 @@ void Fields(T& x, V&& v) {
 
 namespace {
 
-constexpr std::string_view kRecordsMagic = "WGLGRP01";
+constexpr std::string_view kRecordsMagic = "WGLGRP02";
 
 template <class T>
 Result<T> DecodeValue(std::span<const std::uint8_t> bytes, std::size_t offset = 0) {

@@ -27,7 +27,7 @@ Bytes Encode(const Group& group);
 Result<Lease> DecodeLease(std::span<const std::uint8_t> bytes);
 Result<Group> DecodeGroup(std::span<const std::uint8_t> bytes);
 
-// A file of records: "WGLGRP01", then per record its length (u32 LE) and its bytes.
+// A file of records: "WGLGRP02", then per record its length (u32 LE) and its bytes.
 Bytes EncodeRecords(std::span<const GroupRecord> records);
 Result<std::vector<GroupRecord>> DecodeRecords(std::span<const std::uint8_t> bytes);
 

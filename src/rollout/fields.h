@@ -19,6 +19,7 @@ requires std::same_as<std::remove_const_t<T>, VersionSpan>
 void Fields(T& x, V&& v) {
   v(1, "first_token", x.first_token);
   v(2, "version", x.version);
+  v(3, "kept_kv", x.kept_kv);
 }
 template <class T, class V>
 requires std::same_as<std::remove_const_t<T>, SamplingConfig>

@@ -18,10 +18,12 @@ using LeaseId = Strong<std::uint64_t, struct LeaseIdTag>;
 
 enum class FinishReason : std::uint8_t { kStop = 0, kLength = 1, kAborted = 2 };
 
-// Tokens [first, next span's first) of a response were sampled under `version`.
+// Tokens [first, next span's first) of a response were sampled under `version`. kept_kv: it read
+// keys and values that earlier versions wrote; else everything before was computed anew under it.
 struct VersionSpan {
   std::uint32_t first_token = 0;
   PolicyVersion version;
+  bool kept_kv = false;
   auto operator<=>(const VersionSpan&) const = default;
 };
 

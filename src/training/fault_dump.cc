@@ -32,7 +32,7 @@ Json ToJson(const Rollout& rollout) {
   Json logps = Json::array(), spans = Json::array();
   for (const float logp : rollout.logps) logps.push_back(HexFloat(logp));
   for (const VersionSpan& span : rollout.spans)
-    spans.push_back({span.first_token, span.version.value});
+    spans.push_back({span.first_token, span.version.value, span.kept_kv});
   return {{"tokens", rollout.tokens},
           {"logps", logps},
           {"loss_mask", rollout.loss_mask},
@@ -46,8 +46,9 @@ Rollout ToRollout(const Json& json) {
   json.at("loss_mask").get_to(rollout.loss_mask);
   for (const Json& logp : json.at("logps")) rollout.logps.push_back(ToFloat(logp));
   for (const Json& span : json.at("spans")) {
-    rollout.spans.push_back(
-        {span.at(0).get<std::uint32_t>(), PolicyVersion{span.at(1).get<std::uint64_t>()}});
+    rollout.spans.push_back({span.at(0).get<std::uint32_t>(),
+                             PolicyVersion{span.at(1).get<std::uint64_t>()},
+                             span.at(2).get<bool>()});
   }
   rollout.finish = static_cast<FinishReason>(json.at("finish").get<std::uint8_t>());
   rollout.reward = ToFloat(json.at("reward"));
