@@ -14,10 +14,17 @@ constexpr Command kCommands[] = {
     {"run", "open a training run from a recipe",
      "waggle run recipes/countdown\nwaggle run recipes/gsm8k --model "
      "~/models/Qwen2.5-0.5B-Instruct\n"
-     "waggle run recipes/demo --set orchestrator.steps=50 --out runs/short",
+     "waggle run recipes/demo --set orchestrator.steps=50 --out runs/short\n"
+     "waggle run recipes/demo --listen 0.0.0.0:7100 --host my.address.org:7100",
      DefineRun},
     {"resume", "go on with a run from its newest checkpoint", "waggle resume runs/countdown",
      DefineResume},
+    {"join", "sample for somebody's run, until it is over or you press Ctrl-C",
+     "waggle join waggle://my.address.org:7100/...\nwaggle join --threads 2 --rollouts 32 "
+     "waggle://192.0.2.1:7100/...",
+     DefineJoin},
+    {"invite", "print the line that volunteers type, for a run that listens",
+     "waggle invite runs/demo\nwaggle invite runs/demo --qr", DefineInvite},
     {"sft", "learn from text files or JSON lines, with a checkpoint to go on from at any moment",
      "waggle train-tokenizer stories.txt --vocab 1024 --out tok.json\n"
      "waggle sft stories.txt --tokenizer tok.json --out runs/stories --set model.layers=4 --set "

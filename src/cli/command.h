@@ -36,6 +36,8 @@ Action DefineScore(CLI::App& app);
 Action DefineTokenize(CLI::App& app);
 Action DefineEnv(CLI::App& app);
 Action DefineKey(CLI::App& app);
+Action DefineJoin(CLI::App& app);
+Action DefineInvite(CLI::App& app);
 Action DefineKat(CLI::App& app);
 Action DefineBench(CLI::App& app);
 Action DefineDocs(CLI::App& app);

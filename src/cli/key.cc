@@ -11,6 +11,7 @@
 
 #include "base/descriptor.h"
 #include "cli/command.h"
+#include "cli/node.h"
 #include "crypto/key_file.h"
 
 namespace waggle {
@@ -25,6 +26,8 @@ struct KeyArguments {
   bool passphrase = false, force = false;
 };
 
+}  // namespace
+
 fs::path DefaultKeyFile() {
   if (const char* config = std::getenv("XDG_CONFIG_HOME"); config != nullptr && *config != '\0')
     return fs::path(config) / "waggle" / "node.key";
@@ -32,6 +35,8 @@ fs::path DefaultKeyFile() {
     return fs::path(home) / ".config" / "waggle" / "node.key";
   return "node.key";
 }
+
+namespace {
 
 // The terminal does not show what is typed while this lives.
 class Silence {
@@ -102,7 +107,7 @@ Result<SecretText> Passphrase(const KeyArguments& arguments, bool is_new) {
   return text;
 }
 
-Status Store(const KeyArguments& arguments, const KeyPair& key) {
+Status Store(const KeyArguments& arguments, const KeyPair& key, std::FILE* to = stdout) {
   const fs::path path = arguments.file;
   SecretText passphrase;
   if (arguments.passphrase || !arguments.passphrase_file.empty()) {
@@ -123,7 +128,7 @@ Status Store(const KeyArguments& arguments, const KeyPair& key) {
                 "replaces it for ever, --file names another place",
                 path.string());
   }
-  fmt::print("address  {}\nfile     {}{}\n", ToText(key.id()), path.string(),
+  fmt::print(to, "address  {}\nfile     {}{}\n", ToText(key.id()), path.string(),
              passphrase.empty() ? "" : " (sealed with a passphrase)");
   return {};
 }
@@ -164,6 +169,18 @@ Status Restore(const KeyArguments& arguments) {
 }
 
 }  // namespace
+
+Result<KeyPair> NodeKey(const std::string& file, const std::string& passphrase_file) {
+  KeyArguments arguments;
+  arguments.file = file;
+  arguments.passphrase_file = passphrase_file;
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) {
+    fmt::print(stderr, "this node has no key yet; made one (`waggle key backup` saves it)\n");
+    WG_TRY(Store(arguments, KeyPair::Generate(), stderr));
+  }
+  return Load(arguments);
+}
 
 Action DefineKey(CLI::App& app) {
   auto arguments = std::make_shared<KeyArguments>();

@@ -3,9 +3,12 @@
 
 #include <memory>
 
+#include "base/files.h"
 #include "base/hex.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/node.h"
+#include "roles/host_run.h"
 #include "roles/local_run.h"
 
 namespace waggle {
@@ -17,6 +20,9 @@ struct RunArguments {
   std::uint64_t stop_after = 0;
   bool quiet = false;
   MachineOptions machine;
+  // A run that others join.
+  std::string listen, key = DefaultKeyFile().string(), passphrase_file;
+  std::vector<std::string> hosts;
 };
 
 Result<RunOptions> OptionsFrom(const RunArguments& arguments,
@@ -54,6 +60,35 @@ std::filesystem::path FreeDirectory(const std::string& name) {
   return path;
 }
 
+// Tells people how to join, before the first of them can.
+Status Announce(const HostRun& run, const RunArguments& arguments,
+                const std::filesystem::path& directory) {
+  const std::string invite = ToText(run.invite());
+  WG_TRY(WriteFileAtomic(directory / "invite.txt", invite + "\n"));
+  if (!arguments.quiet)
+    fmt::print(stderr, "listening. Anybody joins with\n\n  waggle join {}\n\n", invite);
+  return {};
+}
+
+HostOptions HostOptionsFrom(const RunArguments& arguments) {
+  return {.listen = arguments.listen,
+          .hosts = arguments.hosts,
+          .software = std::string("waggle ") + WAGGLE_VERSION};
+}
+
+void DefineHostOptions(CLI::App& app, RunArguments& arguments) {
+  auto* listen = app.add_option("--listen", arguments.listen,
+                                "Let others sample: address:port to listen on (port 0: any free).");
+  app.add_option("--host", arguments.hosts,
+                 "host:port under which volunteers reach this machine, for the invite; repeatable.")
+      ->needs(listen);
+  app.add_option("--key", arguments.key, "This node's key file; made if it does not exist.")
+      ->needs(listen);
+  app.add_option("--passphrase-file", arguments.passphrase_file,
+                 "File whose first line is the key's passphrase.")
+      ->needs(listen);
+}
+
 Status RunRecipe(const RunArguments& arguments, RunSummary* result, std::filesystem::path* where) {
   std::vector<std::string> overrides = arguments.overrides;
   if (!arguments.model.empty()) overrides.push_back("model.path=" + arguments.model);
@@ -66,11 +101,37 @@ Status RunRecipe(const RunArguments& arguments, RunSummary* result, std::filesys
                recipe.about.empty() ? recipe.name : recipe.about, directory.string(),
                options.threads, options.ops->name);
   }
-  WG_ASSIGN(const auto run, LocalRun::Open(recipe, options, SystemClock()));
-  WG_ASSIGN(const RunSummary summary, run->Drive());
+  RunSummary summary;
+  if (arguments.listen.empty()) {
+    WG_ASSIGN(const auto run, LocalRun::Open(recipe, options, SystemClock()));
+    WG_ASSIGN(summary, run->Drive());
+  } else {
+    WG_ASSIGN(KeyPair key, NodeKey(arguments.key, arguments.passphrase_file));
+    WG_ASSIGN(const auto run, HostRun::Open(recipe, options, HostOptionsFrom(arguments),
+                                            std::move(key), SystemClock()));
+    WG_TRY(Announce(*run, arguments, directory));
+    WG_ASSIGN(summary, run->Drive());
+  }
   PrintSummary(summary, directory);
   if (result != nullptr) *result = summary;
   if (where != nullptr) *where = directory;
+  return {};
+}
+
+Status ResumeRun(const RunArguments& arguments) {
+  WG_ASSIGN(const RunOptions options, OptionsFrom(arguments, arguments.out));
+  RunSummary summary;
+  if (arguments.listen.empty()) {
+    WG_ASSIGN(const auto run, LocalRun::Resume(options, SystemClock()));
+    WG_ASSIGN(summary, run->Drive());
+  } else {
+    WG_ASSIGN(KeyPair key, NodeKey(arguments.key, arguments.passphrase_file));
+    WG_ASSIGN(const auto run,
+              HostRun::Resume(options, HostOptionsFrom(arguments), std::move(key), SystemClock()));
+    WG_TRY(Announce(*run, arguments, arguments.out));
+    WG_ASSIGN(summary, run->Drive());
+  }
+  PrintSummary(summary, arguments.out);
   return {};
 }
 
@@ -93,6 +154,7 @@ Action DefineRun(CLI::App& app) {
   app.add_option("--stop-after", arguments->stop_after,
                  "Stop after this many policy versions; `waggle resume` goes on.");
   DefineRunOptions(app, *arguments);
+  DefineHostOptions(app, *arguments);
   return [arguments] { return RunRecipe(*arguments, nullptr, nullptr); };
 }
 
@@ -102,13 +164,8 @@ Action DefineResume(CLI::App& app) {
   app.add_option("--stop-after", arguments->stop_after, "Stop after this many policy versions.");
   app.add_flag("--quiet", arguments->quiet, "Print the summary only.");
   arguments->machine.Define(app);
-  return [arguments]() -> Status {
-    WG_ASSIGN(const RunOptions options, OptionsFrom(*arguments, arguments->out));
-    WG_ASSIGN(const auto run, LocalRun::Resume(options, SystemClock()));
-    WG_ASSIGN(const RunSummary summary, run->Drive());
-    PrintSummary(summary, arguments->out);
-    return {};
-  };
+  DefineHostOptions(app, *arguments);
+  return [arguments] { return ResumeRun(*arguments); };
 }
 
 Action DefineDemo(CLI::App& app) {

@@ -260,4 +260,13 @@ Status SaveBaseModel(const fs::path& directory, const ModelConfig& config,
   return {};
 }
 
+Result<std::vector<TokenId>> PromptSuffix(const Recipe& recipe, const Tokenizer& tokenizer) {
+  if (recipe.model.prompt_suffix.empty()) return std::vector<TokenId>{};
+  const auto id = tokenizer.Find(recipe.model.prompt_suffix);
+  if (!id)
+    return Fail(Blame::kOperator, "model.prompt_suffix: the tokenizer has no token '{}'",
+                recipe.model.prompt_suffix);
+  return std::vector<TokenId>{*id};
+}
+
 }  // namespace waggle

@@ -54,6 +54,9 @@ Status SaveBaseModel(const std::filesystem::path& directory, const ModelConfig& 
 Status LoadTeacher(Trainer& trainer, const TrainerConfig& config, const RunFolder& folder,
                    const NumericsConfig& numerics, const Ops& ops);
 
+// Tokens put after every prompt, as model.prompt_suffix names them.
+Result<std::vector<TokenId>> PromptSuffix(const Recipe& recipe, const Tokenizer& tokenizer);
+
 // Shape of a fresh model with this vocabulary.
 ModelConfig FreshConfig(const ModelRecipe& recipe, std::size_t vocab, TokenId eos);
 Result<NumericsConfig> NumericsOf(const ModelRecipe& recipe);

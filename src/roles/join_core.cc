@@ -6,7 +6,7 @@
 
 namespace waggle {
 
-JoinCore::JoinCore(const KeyPair& key, const Hash256& run, const NodeId& host,
+JoinCore::JoinCore(const KeyPair& key, const Hash256& run, std::optional<NodeId> host,
                    const JoinSettings& settings, const TaskCodec& codec,
                    std::function<SessionNonce()> draw_nonce)
     : key_(key),
@@ -40,11 +40,15 @@ void JoinCore::On(const JoinTick& event) {
                    .tokens_per_second = rate_,
                    .version = version_.value_or(PolicyVersion{})});
   }
+  FetchNext();
   AskIfRoom();
 }
 
 void JoinCore::On(const LinkUp&) {
   dialing_ = false;
+  on_chain_ = false;
+  sent_ = 0;
+  groups_in_.clear();
   session_.emplace(Session::Initiator(key_, run_, draw_nonce_(), host_));
   Send(Hello{.software = settings_.software,
              .capabilities = {.tokens_per_second = rate_,
@@ -75,6 +79,7 @@ void JoinCore::On(const FrameHeard& event) {
 }
 
 void JoinCore::Heard(const Welcome& message) {
+  host_ = session_->peer();
   retry_ms_ = settings_.retry_ms_min;
   heartbeat_ms_ = std::max<Milliseconds>(100, message.heartbeat_ms);
   beat_at_ = now_ + heartbeat_ms_ / 2;
@@ -83,19 +88,24 @@ void JoinCore::Heard(const Welcome& message) {
   Send(Heartbeat{.leases = static_cast<std::uint32_t>(held_.size()),
                  .tokens_per_second = rate_,
                  .version = version_.value_or(PolicyVersion{})});
-  for (const auto& [lease, group] : unanswered_) Send(GroupSubmission{group});
+  for (const auto& [lease, group] : unanswered_) Submit(group);
 }
 
-// Announcements come as a chain, oldest first: a snapshot, then what leads on from it.
+// Announcements come as a chain, oldest first: a snapshot, then what leads on from it. If what we
+// hold is part of it, we go on from there; else, and the next tick knows, from the snapshot.
 void JoinCore::Heard(const PolicyAnnouncement& message) {
-  if (version_ && message.version <= *version_) return;
+  if (version_ == message.version && manifest_ == message.manifest) {
+    on_chain_ = true;
+    wanted_.clear();
+    return;
+  }
+  if (on_chain_ && message.version <= *version_) return;
   if (!wanted_.empty() && message.version <= wanted_.back().version) return;
   wanted_.push_back(message);
-  FetchNext();
+  if (on_chain_ || !version_) FetchNext();
 }
 
 void JoinCore::FetchNext() {
-  while (!wanted_.empty() && version_ && wanted_.front().version <= *version_) wanted_.pop_front();
   if (fetching_ || wanted_.empty()) return;
   fetching_ = true;
   effects_.push_back(FetchPolicy{wanted_.front().version, wanted_.front().manifest});
@@ -103,10 +113,23 @@ void JoinCore::FetchNext() {
 
 void JoinCore::On(const PolicyLoaded& event) {
   fetching_ = false;
+  const bool awaited = !wanted_.empty() && wanted_.front().version == event.version;
+  if (!on_chain_) DropAll();  // a history that is not this host's
   version_ = event.version;
+  manifest_ = awaited ? wanted_.front().manifest : Hash256{};
+  on_chain_ = awaited;
+  if (awaited) wanted_.pop_front();
   FetchNext();
   StartWhatWaits();
   AskIfRoom();
+}
+
+void JoinCore::DropAll() {
+  for (const std::uint64_t lease : sampling_) Work(LeaseDropped{LeaseId{lease}});
+  sampling_.clear();
+  unanswered_.clear();
+  held_.clear();
+  for (const Lease& lease : waiting_) held_.insert(lease.id.value);
 }
 
 // The next link tells the chain anew.
@@ -147,7 +170,7 @@ void JoinCore::Accept(const Lease& lease) {
   const std::uint64_t id = lease.id.value;
   // One that was taken back and comes again while we are still at it: the same work serves.
   if (sampling_.contains(id) || unanswered_.contains(id)) return;
-  if (version_ && lease.version <= *version_) {
+  if (on_chain_ && lease.version <= *version_) {
     sampling_.insert(id);
     return Work(LeaseGranted{lease});
   }
@@ -156,6 +179,14 @@ void JoinCore::Accept(const Lease& lease) {
     return;
   waiting_rollouts_ += lease.group_size;
   waiting_.push_back(lease);
+}
+
+void JoinCore::On(const SamplingRefused& event) {
+  sampling_.erase(event.lease.value);
+  held_.erase(event.lease.value);
+  Work(LeaseDropped{event.lease});
+  Send(LeaseReturn{
+      .leases = {event.lease}, .cause = ReturnCause::kFault, .text = ForWire(event.why)});
 }
 
 void JoinCore::StartWhatWaits() {
@@ -172,14 +203,14 @@ void JoinCore::Work(const WorkerEvent& event) {
       const std::uint64_t lease = submit->group.lease.value;
       sampling_.erase(lease);
       const auto kept = unanswered_.insert_or_assign(lease, std::move(submit->group)).first;
-      Send(GroupSubmission{kept->second});
+      Submit(kept->second);
     }  // AskForWork: AskIfRoom() below knows more
   }
   AskIfRoom();
 }
 
 void JoinCore::AskIfRoom() {
-  if (!connected() || draining_ || asked_ || now_ < ask_at_ || !version_) return;
+  if (!connected() || draining_ || asked_ || now_ < ask_at_ || !on_chain_) return;
   const std::uint32_t room = worker_.room() - std::min(worker_.room(), waiting_rollouts_);
   if (room == 0) return;
   asked_ = true;
@@ -189,6 +220,7 @@ void JoinCore::AskIfRoom() {
 void JoinCore::Heard(const OutcomeRecord& message) {
   held_.erase(message.lease.value);
   unanswered_.erase(message.lease.value);
+  std::erase_if(groups_in_, [&](const auto& entry) { return entry.second == message.lease.value; });
   std::erase_if(waiting_, [&](const Lease& lease) { return lease.id == message.lease; });
   waiting_rollouts_ = 0;
   for (const Lease& lease : waiting_) waiting_rollouts_ += lease.group_size;
@@ -209,7 +241,15 @@ void JoinCore::Heard(const SlowDown& message) {
 void JoinCore::Heard(const Drain&) { draining_ = host_done_ = true; }
 
 void JoinCore::Heard(const Refusal& message) {
-  if (message.kind == RefusalKind::kUnknownLease) return;  // its outcome was said before
+  if (message.kind == RefusalKind::kUnknownLease) {
+    // Its outcome was said before, or the host came back without its book.
+    const auto group = groups_in_.find(message.sequence);
+    if (group == groups_in_.end()) return;
+    unanswered_.erase(group->second);
+    held_.erase(group->second);
+    groups_in_.erase(group);
+    return;
+  }
   asked_ = false;
   effects_.push_back(HangUp{std::string("the host refused: ") + ToString(message.kind) +
                             (message.text.empty() ? "" : ": " + message.text)});
@@ -228,6 +268,12 @@ void JoinCore::On(const DrainWanted&) {
   Send(std::move(back));
 }
 
+void JoinCore::Submit(const Group& group) {
+  if (!session_ || !session_->may_send(MessageKind::kGroupSubmission)) return;
+  groups_in_.emplace(sent_, group.lease.value);
+  Send(GroupSubmission{group});
+}
+
 void JoinCore::LeaveIfDone() {
   if (!draining_ || left_) return;
   if (!host_done_ && !held_.empty()) return;
@@ -238,6 +284,7 @@ void JoinCore::LeaveIfDone() {
 void JoinCore::Send(NodeMessage message) {
   if (!session_ || !session_->may_send(KindOf(message))) return;
   effects_.push_back(SendOut{session_->Seal(std::move(message))});
+  ++sent_;
 }
 
 }  // namespace waggle

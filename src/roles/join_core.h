@@ -2,6 +2,8 @@
 // machine without I/O: events with the time in, effects out. Single-threaded.
 //
 // Groups stay here until the host has said how their lease ended: a link that breaks loses nothing.
+// A host that came back with an older policy than ours (it resumed from a checkpoint) is believed:
+// what was sampled under weights that are no longer its own is dropped.
 // A lease that names newer weights than we hold waits for them; one that names older ones is
 // sampled under ours, and its spans say so.
 #pragma once
@@ -47,12 +49,17 @@ struct PolicyFailed {  // could not be fetched, or was not what its hash says
   PolicyVersion version;
   std::string why;
 };
+struct SamplingRefused {  // the engine would not have it
+  LeaseId lease;
+  std::string why;
+};
 struct JoinTick {
   std::uint32_t tokens_per_second = 0;  // as measured lately; 0: nothing yet
 };
 struct DrainWanted {};  // finish what is held, take nothing more, leave
-using JoinEvent = std::variant<LinkUp, LinkDown, FrameHeard, PolicyLoaded, PolicyFailed,
-                               TokensSampled, SamplingStarted, JoinTick, DrainWanted>;
+using JoinEvent =
+    std::variant<LinkUp, LinkDown, FrameHeard, PolicyLoaded, PolicyFailed, TokensSampled,
+                 SamplingStarted, SamplingRefused, JoinTick, DrainWanted>;
 
 // Effects, to be performed in order
 struct Dial {  // try to connect now; answer with LinkUp or LinkDown
@@ -78,9 +85,11 @@ using JoinEffect =
 
 class JoinCore {
  public:
-  // `key` and `codec` outlive the core; host: whose signature counts.
-  JoinCore(const KeyPair& key, const Hash256& run, const NodeId& host, const JoinSettings& settings,
-           const TaskCodec& codec, std::function<SessionNonce()> draw_nonce);
+  // `key` and `codec` outlive the core. host: whose signature counts; unknown: whoever answers
+  // first (on a line whose other end is pinned), and nobody else from then on.
+  JoinCore(const KeyPair& key, const Hash256& run, std::optional<NodeId> host,
+           const JoinSettings& settings, const TaskCodec& codec,
+           std::function<SessionNonce()> draw_nonce);
 
   // `now` never goes back. The first tick dials.
   [[nodiscard]] std::vector<JoinEffect> Step(Milliseconds now, const JoinEvent& event);
@@ -100,6 +109,7 @@ class JoinCore {
   void On(const PolicyFailed& event);
   void On(const TokensSampled& event) { Work(event); }
   void On(const SamplingStarted& event) { Work(event); }
+  void On(const SamplingRefused& event);
   void On(const JoinTick& event);
   void On(const DrainWanted&);
 
@@ -118,13 +128,15 @@ class JoinCore {
   void Work(const WorkerEvent& event);
   void StartWhatWaits();
   void FetchNext();
+  void DropAll();
   void AskIfRoom();
   void Send(NodeMessage message);
+  void Submit(const Group& group);
   void LeaveIfDone();
 
   const KeyPair& key_;
   const Hash256 run_;
-  const NodeId host_;
+  std::optional<NodeId> host_;
   const JoinSettings settings_;
   const TaskCodec& codec_;
   std::function<SessionNonce()> draw_nonce_;
@@ -139,8 +151,12 @@ class JoinCore {
   Milliseconds heartbeat_ms_ = 5'000;
   bool asked_ = false;  // a request is with the host
   std::uint32_t rate_ = 0;
-  std::optional<PolicyVersion> version_;   // loaded
-  std::deque<PolicyAnnouncement> wanted_;  // announced and not yet loaded, ascending
+  bool on_chain_ = false;   // our weights are of the chain that this link told
+  Hash256 manifest_{};      // of version_, as it was announced
+  std::uint64_t sent_ = 0;  // messages in this session
+  std::map<std::uint64_t, std::uint64_t> groups_in_;  // of this session: sequence -> lease
+  std::optional<PolicyVersion> version_;              // loaded
+  std::deque<PolicyAnnouncement> wanted_;             // announced and not yet loaded, ascending
   bool fetching_ = false;
   std::set<std::uint64_t> held_;      // leases granted and not ended
   std::set<std::uint64_t> sampling_;  // leases that the worker core works on

@@ -15,15 +15,6 @@ namespace {
 
 constexpr std::size_t kStateBytesMax = std::size_t{1} << 30;
 
-Result<std::vector<TokenId>> PromptSuffix(const Recipe& recipe, const Tokenizer& tokenizer) {
-  if (recipe.model.prompt_suffix.empty()) return std::vector<TokenId>{};
-  const auto id = tokenizer.Find(recipe.model.prompt_suffix);
-  if (!id)
-    return Fail(Blame::kOperator, "model.prompt_suffix: the tokenizer has no token '{}'",
-                recipe.model.prompt_suffix);
-  return std::vector<TokenId>{*id};
-}
-
 // Hash of a checkpoint's files beside the trainer's, which has a manifest of its own.
 std::string SealOf(const std::string& state, const std::string& run_id) {
   const std::string text = state + "\n" + run_id;

@@ -58,20 +58,16 @@ struct Volunteer {
 class Swarm {
  public:
   Swarm(const Recipe& recipe, const fs::path& root, const std::string& name)
-      : run_(RunParts::Open(recipe,
-                            {.run_directory = root / name,
-                             .cache_directory = root / "cache",
-                             .ops = &BestOps(),
-                             .quiet = true},
-                            SystemClock())
-                 .value()) {
-    models_[0] = run_->trainer->WorkingModel().value();
-    HostSettings settings{.software = "test"};
-    settings.leases.deadline_ms_min = 1'000;
-    settings.leases.deadline_ms_max = 4'000;
-    settings.leases.silence_ms_max = 6'000;
-    host_.emplace(host_key_, run_->run_id, settings, std::move(*run_->orchestrator), SnapshotOf(0),
-                  [this] { return Nonce(); });
+      : root_(root), name_(name), run_(RunParts::Open(recipe, Options(), SystemClock()).value()) {
+    OpenHost();
+  }
+
+  // The host's process is killed and comes back from its newest checkpoint.
+  void KillHost() {
+    for (Volunteer& v : volunteers_) Cut(v);
+    killed_.push_back(std::move(run_));  // volunteers borrow its codec
+    run_ = RunParts::Resume(Options(), SystemClock()).value();
+    OpenHost();
   }
 
   Volunteer& Add(Milliseconds delay, Milliseconds period) {
@@ -130,6 +126,22 @@ class Swarm {
     Hash256 hash = ManifestOf(version);
     hash[1] = 1;
     return hash;
+  }
+  RunOptions Options() const {
+    return {.run_directory = root_ / name_,
+            .cache_directory = root_ / "cache",
+            .ops = &BestOps(),
+            .quiet = true};
+  }
+  void OpenHost() {
+    const std::uint64_t version = run_->conduct->version().value;
+    models_[version] = run_->trainer->WorkingModel().value();
+    HostSettings settings{.software = "test"};
+    settings.leases.deadline_ms_min = 1'000;
+    settings.leases.deadline_ms_max = 4'000;
+    settings.leases.silence_ms_max = 6'000;
+    host_.emplace(host_key_, run_->run_id, settings, std::move(*run_->orchestrator),
+                  SnapshotOf(version), [this] { return Nonce(); });
   }
   SessionNonce Nonce() {
     SessionNonce nonce{};
@@ -233,7 +245,10 @@ class Swarm {
     if (std::holds_alternative<SaveCheckpoint>(effect)) out.save = true;
   }
 
+  const fs::path root_;
+  const std::string name_;
   std::unique_ptr<RunParts> run_;
+  std::vector<std::unique_ptr<RunParts>> killed_;
   const KeyPair host_key_ = KeyPair::Generate();
   std::optional<HostCore> host_;
   std::map<std::uint64_t, std::shared_ptr<const Model>> models_;
@@ -308,6 +323,22 @@ TEST_F(SwarmTest, ALineThatBreaksAllTheTimeLosesNothing) {
     if (now % 700 == v.delay) swarm->Cut(v);
   };
   EXPECT_EQ(swarm->Run(), local_);
+}
+
+TEST_F(SwarmTest, AHostThatComesBackWithAnOlderPolicyIsBelieved) {
+  for (const Milliseconds when : {300, 1'500, 2'600}) {
+    const auto swarm = Make("killed" + std::to_string(when));
+    swarm->Add(10, 10);
+    swarm->Add(30, 20);
+    bool killed = false;
+    swarm->weather = [&](Volunteer&, Milliseconds now) {
+      if (now < when || killed) return;
+      killed = true;
+      swarm->KillHost();
+    };
+    EXPECT_EQ(swarm->Run(), local_) << when;
+    EXPECT_EQ(swarm->outcomes[Outcome::kRejected], 0) << "nobody is blamed for the host's death";
+  }
 }
 
 TEST_F(SwarmTest, ALateComerBeginsAtTheNewestSnapshot) {

@@ -18,7 +18,7 @@ struct BatchReady {
   TrainOn batch;
 };
 struct StepFinished {
-  StepReport report;
+  std::optional<StepReport> report;  // none: nothing was left to learn from
 };
 struct StepFailed {
   Error error;

@@ -15,6 +15,8 @@ std::vector<WorkerEffect> WorkerCore::Step(const WorkerEvent& event) {
     OnLease(*granted, effects);
   } else if (const auto* started = std::get_if<SamplingStarted>(&event)) {
     lease_of_[started->request] = started->lease.value;
+  } else if (const auto* dropped = std::get_if<LeaseDropped>(&event)) {
+    OnDropped(*dropped);
   } else {
     for (const TokenEvent& token : std::get<TokensSampled>(event).tokens) OnToken(token, effects);
     if (jobs_.empty()) effects.push_back(AskForWork{room()});
@@ -39,6 +41,14 @@ void WorkerCore::OnLease(const LeaseGranted& event, std::vector<WorkerEffect>& e
   effects.push_back(std::move(ask));
 }
 
+void WorkerCore::OnDropped(const LeaseDropped& event) {
+  const auto job = jobs_.find(event.lease.value);
+  if (job == jobs_.end()) return;
+  held_ -= job->second.lease.group_size;
+  jobs_.erase(job);
+  std::erase_if(lease_of_, [&](const auto& entry) { return entry.second == event.lease.value; });
+}
+
 StartSampling WorkerCore::Ask(const Job& job, std::uint32_t sample) const {
   const Rollout& rollout = job.group.rollouts[sample];
   StartSampling ask{.lease = job.lease.id, .prompt = job.group.prompt, .first_sample = sample};
@@ -52,11 +62,12 @@ StartSampling WorkerCore::Ask(const Job& job, std::uint32_t sample) const {
 
 void WorkerCore::OnToken(const TokenEvent& token, std::vector<WorkerEffect>& effects) {
   const auto lease = lease_of_.find(token.request);
-  Check(lease != lease_of_.end(), "tokens belong to a request of ours");
+  if (lease == lease_of_.end()) return;  // dropped; the engine goes on for a while
   Job& job = jobs_.at(lease->second);
   Rollout& rollout = job.group.rollouts[token.sample];
   if (rollout.spans.empty() || rollout.spans.back().version != token.version) {
-    rollout.spans.push_back({static_cast<std::uint32_t>(rollout.tokens.size()), token.version});
+    rollout.spans.push_back(
+        {static_cast<std::uint32_t>(rollout.tokens.size()), token.version, token.kept_kv});
   }
   rollout.tokens.push_back(token.token);
   rollout.logps.push_back(token.logp);

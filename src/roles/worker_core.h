@@ -25,7 +25,10 @@ struct SamplingStarted {
   std::uint32_t first_sample = 0;
   RequestId request = 0;
 };
-using WorkerEvent = std::variant<LeaseGranted, TokensSampled, SamplingStarted>;
+struct LeaseDropped {
+  LeaseId lease;
+};  // the engine would not have it, or the driver gives it back: no group will come of it
+using WorkerEvent = std::variant<LeaseGranted, TokensSampled, SamplingStarted, LeaseDropped>;
 
 // Effects
 // Samples `samples` responses to `prompt`, numbered from first_sample; the driver answers with
@@ -63,6 +66,7 @@ class WorkerCore {
   };
 
   void OnLease(const LeaseGranted& event, std::vector<WorkerEffect>& effects);
+  void OnDropped(const LeaseDropped& event);
   void OnToken(const TokenEvent& token, std::vector<WorkerEffect>& effects);
   // After a finished policy turn: the environment's answer, if there is one and budget is left.
   bool ContinueEpisode(Job& job, std::uint32_t sample, std::vector<WorkerEffect>& effects);

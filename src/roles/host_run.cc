@@ -1,0 +1,266 @@
+#include "roles/host_run.h"
+
+#include <fmt/format.h>
+#include <sodium.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/check.h"
+#include "base/hex.h"
+#include "net/server.h"
+#include "protocol/limits.h"
+#include "roles/host_core.h"
+#include "roles/run_description.h"
+#include "roles/train_thread.h"
+
+namespace waggle {
+namespace {
+
+constexpr std::int64_t kPollMs = 10;   // the trainer's results are looked for this often
+constexpr std::int64_t kTickMs = 250;  // of HostCore's time
+constexpr std::int64_t kGoodbyeMs = 3'000;
+
+}  // namespace
+
+// Everything but the run's own parts. Single-threaded, apart from the trainer's thread.
+struct HostRun::Loop {
+  Loop(std::unique_ptr<RunParts> p, KeyPair k)
+      : parts(std::move(p)), run(*parts), key(std::move(k)), shelf(run.run_id, run.pool) {}
+
+  std::unique_ptr<RunParts> parts;
+  RunParts& run;
+  const KeyPair key;
+  PolicyShelf shelf;
+  Invite invite;
+  std::unique_ptr<NodeServer> server;
+  std::optional<HostCore> core;
+  std::optional<TrainThread> training;
+  std::ofstream outcomes;
+  std::int64_t ticked_ms = 0;
+  bool finished = false;
+
+  std::int64_t NowMs() const { return run.clock.MonotonicNs() / 1'000'000; }
+  Status Start(const HostOptions& options);
+  Status Step(const HostEvent& event);
+  Status Perform(HostEffect effect);
+  Status Perform(std::vector<TrainerEffect> effects, PolicyOut& out);
+  Status Train(TrainOn batch);
+  Status Trained(StepDone done);
+  Status Hear(const Event& event);
+  Status Pump();
+  void Note(const OutcomeRecord& record);
+  bool StopDue(PolicyVersion version) const {
+    return run.options.stop_after != 0 && version.value >= run.options.stop_after;
+  }
+};
+
+namespace {
+
+SessionNonce DrawNonce() {
+  SessionNonce nonce;
+  ::randombytes_buf(nonce.data(), nonce.size());
+  return nonce;
+}
+
+Result<std::vector<Endpoint>> EndpointsOf(const std::vector<std::string>& hosts) {
+  std::vector<Endpoint> endpoints;
+  for (const std::string& text : hosts) {
+    const std::size_t colon = text.rfind(':');
+    const std::string port = colon == std::string::npos ? "" : text.substr(colon + 1);
+    if (port.empty() || port.size() > 5 ||
+        port.find_first_not_of("0123456789") != std::string::npos || std::stoul(port) == 0 ||
+        std::stoul(port) > 65535 || !IsHost(text.substr(0, colon)))
+      return Fail(Blame::kOperator, "'{}' is no host:port for an invite", text);
+    endpoints.push_back({text.substr(0, colon), static_cast<std::uint16_t>(std::stoul(port))});
+  }
+  return endpoints;
+}
+
+PolicyKind DeltaKindOf(const Recipe& recipe) {
+  return recipe.trainer.lora.rank > 0 ? PolicyKind::kAdapter : PolicyKind::kDelta;
+}
+
+}  // namespace
+
+Status HostRun::Loop::Start(const HostOptions& options) {
+  WG_TRY(CheckJoinable(run.recipe));
+  const WeightFormat format = run.numerics.weights;
+  const PolicyVersion version = run.conduct->version();
+  WG_ASSIGN(const auto first,
+            shelf.Put(version, ImageOfTrainer(*run.trainer, format, run.pool, nullptr),
+                      DeltaKindOf(run.recipe)));
+  shelf.PutDescription(
+      EncodeDescription(run.recipe, run.base->model.config, run.base->tokenizer, run.start));
+  const auto tls = run.folder.root() / "tls";
+  std::error_code error;
+  std::filesystem::create_directories(tls, error);
+  if (error) return Fail(Blame::kMachine, "{}: {}", tls.string(), error.message());
+  WG_ASSIGN(const Certificate certificate,
+            LoadOrMakeCertificate(tls / "certificate.pem", tls / "key.pem"));
+  NetLimits limits;
+  limits.frame_bytes_max = kProtocol.envelope_bytes_max;
+  WG_ASSIGN(server, NodeServer::Start(options.listen, certificate, limits, &shelf, run.clock));
+  std::vector<std::string> hosts = options.hosts;
+  if (hosts.empty()) {
+    hosts.push_back(
+        fmt::format("{}:{}", options.listen.substr(0, options.listen.rfind(':')), server->port()));
+  }
+  WG_ASSIGN(invite.hosts, EndpointsOf(hosts));
+  invite.pin = certificate.pin;
+  invite.run = run.run_id;
+  outcomes.open(run.folder.root() / "outcomes.jsonl", std::ios::app);
+  core.emplace(key, run.run_id, HostSettings{.software = options.software},
+               std::move(*run.orchestrator), *first.snapshot, DrawNonce);
+  training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
+  return {};
+}
+
+Status HostRun::Loop::Step(const HostEvent& event) {
+  for (HostEffect& effect : core->Step(static_cast<Milliseconds>(NowMs()), event))
+    WG_TRY(Perform(std::move(effect)));
+  return {};
+}
+
+Status HostRun::Loop::Perform(HostEffect effect) {
+  if (auto* send = std::get_if<SendFrame>(&effect)) {
+    server->Send(ConnectionId{send->link.value}, send->bytes);
+  } else if (auto* close = std::get_if<CloseLink>(&effect)) {
+    server->Close(ConnectionId{close->link.value});
+  } else if (auto* train = std::get_if<TrainOn>(&effect)) {
+    return Train(std::move(*train));
+  } else if (auto* ended = std::get_if<OutcomeReached>(&effect)) {
+    Note(ended->record);
+  } else if (auto* evaluated = std::get_if<Evaluated>(&effect)) {
+    return run.Evaluated(evaluated->evaluation);
+  } else if (std::holds_alternative<SaveCheckpointNow>(effect)) {
+    WG_TRY(run.Checkpoint(core->orchestrator(), core->orchestrator().version()));
+    return Step(CheckpointSaved{});
+  } else {
+    finished = true;
+  }
+  return {};
+}
+
+// One JSON object a line: for people, and for whoever pays one day.
+void HostRun::Loop::Note(const OutcomeRecord& record) {
+  run.times.sampled_tokens += record.tokens;
+  nlohmann::ordered_json line = {{"lease", record.lease.value},
+                                 {"worker", ToText(record.worker)},
+                                 {"outcome", ToString(record.outcome)},
+                                 {"tokens", record.tokens}};
+  if (record.reason) line["reason"] = ToString(*record.reason);
+  if (!record.text.empty()) line["text"] = record.text;
+  outcomes << line.dump() << '\n' << std::flush;
+}
+
+Status HostRun::Loop::Train(TrainOn batch) {
+  WG_TRY(run.KeepBatch(batch));
+  const PolicyVersion current = run.conduct->version();
+  std::vector<TrainerEffect> effects = run.conduct->Step(BatchReady{std::move(batch)});
+  if (auto* step = std::get_if<RunStep>(&effects.front())) {
+    training->Start(std::move(step->groups), current);
+    return {};
+  }
+  // Nothing to learn from: the version moves all the same, and so do its (equal) weights.
+  WG_ASSIGN(const auto manifests,
+            shelf.Put(PolicyVersion{current.value + 1}, *shelf.newest(), DeltaKindOf(run.recipe)));
+  PolicyOut out{.manifest = manifests.manifest, .snapshot = manifests.snapshot};
+  WG_TRY(Perform(std::move(effects), out));
+  return Step(out);
+}
+
+Status HostRun::Loop::Trained(StepDone done) {
+  for (const LeaseId lease : done.forged) {
+    run.telemetry->Say(fmt::format(
+        "lease {:x}: log-probs that the weights do not give; left out of the batch", lease.value));
+  }
+  run.times.train_seconds = done.seconds;
+  PolicyOut out{.manifest = done.manifests.manifest, .snapshot = done.manifests.snapshot};
+  if (!done.report) {
+    WG_TRY(Perform(run.conduct->Step(StepFailed{done.report.error()}), out));
+  } else {
+    WG_TRY(Perform(run.conduct->Step(StepFinished{std::move(*done.report)}), out));
+  }
+  return Step(out);
+}
+
+Status HostRun::Loop::Perform(std::vector<TrainerEffect> effects, PolicyOut& out) {
+  for (TrainerEffect& effect : effects) {
+    if (auto* publish = std::get_if<PublishPolicy>(&effect)) {
+      WG_TRY(run.Stepped(*publish));
+      out.version = publish->version;
+      out.save = out.save || publish->version.value == run.options.stop_after;
+    } else if (std::holds_alternative<SaveCheckpoint>(effect)) {
+      out.save = true;
+    } else if (auto* abort = std::get_if<AbortRun>(&effect)) {
+      return Forward(std::move(abort->error));
+    }
+  }
+  return {};
+}
+
+Status HostRun::Loop::Hear(const Event& event) {
+  const LinkId link{static_cast<std::uint64_t>(event.connection)};
+  switch (event.kind) {
+    case Event::Kind::kOpened:
+      return Step(LinkOpened{link});
+    case Event::Kind::kReceived:
+      return Step(FrameCame{link, Bytes(event.frame().begin(), event.frame().end())});
+    case Event::Kind::kClosed:
+      return Step(LinkClosed{link});
+  }
+  return {};
+}
+
+Status HostRun::Loop::Pump() {
+  Event event;
+  if (server->Next(event, kPollMs)) WG_TRY(Hear(event));
+  if (auto done = training->Take()) WG_TRY(Trained(std::move(*done)));
+  if (const std::int64_t now = NowMs(); now >= ticked_ms + kTickMs) {
+    ticked_ms = now;
+    WG_TRY(Step(HostTick{}));
+  }
+  return {};
+}
+
+Result<std::unique_ptr<HostRun>> HostRun::Around(std::unique_ptr<RunParts> parts, HostOptions host,
+                                                 KeyPair key) {
+  auto loop = std::make_unique<Loop>(std::move(parts), std::move(key));
+  WG_TRY(loop->Start(host));
+  return std::unique_ptr<HostRun>(new HostRun(std::move(loop)));
+}
+
+Result<std::unique_ptr<HostRun>> HostRun::Open(const Recipe& recipe, const RunOptions& options,
+                                               HostOptions host, KeyPair key, Clock& clock) {
+  WG_TRY(CheckJoinable(recipe));
+  WG_ASSIGN(auto parts, RunParts::Open(recipe, options, clock));
+  return Around(std::move(parts), std::move(host), std::move(key));
+}
+
+Result<std::unique_ptr<HostRun>> HostRun::Resume(const RunOptions& options, HostOptions host,
+                                                 KeyPair key, Clock& clock) {
+  WG_ASSIGN(auto parts, RunParts::Resume(options, clock));
+  return Around(std::move(parts), std::move(host), std::move(key));
+}
+
+HostRun::HostRun(std::unique_ptr<Loop> loop) : loop_(std::move(loop)) {}
+HostRun::~HostRun() = default;
+
+const Invite& HostRun::invite() const { return loop_->invite; }
+
+Result<RunSummary> HostRun::Drive() {
+  Loop& loop = *loop_;
+  const std::int64_t begin = loop.run.clock.MonotonicNs();
+  while (!loop.finished && !loop.StopDue(loop.run.saved_version)) WG_TRY(loop.Pump());
+  // The good-byes: workers hang up when they have heard them.
+  const std::int64_t deadline = loop.NowMs() + kGoodbyeMs;
+  while (loop.finished && loop.core->links() > 0 && loop.NowMs() < deadline) WG_TRY(loop.Pump());
+  loop.server->Stop();
+  loop.training.reset();
+  WG_ASSIGN(RunSummary summary, loop.run.Finish());
+  summary.seconds = static_cast<double>(loop.run.clock.MonotonicNs() - begin) * 1e-9;
+  return summary;
+}
+
+}  // namespace waggle

@@ -1,0 +1,45 @@
+// A run that strangers join: the host's driver. Performs the effects of HostCore on a NodeServer,
+// trains on a thread of its own, publishes policies as blobs. It samples nothing itself.
+//
+// Beside the folder of any run (run_parts.h): tls/ (certificate and key, so that an invite outlives
+// a restart) and outcomes.jsonl (one line for each lease that ended).
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "crypto/identity.h"
+#include "protocol/invite.h"
+#include "roles/run_parts.h"
+
+namespace waggle {
+
+struct HostOptions {
+  std::string listen = "127.0.0.1:0";
+  std::vector<std::string> hosts;  // "host:port" for the invite; empty: where it listens
+  std::string software;
+};
+
+class HostRun {
+ public:
+  // As LocalRun's. The run's weights are those of the local run, bit for bit, if `ahead` is 0 and
+  // nobody cheats.
+  static Result<std::unique_ptr<HostRun>> Open(const Recipe& recipe, const RunOptions& options,
+                                               HostOptions host, KeyPair key, Clock& clock);
+  static Result<std::unique_ptr<HostRun>> Resume(const RunOptions& options, HostOptions host,
+                                                 KeyPair key, Clock& clock);
+  ~HostRun();
+
+  // What volunteers type.
+  const Invite& invite() const;
+  Result<RunSummary> Drive();
+
+ private:
+  struct Loop;
+  explicit HostRun(std::unique_ptr<Loop> loop);
+  static Result<std::unique_ptr<HostRun>> Around(std::unique_ptr<RunParts> parts, HostOptions host,
+                                                 KeyPair key);
+  std::unique_ptr<Loop> loop_;
+};
+
+}  // namespace waggle

@@ -1,0 +1,278 @@
+#include "roles/join_run.h"
+
+#include <fmt/format.h>
+#include <sodium.h>
+
+#include <deque>
+
+#include "base/check.h"
+#include "base/hex.h"
+#include "engine/engine.h"
+#include "net/client.h"
+#include "protocol/limits.h"
+#include "roles/base_model.h"
+#include "roles/policy_fetch.h"
+#include "roles/run_description.h"
+
+namespace waggle {
+namespace {
+
+constexpr std::int64_t kIdleMs = 20;   // wait for the host while there is nothing to sample
+constexpr std::int64_t kTickMs = 100;  // of JoinCore's time
+
+SessionNonce DrawNonce() {
+  SessionNonce nonce;
+  ::randombytes_buf(nonce.data(), nonce.size());
+  return nonce;
+}
+
+NetLimits Limits() {
+  NetLimits limits;
+  limits.frame_bytes_max = kProtocol.envelope_bytes_max;
+  return limits;
+}
+
+// Everything that a description leads to.
+struct Site {
+  RunDescription description;
+  std::unique_ptr<Environment> environment;
+  NumericsConfig numerics;
+  std::optional<TaskCodec> codec;
+};
+
+Result<std::unique_ptr<Site>> MakeSite(RunDescription description) {
+  auto site = std::make_unique<Site>(Site{std::move(description), nullptr, {}, std::nullopt});
+  const RunDescription& d = site->description;
+  WG_ASSIGN(site->environment, MakeEnvironment(d.recipe.environment, {}));
+  WG_ASSIGN(site->numerics, NumericsOf(d.recipe.model));
+  WG_ASSIGN(auto suffix, PromptSuffix(d.recipe, d.tokenizer));
+  site->codec.emplace(*site->environment, d.tokenizer, d.model.eos, std::move(suffix));
+  return site;
+}
+
+std::optional<LoraConfig> LoraConfigOf(const AdapterConfig& adapter) {
+  if (adapter.rank == 0) return std::nullopt;
+  return LoraConfig{
+      .rank = adapter.rank, .alpha = static_cast<float>(adapter.alpha), .targets = adapter.targets};
+}
+
+class Volunteering {
+ public:
+  Volunteering(const JoinOptions& options, const KeyPair& key, Clock& clock)
+      : options_(options), key_(key), clock_(clock), pool_(options.threads) {}
+
+  Result<JoinSummary> Run();
+
+ private:
+  std::int64_t NowMs() const { return clock_.MonotonicNs() / 1'000'000; }
+  void Say(const std::string& line) const {
+    if (options_.say) options_.say(line);
+  }
+  Status Describe();
+  Status Connect();
+  Status Step(const JoinEvent& event);
+  Status Perform(JoinEffect effect);
+  Status Submit(StartSampling start);
+  Status Loaded(Result<PolicyFetch::Loaded> loaded);
+  Status Hear(const Event& event);
+  Status Sample();
+  Status Pump();
+  std::uint32_t Rate() const;
+
+  const JoinOptions& options_;
+  const KeyPair& key_;
+  Clock& clock_;
+  ThreadPool pool_;
+  std::unique_ptr<NodeClient> client_;
+  std::unique_ptr<Site> site_;
+  std::optional<JoinCore> core_;
+  std::optional<Engine> engine_;
+  std::optional<PolicyFetch> fetch_;  // before client_ is replaced, it has come to its end
+  std::size_t host_ = 0;              // of the invite, tried in order
+  bool opened_ = false, drain_said_ = false;
+  std::int64_t ticked_ms_ = 0, linked_ms_ = 0;
+  double sampled_ = 0, sampling_seconds_ = 0;  // fading sums behind the rate
+  std::optional<std::string> left_;
+};
+
+Status Volunteering::Connect() {
+  const Endpoint& endpoint = options_.invite.hosts[host_++ % options_.invite.hosts.size()];
+  if (fetch_) {
+    while (fetch_->busy()) WG_TRY(Loaded(*fetch_->Take(1'000'000)));
+  }
+  opened_ = false;
+  WG_ASSIGN(client_, NodeClient::Connect(fmt::format("{}:{}", endpoint.host, endpoint.port),
+                                         options_.invite.pin, Limits(), clock_));
+  return {};
+}
+
+// The first connection: only to ask what the run is.
+Status Volunteering::Describe() {
+  std::string why = "no answer";
+  for (std::size_t i = 0; i < options_.invite.hosts.size(); ++i) {
+    WG_TRY(Connect());
+    Event event;
+    while (client_->Next(event, 30'000) && event.kind == Event::Kind::kReceived) {
+    }
+    if (event.kind != Event::Kind::kOpened) {
+      why = event.text;
+      continue;
+    }
+    Bytes bytes;
+    const auto sink = [&](std::uint64_t, std::span<const std::byte> data) -> Status {
+      const auto* begin = reinterpret_cast<const std::uint8_t*>(data.data());
+      bytes.insert(bytes.end(), begin, begin + data.size());
+      return {};
+    };
+    const auto fetched = client_->FetchBlob(options_.invite.run, 0, kDescriptionBytesMax, sink);
+    if (!fetched) return Forward(fetched.error().error);
+    WG_ASSIGN(RunDescription description, DecodeDescription(bytes, options_.invite.run));
+    WG_ASSIGN(site_, MakeSite(std::move(description)));
+    client_.reset();
+    return {};
+  }
+  return Fail(Blame::kMachine, "cannot reach the host of this invite: {}", why);
+}
+
+std::uint32_t Volunteering::Rate() const {
+  return sampling_seconds_ > 0
+             ? static_cast<std::uint32_t>(std::min(1e9, sampled_ / sampling_seconds_))
+             : 0;
+}
+
+Status Volunteering::Step(const JoinEvent& event) {
+  for (JoinEffect& effect : core_->Step(static_cast<Milliseconds>(NowMs()), event))
+    WG_TRY(Perform(std::move(effect)));
+  return {};
+}
+
+Status Volunteering::Perform(JoinEffect effect) {
+  if (std::holds_alternative<Dial>(effect)) return Connect();
+  if (auto* out = std::get_if<SendOut>(&effect)) {
+    if (client_) client_->Send(out->bytes);
+  } else if (auto* hang_up = std::get_if<HangUp>(&effect)) {
+    Say("hanging up: " + hang_up->why);
+    if (client_) client_->Close();
+  } else if (auto* wanted = std::get_if<FetchPolicy>(&effect)) {
+    if (client_) fetch_->Start(*client_, *wanted);
+  } else if (auto* start = std::get_if<StartSampling>(&effect)) {
+    return Submit(std::move(*start));
+  } else if (auto* ended = std::get_if<LeaseEnded>(&effect)) {
+    if (ended->record.outcome == Outcome::kRejected)
+      Say(fmt::format("lease {:x} rejected: {}", ended->record.lease.value, ended->record.text));
+  } else {
+    left_ = std::get<Leave>(effect).why;
+  }
+  return {};
+}
+
+Status Volunteering::Submit(StartSampling start) {
+  const auto request =
+      engine_->Submit(std::move(start.prompt), start.samples, start.options, start.first_sample);
+  if (!request) return Step(SamplingRefused{start.lease, request.error().what});
+  return Step(SamplingStarted{start.lease, start.first_sample, *request});
+}
+
+Status Volunteering::Loaded(Result<PolicyFetch::Loaded> loaded) {
+  if (!loaded) {
+    Say("policy: " + loaded.error().what);
+    return Step(PolicyFailed{PolicyVersion{}, loaded.error().what});
+  }
+  if (!engine_) {
+    EngineConfig config;
+    config.kv_bytes = options_.kv_bytes;
+    config.sequences_max = options_.rollouts_max;
+    engine_.emplace(loaded->model, loaded->version, config, pool_);
+  } else {
+    engine_->Swap(loaded->model, loaded->version, SwapPolicy::kFinish);
+  }
+  return Step(PolicyLoaded{loaded->version});
+}
+
+Status Volunteering::Hear(const Event& event) {
+  switch (event.kind) {
+    case Event::Kind::kOpened:
+      opened_ = true;
+      linked_ms_ = NowMs();
+      return Step(LinkUp{});
+    case Event::Kind::kReceived:
+      linked_ms_ = NowMs();
+      return Step(FrameHeard{Bytes(event.frame().begin(), event.frame().end())});
+    case Event::Kind::kClosed:
+      Say("the link ended: " + event.text);
+      return Step(LinkDown{event.text});
+  }
+  return {};
+}
+
+Status Volunteering::Sample() {
+  const std::int64_t begin = clock_.MonotonicNs();
+  std::vector<TokenEvent> tokens = engine_->Step();
+  const double seconds = static_cast<double>(clock_.MonotonicNs() - begin) * 1e-9;
+  constexpr double kFade = 0.995;
+  sampled_ = kFade * sampled_ + static_cast<double>(tokens.size());
+  sampling_seconds_ = kFade * sampling_seconds_ + seconds;
+  return Step(TokensSampled{std::move(tokens)});
+}
+
+Status Volunteering::Pump() {
+  const bool sampling = engine_ && !engine_->idle();
+  Event event;
+  if (client_) {
+    for (std::int64_t wait = sampling ? 0 : kIdleMs; client_->Next(event, wait); wait = 0) {
+      WG_TRY(Hear(event));
+      if (event.kind == Event::Kind::kClosed) break;
+    }
+  }
+  if (fetch_->busy()) {
+    if (auto loaded = fetch_->Take()) WG_TRY(Loaded(std::move(*loaded)));
+  }
+  if (const std::int64_t now = NowMs(); now >= ticked_ms_ + kTickMs) {
+    ticked_ms_ = now;
+    if (!drain_said_ && options_.wants_to_leave && options_.wants_to_leave()) {
+      drain_said_ = true;
+      Say("leaving as soon as what was begun is done");
+      WG_TRY(Step(DrainWanted{}));
+    }
+    WG_TRY(Step(JoinTick{Rate()}));
+  }
+  if (sampling) WG_TRY(Sample());
+  return {};
+}
+
+Result<JoinSummary> Volunteering::Run() {
+  const std::int64_t begin = clock_.MonotonicNs();
+  WG_TRY(Describe());
+  const RunDescription& d = site_->description;
+  Say(fmt::format("run {}: {} on {}", ToHex(options_.invite.run).substr(0, 12),
+                  d.recipe.about.empty() ? d.recipe.name : d.recipe.about, options_.ops->name));
+  const JoinSettings settings{
+      .software = options_.software,
+      .environment = std::string(site_->environment->name()),
+      .rollouts_max = std::max(options_.rollouts_max, d.recipe.orchestrator.group_size),
+      .memory_bytes = options_.kv_bytes,
+      .response_tokens_max = d.model.max_positions};
+  core_.emplace(key_, options_.invite.run, std::nullopt, settings, *site_->codec, DrawNonce);
+  fetch_.emplace(PolicyFetch::Shape{options_.invite.run, d.model, site_->numerics,
+                                    LoraConfigOf(d.recipe.trainer.lora)},
+                 *options_.ops);
+  linked_ms_ = NowMs();
+  while (!left_) {
+    WG_TRY(Pump());
+    if (NowMs() - linked_ms_ > options_.patience_ms)
+      return Fail(Blame::kMachine, "no word from the host for {} s: is the run still there?",
+                  options_.patience_ms / 1000);
+  }
+  if (client_) client_->Close();
+  fetch_.reset();
+  return JoinSummary{core_->counts(), *left_,
+                     static_cast<double>(clock_.MonotonicNs() - begin) * 1e-9};
+}
+
+}  // namespace
+
+Result<JoinSummary> JoinAndSample(const JoinOptions& options, const KeyPair& key, Clock& clock) {
+  return Volunteering(options, key, clock).Run();
+}
+
+}  // namespace waggle

@@ -1,0 +1,39 @@
+// A volunteer's driver: performs the effects of JoinCore on a NodeClient and an Engine. Fetches the
+// run's description, then policies, verifies each against the hash that was announced, and samples.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "crypto/identity.h"
+#include "kernels/ops.h"
+#include "protocol/invite.h"
+#include "roles/join_core.h"
+
+namespace waggle {
+
+struct JoinOptions {
+  Invite invite;
+  unsigned threads = 1;      // never changes a bit
+  const Ops* ops = nullptr;  // never changes a bit
+  std::size_t kv_bytes = std::size_t{256} << 20;
+  std::uint32_t rollouts_max = 64;         // held at once; at least one group of the run
+  std::int64_t patience_ms = 10 * 60'000;  // without a link; then it gives up
+  std::string software;
+  std::function<void(const std::string&)> say;  // progress lines
+  std::function<bool()> wants_to_leave;         // asked often; true: drain and leave
+};
+
+struct JoinSummary {
+  JoinCore::Counts counts;
+  std::string why;  // it left
+  double seconds = 0;
+};
+
+// Returns when the run is over, the volunteer wants to leave and is done, or patience has run out
+// (Blame::kMachine). A host that sends what it must not is Blame::kPeer.
+Result<JoinSummary> JoinAndSample(const JoinOptions& options, const KeyPair& key, Clock& clock);
+
+}  // namespace waggle
