@@ -11,6 +11,7 @@
 #include "roles/host_core.h"
 #include "roles/join_core.h"
 #include "roles/local_run.h"
+#include "roles/train_thread.h"
 
 namespace waggle {
 namespace {
@@ -52,6 +53,7 @@ struct Volunteer {
   std::deque<Frame> to_host, to_us;
   std::optional<std::pair<Milliseconds, PolicyVersion>> fetching;
   std::optional<std::uint64_t> loaded;  // policy version
+  float lie = 0.0f;                     // that its log-probs are off by
   bool dead = false, left = false;
 };
 
@@ -114,6 +116,8 @@ class Swarm {
 
   Milliseconds elapsed() const { return now_; }
   std::map<Outcome, int> outcomes;
+  int closed_by_host = 0;
+  std::vector<LeaseId> forged;  // groups that the trainer left out
   std::deque<Volunteer>& volunteers() { return volunteers_; }
 
  private:
@@ -168,7 +172,11 @@ class Swarm {
       v.to_us.pop_front();
       Join(v, FrameHeard{std::move(frame.bytes)});
     }
-    if (now_ % v.period == 0 && !v.engine->idle()) Join(v, TokensSampled{v.engine->Step()});
+    if (now_ % v.period == 0 && !v.engine->idle()) {
+      TokensSampled sampled{v.engine->Step()};
+      for (TokenEvent& token : sampled.tokens) token.logp -= v.lie;
+      Join(v, sampled);
+    }
     if (!v.left) Join(v, JoinTick{100});
   }
 
@@ -208,7 +216,9 @@ class Swarm {
         }
       } else if (auto* close = std::get_if<CloseLink>(&effect)) {
         for (Volunteer& v : volunteers_) {
-          if (v.link == close->link) Cut(v);
+          if (v.link != close->link) continue;
+          ++closed_by_host;
+          Cut(v);
         }
       } else if (auto* train = std::get_if<TrainOn>(&effect)) {
         Train(std::move(*train));
@@ -227,7 +237,8 @@ class Swarm {
     PolicyOut out;
     for (TrainerEffect& effect : run_->conduct->Step(BatchReady{std::move(batch)})) {
       if (auto* step = std::get_if<RunStep>(&effect)) {
-        auto report = run_->trainer->PolicyStep(step->groups, run_->conduct->version());
+        auto report = StepOnHonestGroups(*run_->trainer, std::move(step->groups),
+                                         run_->conduct->version(), forged);
         ASSERT_TRUE(report) << report.error().what;
         for (TrainerEffect& after : run_->conduct->Step(StepFinished{std::move(*report)}))
           Note(after, out);
@@ -339,6 +350,36 @@ TEST_F(SwarmTest, AHostThatComesBackWithAnOlderPolicyIsBelieved) {
     EXPECT_EQ(swarm->Run(), local_) << when;
     EXPECT_EQ(swarm->outcomes[Outcome::kRejected], 0) << "nobody is blamed for the host's death";
   }
+}
+
+TEST_F(SwarmTest, ALiarTeachesNothingAndStopsNobody) {
+  const auto swarm = Make("liar");
+  swarm->Add(10, 10);
+  swarm->Add(10, 10).lie = 0.01f;
+  EXPECT_EQ(swarm->Run().size(), 64u);
+  EXPECT_FALSE(swarm->forged.empty());
+  const auto honest = Make("honest");
+  honest->Add(10, 10);
+  EXPECT_EQ(honest->Run(), local_);
+  EXPECT_TRUE(honest->forged.empty());
+}
+
+TEST_F(SwarmTest, NoiseOnTheLineIsRefusedAndTheLineClosed) {
+  const auto swarm = Make("noise");
+  swarm->Add(10, 10);
+  Volunteer& noisy = swarm->Add(10, 10);
+  int noise = 0;
+  swarm->weather = [&](Volunteer& v, Milliseconds now) {
+    // At first before it can say Hello, which the host ends; then now and then.
+    if (&v != &noisy || !v.link || (now > 300 && now % 70 != 0)) return;
+    ++noise;
+    v.to_host.push_front(
+        {now, Bytes(static_cast<std::size_t>(noise % 300), static_cast<std::uint8_t>(noise))});
+  };
+  EXPECT_EQ(swarm->Run(), local_);
+  EXPECT_GT(noise, 10);
+  EXPECT_GT(swarm->closed_by_host, 0);
+  EXPECT_EQ(swarm->outcomes[Outcome::kRejected], 0);
 }
 
 TEST_F(SwarmTest, ALateComerBeginsAtTheNewestSnapshot) {
