@@ -77,6 +77,16 @@ Result<std::vector<Endpoint>> EndpointsOf(const std::vector<std::string>& hosts)
   return endpoints;
 }
 
+// An invite that nobody can follow is worse than none.
+Status CheckReachable(const HostOptions& options) {
+  const std::string host = options.listen.substr(0, options.listen.rfind(':'));
+  if (!options.hosts.empty() || (host != "0.0.0.0" && host != "[::]")) return {};
+  return Fail(Blame::kOperator,
+              "--listen {} hears on every address of this machine: say with --host NAME:PORT under "
+              "which one volunteers reach it",
+              options.listen);
+}
+
 PolicyKind DeltaKindOf(const Recipe& recipe) {
   return recipe.trainer.lora.rank > 0 ? PolicyKind::kAdapter : PolicyKind::kDelta;
 }
@@ -233,6 +243,7 @@ Result<std::unique_ptr<HostRun>> HostRun::Around(std::unique_ptr<RunParts> parts
 
 Result<std::unique_ptr<HostRun>> HostRun::Open(const Recipe& recipe, const RunOptions& options,
                                                HostOptions host, KeyPair key, Clock& clock) {
+  WG_TRY(CheckReachable(host));
   WG_TRY(CheckJoinable(recipe));
   WG_ASSIGN(auto parts, RunParts::Open(recipe, options, clock));
   return Around(std::move(parts), std::move(host), std::move(key));
@@ -240,6 +251,7 @@ Result<std::unique_ptr<HostRun>> HostRun::Open(const Recipe& recipe, const RunOp
 
 Result<std::unique_ptr<HostRun>> HostRun::Resume(const RunOptions& options, HostOptions host,
                                                  KeyPair key, Clock& clock) {
+  WG_TRY(CheckReachable(host));
   WG_ASSIGN(auto parts, RunParts::Resume(options, clock));
   return Around(std::move(parts), std::move(host), std::move(key));
 }

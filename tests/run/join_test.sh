@@ -45,6 +45,12 @@ wait_for() { # wait_for FILE SECONDS [WORDS in it]
 "$waggle" run "$source/tests/run/tiny.toml" --set orchestrator.steps=40 --out "$dir/local" --quiet --threads 1 >/dev/null
 expected=$(hash_of "$dir/local")
 
+# An invite that nobody could follow is not made.
+if "$waggle" run "$source/tests/run/tiny.toml" --out "$dir/nowhere" --listen 0.0.0.0:0 --key "$dir/host.key" >"$dir/nowhere.log" 2>&1; then
+  fail "an invite to 0.0.0.0"
+fi
+grep -q -- "--host" "$dir/nowhere.log" || fail "no word about --host"
+
 port=0
 host run "$source/tests/run/tiny.toml" --set orchestrator.steps=40 --out "$dir/run"
 wait_for "$dir/run/invite.txt" 60
