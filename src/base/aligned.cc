@@ -9,7 +9,8 @@ namespace waggle {
 void* AllocateBlock(std::size_t bytes) {
   constexpr std::uintptr_t kHugePage = std::uintptr_t{2} << 20;
   void* block = ::operator new(bytes, kBlockAlignment);
-  // Only whole huge pages inside of the block: its neighbours on the heap are not ours to advise on.
+  // Only whole huge pages inside of the block: its neighbours on the heap are not ours to advise
+  // on.
   const auto begin = reinterpret_cast<std::uintptr_t>(block);
   const std::uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage;
   const std::uintptr_t end = (begin + bytes) / kHugePage * kHugePage;

@@ -11,8 +11,8 @@ namespace waggle {
 inline constexpr std::align_val_t kBlockAlignment{128};
 
 // Uninitialised. Blocks of many pages ask for huge ones: streaming through a matrix costs a page
-// walk every 4 KiB otherwise, a tenth of the memory's speed, and rows that are far apart miss in the
-// translation cache one by one. A refusal costs nothing but that. Throws std::bad_alloc.
+// walk every 4 KiB otherwise, a tenth of the memory's speed, and rows that are far apart miss in
+// the translation cache one by one. A refusal costs nothing but that. Throws std::bad_alloc.
 void* AllocateBlock(std::size_t bytes);
 inline void FreeBlock(void* block) { ::operator delete(block, kBlockAlignment); }
 
@@ -22,12 +22,8 @@ struct AlignedAllocator {
   AlignedAllocator() = default;
   template <class U>
   AlignedAllocator(const AlignedAllocator<U>&) {}
-  T* allocate(std::size_t n) {
-    return static_cast<T*>(AllocateBlock(n * sizeof(T)));
-  }
-  void deallocate(T* p, std::size_t) {
-    FreeBlock(p);
-  }
+  T* allocate(std::size_t n) { return static_cast<T*>(AllocateBlock(n * sizeof(T))); }
+  void deallocate(T* p, std::size_t) { FreeBlock(p); }
   template <class U>
   bool operator==(const AlignedAllocator<U>&) const {
     return true;

@@ -119,10 +119,10 @@ struct ReplaySpan {
 };
 
 // Replays a rollout (what a validator does) by prefill, span by span: on top of the keys and values
-// of the spans before it (VersionSpan::kept_kv), or from the start under its own weights. Tokens with loss mask
-// 0 are read, not drawn; the run of tokens after them counts as a response of its own (penalties,
-// tokens_min), as it was submitted. Errors: a malformed rollout (peer), spans other than the
-// rollout's (operator).
+// of the spans before it (VersionSpan::kept_kv), or from the start under its own weights. Tokens
+// with loss mask 0 are read, not drawn; the run of tokens after them counts as a response of its
+// own (penalties, tokens_min), as it was submitted. Errors: a malformed rollout (peer), spans other
+// than the rollout's (operator).
 Result<ReplayReport> ReplayRollout(std::span<const ReplaySpan> spans, ThreadPool& pool,
                                    std::span<const TokenId> prompt, const Rollout& rollout,
                                    const SamplingOptions& options, std::uint32_t sample);

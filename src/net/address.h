@@ -28,7 +28,8 @@ struct PeerAddress {
 // IPv4 in IPv6 becomes IPv4, so that one machine has one name.
 PeerAddress ToPeerAddress(const sockaddr* address, socklen_t size);
 
-// gRPC's "ipv4:192.0.2.1:4711" or "ipv6:%5B2001:db8::1%5D:4711" as ToPeerAddress has it (text only).
+// gRPC's "ipv4:192.0.2.1:4711" or "ipv6:%5B2001:db8::1%5D:4711" as ToPeerAddress has it (text
+// only).
 std::string PeerTextFromGrpc(std::string_view peer);
 
 }  // namespace waggle

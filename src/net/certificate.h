@@ -24,8 +24,8 @@ struct Certificate {
 Result<Certificate> MakeCertificate();
 
 // Reads the pair, or makes it if neither file is there. The key file has mode 600; one that others
-// can read or write is refused, as is half a pair or a key of another certificate: Blame::kOperator.
-// Not for two processes at once in one folder: the later one fails.
+// can read or write is refused, as is half a pair or a key of another certificate:
+// Blame::kOperator. Not for two processes at once in one folder: the later one fails.
 Result<Certificate> LoadOrMakeCertificate(const std::filesystem::path& certificate_file,
                                           const std::filesystem::path& key_file);
 

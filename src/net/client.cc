@@ -62,8 +62,8 @@ class NodeClient::Impl final : public grpc::ClientBidiReactor<v1::Frame, v1::Fra
       : limits_(limits), conversations_(Conversations::Side::kClient, limits, clock) {
     const bool v6 = address.host.find(':') != std::string::npos;
     peer_ = fmt::format("{}{}{}:{}", v6 ? "[" : "", address.host, v6 ? "]" : "", address.port);
-    channel_ = grpc::CreateCustomChannel("dns:///" + peer_, PinnedTls(pin, wrong_pin_),
-                                         Arguments(limits));
+    channel_ =
+        grpc::CreateCustomChannel("dns:///" + peer_, PinnedTls(pin, wrong_pin_), Arguments(limits));
     stub_ = v1::Node::NewStub(channel_);
   }
 

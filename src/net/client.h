@@ -25,7 +25,7 @@ enum class FetchFailure : std::uint8_t {
   kStalled,       // nothing for idle_ms_max
   kLost,          // the connection broke, or the server ended
   kWrongPin,
-  kSink,          // the sink said stop; `error` is what it said
+  kSink,  // the sink said stop; `error` is what it said
 };
 
 std::string_view ToString(FetchFailure failure);

@@ -221,8 +221,9 @@ TEST_F(Conversation, AFullInboundQueueStopsReadingAndLosesNothing) {
     ASSERT_TRUE(client->Send(AsFrame(std::to_string(i) + "|" + filling)));
   ServerGets(Kind::kOpened);
   Event event;
-  ASSERT_TRUE(Eventually([&] { return server_->load().queued_bytes >= std::size_t{256} << 10 ||
-                                      !unexpected_.empty(); }));
+  ASSERT_TRUE(Eventually([&] {
+    return server_->load().queued_bytes >= std::size_t{256} << 10 || !unexpected_.empty();
+  }));
   for (int i = 0; i < kFrames; ++i) {
     if (unexpected_.empty()) {
       event = ServerGets(Kind::kReceived);

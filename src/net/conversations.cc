@@ -159,8 +159,7 @@ bool Conversations::Send(ConnectionId id, std::span<const std::uint8_t> frame) {
 
 void Conversations::Close(ConnectionId id) {
   const std::scoped_lock lock(mutex_);
-  if (Connection* connection = Find(id))
-    BeginClose(id, *connection, CloseReason::kClosedHere);
+  if (Connection* connection = Find(id)) BeginClose(id, *connection, CloseReason::kClosedHere);
 }
 
 void Conversations::Tell(ConnectionId id, Connection& connection, std::string text) {

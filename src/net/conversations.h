@@ -16,15 +16,15 @@
 
 namespace waggle {
 
-// One stream as Conversations drives it. Every method returns at once and is called with the lock of
-// Conversations held: an implementation must not call back from inside.
+// One stream as Conversations drives it. Every method returns at once and is called with the lock
+// of Conversations held: an implementation must not call back from inside.
 class Line {
  public:
   virtual ~Line() = default;
-  virtual void StartRead() = 0;                     // answered by OnRead
-  virtual void StartWrite(std::string frame) = 0;   // answered by OnWrite
-  virtual void End(CloseReason reason) = 0;         // once, no write pending; leads to OnDone
-  virtual void Cancel() = 0;                        // hurries what is pending
+  virtual void StartRead() = 0;                    // answered by OnRead
+  virtual void StartWrite(std::string frame) = 0;  // answered by OnWrite
+  virtual void End(CloseReason reason) = 0;        // once, no write pending; leads to OnDone
+  virtual void Cancel() = 0;                       // hurries what is pending
   virtual void Release() = 0;  // after End: from now on only answers to OnRead, or Cancel
 };
 
@@ -54,8 +54,8 @@ class Conversations {
   void Close(ConnectionId id);
 
   // --- time and ending ------------------------------------------------------------------------
-  void Tick();                         // closes what is too slow
-  void CloseAll(CloseReason reason);   // and admits nothing from now on
+  void Tick();                        // closes what is too slow
+  void CloseAll(CloseReason reason);  // and admits nothing from now on
   void CancelAll();
   bool WaitForLines(std::int64_t timeout_ms);  // until no line is left
   std::size_t queued_bytes() const;
@@ -66,10 +66,10 @@ class Conversations {
     std::string address;
     bool begun = false, reading = false, writing = false, paused = false;
     bool read_over = false;  // a read failed: there is nothing more to read
-    bool ended = false;    // End was called
-    bool closing = false;  // `reason` holds
-    bool told = false;     // Closed is queued
-    bool drained = false;  // Closed was taken
+    bool ended = false;      // End was called
+    bool closing = false;    // `reason` holds
+    bool told = false;       // Closed is queued
+    bool drained = false;    // Closed was taken
     CloseReason reason = CloseReason::kLost;
     std::int64_t opened_ns = 0, heard_ns = 0, closing_ns = 0;
     std::uint64_t frames = 0;

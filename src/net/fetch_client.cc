@@ -159,8 +159,8 @@ Outcome FetchFrom(v1::Node::Stub& stub, const Digest256& hash, std::uint64_t off
     if (got == Reader::Got::kEnd) break;
     const std::string& data = reader.chunk().data();
     if (reader.chunk().offset() != at || data.empty() || data.size() > kChunkBytesMax) {
-      return stop(FetchFailure::kMalformed, fmt::format("a chunk of {} bytes at {}", data.size(),
-                                                        reader.chunk().offset()));
+      return stop(FetchFailure::kMalformed,
+                  fmt::format("a chunk of {} bytes at {}", data.size(), reader.chunk().offset()));
     }
     if (data.size() > bytes_max - at)
       return stop(FetchFailure::kLimit, fmt::format("more than {} bytes", bytes_max));

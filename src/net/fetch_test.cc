@@ -93,8 +93,8 @@ TEST_F(Fetch, WholeAndFromAnyOffset) {
   const Digest256 hash = blobs_.Add(content), empty = blobs_.Add("");
   StartServer({}, &blobs_);
   auto client = Client();
-  for (const std::size_t offset : {std::size_t{0}, std::size_t{1}, std::size_t{1} << 20,
-                                   content.size() - 1, content.size()}) {
+  for (const std::size_t offset :
+       {std::size_t{0}, std::size_t{1}, std::size_t{1} << 20, content.size() - 1, content.size()}) {
     std::string got = content.substr(0, offset);
     const Outcome outcome = Get(*client, hash, got);
     ASSERT_TRUE(outcome.has_value()) << outcome.error().error.what;
@@ -166,9 +166,8 @@ TEST_F(Fetch, TooManyAtOnceAndFramesGoOnMeanwhile) {
   ASSERT_FALSE(in_all.has_value());
   EXPECT_EQ(in_all.error().failure, FetchFailure::kBusy);
   ASSERT_TRUE(first->Send(AsFrame("still talking")));
-  EXPECT_TRUE(Eventually([&] {
-    return !unexpected_.empty() && unexpected_.back().bytes == "still talking";
-  }));
+  EXPECT_TRUE(Eventually(
+      [&] { return !unexpected_.empty() && unexpected_.back().bytes == "still talking"; }));
   blobs_.Hold(false);
   one.join();
   two.join();
@@ -208,7 +207,8 @@ TEST_F(Fetch, StoppingTheServerEndsAFetch) {
   EXPECT_EQ(outcome.error().next_offset, taken);
 }
 
-// --- a server that is not ours --------------------------------------------------------------------
+// --- a server that is not ours
+// --------------------------------------------------------------------
 class OddServer final : public v1::Node::Service {
  public:
   using Writer = grpc::ServerWriter<v1::Chunk>;
@@ -245,11 +245,8 @@ TEST_F(Fetch, WrongPlacesAndSizesAreThePeersFault) {
           .value();
   EXPECT_EQ(Expect(*client, Kind::kClosed).reason, CloseReason::kMalformed);  // no Converse there
   const std::vector<std::vector<v1::Chunk>> answers = {
-      {ChunkOf(1, 10)},
-      {ChunkOf(0, 10), ChunkOf(11, 10)},
-      {ChunkOf(0, 10), ChunkOf(0, 10)},
-      {ChunkOf(0, 0)},
-      {ChunkOf(0, kChunkBytesMax + 1)},
+      {ChunkOf(1, 10)}, {ChunkOf(0, 10), ChunkOf(11, 10)}, {ChunkOf(0, 10), ChunkOf(0, 10)},
+      {ChunkOf(0, 0)},  {ChunkOf(0, kChunkBytesMax + 1)},
   };
   for (const auto& chunks : answers) {
     odd.answer = [&](grpc::ServerContext&, OddServer::Writer& writer) {

@@ -56,8 +56,8 @@ class FetchStream final : public grpc::ServerWriteReactor<v1::Chunk> {
       if (!status.ok()) return Finish(status);
     }
     if (offset_ == blob_->size()) return Finish(grpc::Status::OK);
-    const std::size_t wanted = static_cast<std::size_t>(
-        std::min<std::uint64_t>(kChunkBytesMax, blob_->size() - offset_));
+    const std::size_t wanted =
+        static_cast<std::size_t>(std::min<std::uint64_t>(kChunkBytesMax, blob_->size() - offset_));
     std::string* data = chunk_.mutable_data();
     data->resize(wanted);
     if (!blob_->Read(offset_, std::as_writable_bytes(std::span(*data))))
@@ -101,8 +101,7 @@ class FetchStream final : public grpc::ServerWriteReactor<v1::Chunk> {
 Fetches::Fetches(const NetLimits& limits, BlobSource* blobs, Clock& clock)
     : limits_(limits), blobs_(blobs), clock_(clock) {
   if (blobs_ == nullptr) return;
-  for (std::size_t i = 0; i < limits_.fetch_threads; ++i)
-    threads_.emplace_back([this] { Work(); });
+  for (std::size_t i = 0; i < limits_.fetch_threads; ++i) threads_.emplace_back([this] { Work(); });
 }
 
 Fetches::~Fetches() { Stop(); }

@@ -1,4 +1,5 @@
-// The server's side of Fetch: a bounded number of streams, fed by a few threads. (Internal to net/.)
+// The server's side of Fetch: a bounded number of streams, fed by a few threads. (Internal to
+// net/.)
 #pragma once
 
 #include <grpcpp/grpcpp.h>

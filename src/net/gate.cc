@@ -182,8 +182,7 @@ std::uint64_t Gate::PartialBytes(const Socket& socket, std::uint64_t received,
 }
 
 bool Gate::Expired(Socket& socket, std::int64_t now_ns) const {
-  if (!socket.spoken)
-    return now_ns - socket.accepted_ns > limits_.first_frame_ms_max * kNsPerMs;
+  if (!socket.spoken) return now_ns - socket.accepted_ns > limits_.first_frame_ms_max * kNsPerMs;
   if (socket.conversations + socket.fetches > 0) {
     socket.unused_since_ns = now_ns;
     return false;

@@ -29,8 +29,8 @@ struct Socket {
   PeerAddress peer;
   std::atomic<std::uint64_t> frames{0}, frame_bytes{0};  // received whole
   std::atomic<std::uint32_t> conversations{0}, fetches{0};
-  std::atomic<bool> spoken{false};        // a first frame or a fetch has come
-  std::atomic<std::int16_t> killed{-1};   // the CloseReason, if the gate ended it
+  std::atomic<bool> spoken{false};       // a first frame or a fetch has come
+  std::atomic<std::int16_t> killed{-1};  // the CloseReason, if the gate ended it
 
   // gRPC owns the descriptor and does not say when it closes it; the number may then belong to
   // something else. The inode tells: the kernel gives each socket its own.

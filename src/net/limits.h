@@ -1,5 +1,5 @@
-// Every limit of the transport. All of them hold for memory that a stranger can make us spend; their
-// sum is what a node must have to spare (docs/adr/0011-transport.md).
+// Every limit of the transport. All of them hold for memory that a stranger can make us spend;
+// their sum is what a node must have to spare (docs/adr/0011-transport.md).
 #pragma once
 
 #include <cstddef>
@@ -38,8 +38,10 @@ struct NetLimits {
   std::size_t fetches_per_connection_max = 4;
   std::size_t fetch_threads = 2;  // that read from the BlobSource
 
-  std::int64_t first_frame_ms_max = 10'000;  // from accept to the first frame or fetch
-  std::int64_t idle_ms_max = 120'000;   // between two frames from the peer, or two chunks it takes
+  // From accept to a call, and again from a conversation's call to its first whole frame.
+  std::int64_t first_frame_ms_max = 10'000;
+  // Between two frames from the peer, or two chunks that it takes. A client: between two chunks.
+  std::int64_t idle_ms_max = 120'000;
   std::int64_t connect_ms_max = 10'000;  // client: from Connect to Opened
 };
 

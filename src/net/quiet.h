@@ -4,7 +4,8 @@
 
 namespace waggle {
 
-// From now on gRPC says only what it says before it stops the process, unless GRPC_VERBOSITY is set.
+// From now on gRPC says only what it says before it stops the process, unless GRPC_VERBOSITY is
+// set.
 void QuietGrpc();
 
 }  // namespace waggle

@@ -61,7 +61,7 @@ class ServerLine final : public grpc::ServerBidiReactor<v1::Frame, v1::Frame>, p
   void OnCancel() override { conversations_.OnBroken(id_); }
   void OnDone() override {
     const std::int16_t killed = socket_->killed;
-    const CloseReason reason = killed >= 0 ? static_cast<CloseReason>(killed)
+    const CloseReason reason = killed >= 0               ? static_cast<CloseReason>(killed)
                                : context_->IsCancelled() ? CloseReason::kLost
                                                          : CloseReason::kClosedByPeer;
     conversations_.OnDone(id_, reason, {});
@@ -160,8 +160,7 @@ class NodeServer::Impl {
     set(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
     set(GRPC_ARG_ENABLE_CHANNELZ, 0);
     server_ = builder.BuildAndStart();
-    if (server_ == nullptr)
-      return Fail(Blame::kMachine, "gRPC does not start; its log says why");
+    if (server_ == nullptr) return Fail(Blame::kMachine, "gRPC does not start; its log says why");
     gate_->Start([this](int fd) { Hand(fd); },
                  [this] {
                    conversations_.Tick();

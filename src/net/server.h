@@ -26,8 +26,8 @@ class Blob {
 class BlobSource {
  public:
   virtual ~BlobSource() = default;
-  // Null if there is no such blob. What the error says stays here; the peer learns only that reading
-  // failed.
+  // Null if there is no such blob. What the error says stays here; the peer learns only that
+  // reading failed.
   virtual Result<std::unique_ptr<Blob>> Open(const Digest256& hash) = 0;
 };
 

@@ -37,9 +37,9 @@ class PinVerifier final : public tls::ExternalCertificateVerifier {
 }  // namespace
 
 std::shared_ptr<grpc::ServerCredentials> ServerTls(const Certificate& certificate) {
-  const auto provider = std::make_shared<tls::StaticDataCertificateProvider>(
-      std::vector<tls::IdentityKeyCertPair>{{.private_key = certificate.key_pem,
-                                             .certificate_chain = certificate.certificate_pem}});
+  const auto provider =
+      std::make_shared<tls::StaticDataCertificateProvider>(std::vector<tls::IdentityKeyCertPair>{
+          {.private_key = certificate.key_pem, .certificate_chain = certificate.certificate_pem}});
   tls::TlsServerCredentialsOptions options(provider);
   options.watch_identity_key_cert_pairs();
   options.set_cert_request_type(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);

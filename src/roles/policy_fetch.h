@@ -45,7 +45,7 @@ class PolicyFetch {
   const Shape shape_;
   const ImageForm form_;
   const Ops& ops_;
-  ThreadPool pool_{1};  // the engine's is busy
+  ThreadPool pool_{1};                // the engine's is busy
   std::optional<PolicyImage> image_;  // of the newest version, base of the next; the fetch's own
   std::future<Result<Loaded>> under_way_;
 };
