@@ -1,4 +1,13 @@
 // Frames between a server and its clients: order, limits, ends.
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+
 #include "net/test_net.h"
 
 namespace waggle {
@@ -106,7 +115,7 @@ TEST_F(Conversation, AWrongPinIsRefusedWithoutAWord) {
   Pin wrong = TestCertificate().pin;
   wrong[31] ^= 1;
   auto client = NodeClient::Connect(address(), wrong, limits_, clock_).value();
-  ASSERT_TRUE(client->Send(AsFrame("a secret")));
+  client->Send(AsFrame("a secret"));  // false if the refusal was faster
   const Event closed = Expect(*client, Kind::kClosed);
   EXPECT_EQ(closed.reason, CloseReason::kWrongPin) << closed.text;
   EXPECT_EQ(BlameOf(closed.reason), Blame::kOperator);
@@ -283,6 +292,50 @@ TEST_F(Conversation, StoppingEndsOpenStreamsQuickly) {
     EXPECT_EQ(Expect(*clients[i], Kind::kClosed).reason, CloseReason::kStopping);
   }
   server_.reset();
+}
+
+// The server of the next test, in a process of its own: prints its port, serves until it is killed.
+TEST(ServerProcess, DISABLED_Main) {
+  const std::filesystem::path folder = std::getenv("WAGGLE_NET_TEST");
+  const auto certificate = LoadOrMakeCertificate(folder / "node.pem", folder / "node.key");
+  auto server = NodeServer::Start("127.0.0.1:0", *certificate, {}, nullptr, SystemClock()).value();
+  const std::string port = std::to_string(server->port()) + "\n";
+  ASSERT_EQ(::write(3, port.data(), port.size()), static_cast<ssize_t>(port.size()));
+  ::close(3);
+  for (Event event;;) server->Next(event, 1000);
+}
+
+TEST_F(Conversation, AServerThatIsKilledIsNoticed) {
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("waggle_net_test." + std::to_string(::getpid()));
+  std::filesystem::create_directory(folder);
+  ASSERT_EQ(::setenv("WAGGLE_NET_TEST", folder.c_str(), 1), 0);
+  const auto certificate = LoadOrMakeCertificate(folder / "node.pem", folder / "node.key");
+  ASSERT_TRUE(certificate.has_value());
+  int line[2];
+  ASSERT_EQ(::pipe2(line, O_CLOEXEC), 0);
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, line[1], 3);
+  std::string arguments[] = {"net_test", "--gtest_filter=ServerProcess.DISABLED_Main",
+                             "--gtest_also_run_disabled_tests", "--gtest_brief=1"};
+  char* argv[] = {arguments[0].data(), arguments[1].data(), arguments[2].data(),
+                  arguments[3].data(), nullptr};
+  pid_t process = 0;
+  ASSERT_EQ(::posix_spawn(&process, "/proc/self/exe", &actions, nullptr, argv, environ), 0);
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::close(line[1]);
+  std::string port;
+  for (char c = 0; ::read(line[0], &c, 1) == 1 && c != '\n';) port += c;
+  ::close(line[0]);
+  auto client = NodeClient::Connect("127.0.0.1:" + port, certificate->pin, {}, clock_).value();
+  Expect(*client, Kind::kOpened);
+  ASSERT_TRUE(client->Send(AsFrame("anybody there?")));
+  ::kill(process, SIGKILL);
+  EXPECT_EQ(Expect(*client, Kind::kClosed).reason, CloseReason::kLost);
+  EXPECT_FALSE(client->Send(AsFrame("hello?")));
+  ::waitpid(process, nullptr, 0);
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace
