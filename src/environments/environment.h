@@ -39,6 +39,7 @@ struct Task {
   std::vector<Message> prompt;
   std::string answer;            // what a reference solution prints; graders may accept others
   std::string info_json = "{}";  // whatever the grader needs besides
+  std::uint32_t length_target = 0;  // response tokens that the prompt asks for; 0: it does not say
 };
 
 // A weight of 0 makes a component a metric. `value` unset: this component could not be computed

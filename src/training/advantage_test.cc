@@ -211,5 +211,21 @@ TEST(ShapingTest, KnownAnswers) {
   EXPECT_EQ(Repetition(std::vector<TokenId>{1}, 2), 0);
 }
 
+// Prime sheet 13.2: a right answer of 4,500 tokens where 4,000 were asked for earns .85.
+TEST(ShapingTest, LengthBudgets) {
+  const auto reward = [](LengthMode mode, double reward, std::size_t length) {
+    return UnderLengthBudget(mode, 0.0003, reward, length, 4000);
+  };
+  EXPECT_NEAR(reward(LengthMode::kLinear, 1, 4500), .85, 1e-12);
+  EXPECT_NEAR(reward(LengthMode::kLinear, 1, 3500), .85, 1e-12);
+  EXPECT_NEAR(reward(LengthMode::kLinear, 0, 4500), -.15, 1e-12);
+  EXPECT_EQ(reward(LengthMode::kLinear, 1, 4000), 1);
+  EXPECT_NEAR(reward(LengthMode::kMax, 1, 4500), .35, 1e-12);
+  EXPECT_EQ(reward(LengthMode::kMax, 1, 1000), 1);
+  EXPECT_EQ(reward(LengthMode::kMax, 1, 9000), 0);
+  EXPECT_EQ(reward(LengthMode::kClip, 1, 4000), 1);
+  EXPECT_EQ(reward(LengthMode::kClip, 1, 4001), 0);
+}
+
 }  // namespace
 }  // namespace waggle

@@ -4,6 +4,7 @@
 // of evaluation), is normative.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -27,6 +28,11 @@ struct ScoredGroup {
   std::vector<double> weights;
 };
 
+// Ages of training tokens are counted one by one up to here, and older ones together.
+inline constexpr std::size_t kAges = 17;
+// "off_policy/tokens_0" .. "off_policy/tokens_16_or_more".
+extern const std::array<const char*, kAges> kAgeMetrics;
+
 // What a step tells about itself. All means are over the responses or loss tokens of the step.
 struct AlgorithmMetrics {
   double loss = 0, mean_abs_credit = 0;
@@ -49,6 +55,8 @@ struct AlgorithmMetrics {
   double critic_loss = 0, critic_clip_fraction = 0, critic_explained_variance = 0, value_mean = 0,
          return_mean = 0;
   std::uint64_t responses = 0, trained_responses = 0, loss_tokens = 0;
+  // Loss tokens by how many policy versions ago they were sampled.
+  std::array<std::uint64_t, kAges> tokens_of_age{};
 
   // v(name, value) for each, in this order.
   template <class V>
@@ -83,6 +91,9 @@ struct AlgorithmMetrics {
     v("rollout/responses", static_cast<double>(responses));
     v("rollout/trained_responses", static_cast<double>(trained_responses));
     v("rollout/loss_tokens", static_cast<double>(loss_tokens));
+    for (std::size_t age = 0; age < kAges; ++age) {
+      if (tokens_of_age[age] > 0) v(kAgeMetrics[age], static_cast<double>(tokens_of_age[age]));
+    }
     if (!critic) return;
     v("critic/loss", critic_loss);
     v("critic/clip_fraction", critic_clip_fraction);
@@ -100,6 +111,7 @@ AlgorithmMetrics MeanOf(std::span<const AlgorithmMetrics> updates);
 // looked at).
 struct LossSequence {
   std::uint32_t group = 0;  // index of the prompt; responses of one group are adjacent
+  std::size_t prompt = 0;   // tokens before the response; aggregation "packed" only
   std::vector<TokenId> tokens;
   std::vector<std::uint8_t> mask;  // 1: carries loss
   std::optional<double> reward;    // after shaping
@@ -107,8 +119,9 @@ struct LossSequence {
   std::vector<double> weights;
   std::optional<double> greedy_reward;
   bool correct = false, truncated = false;
-  bool kept = true;  // false: filtered out, counts nowhere
-  std::uint64_t lag = 0;
+  bool kept = true;                // false: filtered out, counts nowhere
+  std::uint64_t lag = 0;           // of the oldest token
+  std::vector<std::uint32_t> age;  // per token, policy versions; may be empty: unknown
   std::vector<float> behaviour, proximal, current;
   std::vector<float> reference, entropy;  // may be empty where not needed
   std::vector<float> value;               // the critic's, before each token; "gae" only
@@ -154,6 +167,10 @@ struct Credits {
 };
 Credits AssignCredit(const AlgorithmConfig& config, double kl_beta,
                      std::span<const LossSequence> sequences);
+
+// Bins of `capacity` tokens that first fit, longest first, needs for texts of these lengths; longer
+// ones are cut to one bin. Precondition: capacity > 0.
+std::size_t PackedBins(std::span<const std::size_t> lengths, std::size_t capacity);
 
 // Ziegler's controller: beta after `responses` responses whose mean KL was `kl` nats per response.
 double AdaptKlBeta(const KlConfig& config, double beta, double kl, std::uint64_t responses);

@@ -172,8 +172,10 @@ struct AlgorithmConfig {
       OneOf{"reinforce", "clip", "gmpo", "cispo", "soft_gate", "gamma", "m2po", "m2po_cap", "dppo"},
       "Per-token coefficient.");
     v("aggregation", aggregation,
-      OneOf{"token_mean", "seq_mean_token_mean", "seq_mean_token_sum", "const", "prompt_mean"},
-      "Weight of a token.");
+      OneOf{"token_mean", "seq_mean_token_mean", "seq_mean_token_sum", "const", "prompt_mean",
+            "packed"},
+      "Weight of a token. packed: one over the token slots, empty ones included, of the step's "
+      "prompts and responses packed into rows of length_max (first fit, longest first).");
     v("clip_low", clip_low, Range<double>{0.0, 1e6},
       "clip: ratios below 1 - clip_low stop pushing down.");
     v("clip_high", clip_high, Range<double>{0.0, 1e6},
@@ -209,7 +211,7 @@ struct AlgorithmConfig {
     v("length_scaled", length_scaled, Any{},
       "Sequence ratios: multiply by the response length (LUSPO).");
     v("length_max", length_max, Range<std::uint32_t>{0, 1u << 24},
-      "const: response budget in the denominator; required there.");
+      "const: response budget in the denominator; packed: tokens of a row. Required there.");
     v("entropy_bonus", entropy_bonus, Range<double>{0.0, 1e6}, "Coefficient of the entropy bonus.");
     v("entropy_quantile", entropy_quantile, Range<double>{0.0, 1.0},
       "Train only on this share of tokens, those of highest entropy; 0: on all.");

@@ -125,8 +125,13 @@ const Row kRows[] = {
      }},
     {"intellect-2",
      [](AlgorithmConfig& c) {
+       // "GRPO+", the objective of its code, which divides by a step's token slots. Where the run
+       // itself enabled the KL term, it had no gradient: that is kl.mode = "metric".
        ClipBoth(c, 0.2, 0.2), KlLoss(c, "k3", 0.001);
        c.two_sided = 4.0;
+       c.entropy_bonus = 0.001;
+       c.aggregation = "packed";
+       c.length_max = 16384;
      }},
     {"areal",
      [](AlgorithmConfig& c) {
@@ -234,8 +239,9 @@ Status Validate(const AlgorithmConfig& config) {
                 "this rule compares with the sampler; set ratio_to = \"behaviour\""));
   WG_TRY(Refuse(config.length_scaled && !(rule == "clip" && sequence),
                 "length_scaled belongs to clip on a sequence ratio"));
-  WG_TRY(Refuse(config.aggregation == "const" && config.length_max == 0,
-                "aggregation \"const\" needs length_max"));
+  WG_TRY(Refuse(
+      (config.aggregation == "const" || config.aggregation == "packed") && config.length_max == 0,
+      "aggregation \"const\" or \"packed\" needs length_max"));
   WG_TRY(Refuse(config.dual_clip != 0 && config.dual_clip <= 1, "dual_clip must be above 1"));
   WG_TRY(Refuse(config.two_sided != 0 && config.two_sided <= 1 + config.clip_high,
                 "two_sided must be above 1 + clip_high"));

@@ -230,6 +230,40 @@ TEST(AlgorithmTest, OverlongFilterMasksButKeepsTheReward) {
   EXPECT_EQ(AssignCredit(filtered, 0, masked).metrics.trained_responses, 3u);
 }
 
+// A response that turned stale ships no tokens (its mask is empty), but its reward is part of the
+// group's mean; and ages are told by the spans.
+TEST(AlgorithmTest, AWithheldResponseStillShapesTheGroupsMean) {
+  auto groups = RandomGroups(23, 1, 4);
+  groups[0].rewards = {1.0, 0.0, 0.0, 1.0};
+  for (Rollout& rollout : groups[0].group.rollouts)
+    std::fill(rollout.loss_mask.begin(), rollout.loss_mask.end(), std::uint8_t{1});
+  const AlgorithmConfig config = Named("dr-grpo");
+  auto withheld = groups;
+  std::vector<std::uint8_t>& mask = withheld[0].group.rollouts[3].loss_mask;
+  std::fill(mask.begin(), mask.end(), std::uint8_t{0});
+  const auto all = Sequences(config, groups, 0), rest = Sequences(config, withheld, 0);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(rest[i].advantage, all[i].advantage);
+  EXPECT_EQ(rest[0].advantage[0], 0.5);
+  const Credits credits = AssignCredit(config, 0, rest);
+  for (const float u : credits.u[3]) EXPECT_EQ(u, 0.0f);
+  EXPECT_EQ(credits.metrics.trained_responses, 3u);
+  EXPECT_EQ(credits.metrics.reward_mean, 0.5);
+}
+
+TEST(AlgorithmTest, AgesFollowTheSpans) {
+  auto groups = RandomGroups(24, 1, 2);
+  Rollout& swapped = groups[0].group.rollouts[0];
+  swapped.tokens.assign(4, 1);
+  swapped.logps.assign(4, -1.0f);
+  swapped.loss_mask = {1, 0, 1, 1};
+  swapped.spans = {{0, PolicyVersion{4}}, {2, PolicyVersion{6}, true}};
+  groups[0].group.rollouts[1].spans = {{0, PolicyVersion{7}}};
+  const auto sequences = MakeSequences(AlgorithmConfig{}, groups, PolicyVersion{7}).value();
+  EXPECT_EQ(sequences[0].age, (std::vector<std::uint32_t>{3, 3, 1, 1}));
+  EXPECT_EQ(sequences[0].lag, 3u);
+  EXPECT_EQ(sequences[1].age[0], 0u);
+}
+
 TEST(AlgorithmTest, UnscorableAndFullyMaskedBatchesGiveZeroLoss) {
   for (const std::string& name : AlgorithmNames()) {
     SCOPED_TRACE(name);

@@ -1,6 +1,7 @@
 // Steps 5-11 of the order of evaluation (algorithm sheet 3.8).
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 #include "base/check.h"
@@ -16,16 +17,22 @@ namespace {
 std::vector<double> AggregationWeights(const AlgorithmConfig& config,
                                        std::span<const LossSequence> sequences) {
   double responses = 0, tokens = 0, prompts = 0;
+  std::vector<std::size_t> texts;     // tokens, prompts included
   std::vector<double> prompt_tokens;  // by group index
   for (const LossSequence& sequence : sequences) {
     const std::size_t length = sequence.LossTokens();
     if (length == 0) continue;
     responses += 1;
     tokens += static_cast<double>(length);
+    texts.push_back(sequence.prompt + sequence.tokens.size());
     if (prompt_tokens.size() <= sequence.group) prompt_tokens.resize(sequence.group + 1, 0.0);
     if (prompt_tokens[sequence.group] == 0) prompts += 1;
     prompt_tokens[sequence.group] += static_cast<double>(length);
   }
+  const double slots =
+      config.aggregation != "packed"
+          ? 0.0
+          : static_cast<double>(PackedBins(texts, config.length_max) * config.length_max);
   std::vector<double> weights;
   for (const LossSequence& sequence : sequences) {
     const double length = static_cast<double>(sequence.LossTokens());
@@ -38,6 +45,7 @@ std::vector<double> AggregationWeights(const AlgorithmConfig& config,
         weight = 1.0 / (responses * static_cast<double>(config.length_max));
       if (config.aggregation == "prompt_mean")
         weight = 1.0 / (prompts * prompt_tokens[sequence.group]);
+      if (config.aggregation == "packed") weight = 1.0 / slots;
     }
     weights.push_back(weight);
   }
@@ -93,6 +101,7 @@ struct Tally {
   double proximal_k1 = 0, proximal_k3 = 0, behaviour_k1 = 0, behaviour_k3 = 0, reference_k1 = 0,
          reference_k3 = 0;
   double q = 0, q_squared = 0, entropy = 0, advantage = 0, advantage_squared = 0;
+  std::array<std::uint64_t, kAges> tokens_of_age{};
 };
 
 void CountToken(const LossSequence& sequence, std::size_t t, Clipped clipped, double credit,
@@ -118,12 +127,15 @@ void CountToken(const LossSequence& sequence, std::size_t t, Clipped clipped, do
     tally.reference_k3 += K3(std::clamp(d, -20.0, 20.0));
   }
   if (!sequence.entropy.empty()) tally.entropy += static_cast<double>(sequence.entropy[t]);
+  if (!sequence.age.empty())
+    ++tally.tokens_of_age[std::min<std::size_t>(sequence.age[t], kAges - 1)];
   tally.advantage += sequence.advantage[t];
   tally.advantage_squared += sequence.advantage[t] * sequence.advantage[t];
 }
 
 void Report(const Tally& tally, const Correction& correction, AlgorithmMetrics& metrics) {
   metrics.loss_tokens = static_cast<std::uint64_t>(tally.tokens);
+  metrics.tokens_of_age = tally.tokens_of_age;
   if (tally.tokens == 0) return;
   const double n = tally.tokens;
   metrics.mean_abs_credit = tally.abs_credit / n;
@@ -252,6 +264,23 @@ Credits AssignCredit(const AlgorithmConfig& config, double kl_beta,
   Report(tally, correction, out.metrics);
   ReportResponses(sequences, out.metrics);
   return out;
+}
+
+std::size_t PackedBins(std::span<const std::size_t> lengths, std::size_t capacity) {
+  Check(capacity > 0, "bins hold something");
+  std::vector<std::size_t> longest_first(lengths.begin(), lengths.end()), room;
+  std::sort(longest_first.begin(), longest_first.end(), std::greater<>());
+  for (const std::size_t whole : longest_first) {
+    const std::size_t length = std::min(whole, capacity);
+    const auto bin =
+        std::find_if(room.begin(), room.end(), [&](std::size_t left) { return left >= length; });
+    if (bin == room.end()) {
+      room.push_back(capacity - length);
+    } else {
+      *bin -= length;
+    }
+  }
+  return room.size();
 }
 
 double AdaptKlBeta(const KlConfig& config, double beta, double kl, std::uint64_t responses) {

@@ -265,6 +265,7 @@ TEST(CreditTest, TheCapOfM2poBringsTheMeanToTheThreshold) {
 TEST(CreditTest, TwoSidedClipTable) {
   auto config = Named("intellect-2");
   config.kl = {};
+  config.length_max = 1;  // one slot, so that the step's loss is the token's
   const double r[] = {.5, .9, 1, 1.1, 1.5, 3, 10}, up[] = {-.5, -.9, -1, -1.1, -1.2, -1.2, -1.2},
                down[] = {.8, .9, 1, 1.1, 1.5, 3, 4};
   for (int i = 0; i < 7; ++i) {
@@ -280,6 +281,40 @@ TEST(CreditTest, TwoSidedClipTable) {
       EXPECT_EQ(credits.u[0][0] == 0.0f, clipped) << r[i] << " " << advantage;
     }
   }
+}
+
+TEST(CreditTest, PackedRowsAreFilledLongestFirst) {
+  const std::vector<std::size_t> lengths = {3, 7, 2, 6, 4, 3};
+  EXPECT_EQ(PackedBins(lengths, 10), 3u);  // [7,3] [6,4] [3,2]
+  EXPECT_EQ(PackedBins(lengths, 5), 5u);   // 7 and 6 are cut: [5] [5] [4] [3,2] [3]
+  EXPECT_EQ(PackedBins({}, 10), 0u);
+}
+
+// The whole objective: max(-c1 A, -c2 A) over the slots of the packed step, less the entropy bonus;
+// the KL term is told, not paid.
+TEST(CreditTest, GrpoPlusDividesByTheSlotsOfThePackedStep) {
+  auto config = Named("intellect-2");
+  config.kl.mode = "metric";
+  config.length_max = 8;
+  std::vector<LossSequence> s = KatB();
+  for (LossSequence& sequence : s) {
+    sequence.prompt = 2;
+    sequence.entropy.assign(sequence.mask.size(), 0.5f);
+    sequence.age.assign(sequence.mask.size(), 3);
+  }
+  s[1].age = {0, 40};
+  const double slots = 16;  // 5 and 4 tokens do not share a row of 8
+  const Credits credits = AssignCredit(config, config.kl.beta, s);
+  EXPECT_NEAR(credits.loss, (-0.098355 * 5 - 0.001 * 5 * 0.5) / slots, 1e-6);
+  ExpectNear(Flat(credits.u),
+             {0, -0.163746 * 5 / slots, 0, 0.364424 * 5 / slots, 0.180967 * 5 / slots}, 1e-6);
+  ExpectNear(Flat(credits.u_entropy), std::vector<double>(5, -0.001 / slots), 1e-9);
+  EXPECT_GT(credits.metrics.kl_reference_k3, 0.01);
+  EXPECT_EQ(credits.metrics.tokens_of_age[3], 3u);
+  EXPECT_EQ(credits.metrics.tokens_of_age[0], 1u);
+  EXPECT_EQ(credits.metrics.tokens_of_age[kAges - 1], 1u);
+  config.length_max = 9;  // now they do
+  EXPECT_NEAR(AssignCredit(config, 0, s).loss, credits.loss * slots / 9, 1e-9);
 }
 
 TEST(CreditTest, DppoAndIcePopTables) {

@@ -54,6 +54,14 @@ void Average(std::span<const AlgorithmMetrics> updates, const Fields& fields,
 
 }  // namespace
 
+const std::array<const char*, kAges> kAgeMetrics = {
+    "off_policy/tokens_0",  "off_policy/tokens_1",         "off_policy/tokens_2",
+    "off_policy/tokens_3",  "off_policy/tokens_4",         "off_policy/tokens_5",
+    "off_policy/tokens_6",  "off_policy/tokens_7",         "off_policy/tokens_8",
+    "off_policy/tokens_9",  "off_policy/tokens_10",        "off_policy/tokens_11",
+    "off_policy/tokens_12", "off_policy/tokens_13",        "off_policy/tokens_14",
+    "off_policy/tokens_15", "off_policy/tokens_16_or_more"};
+
 AlgorithmMetrics MeanOf(std::span<const AlgorithmMetrics> updates) {
   if (updates.size() == 1) return updates.front();
   AlgorithmMetrics mean;
@@ -65,6 +73,8 @@ AlgorithmMetrics MeanOf(std::span<const AlgorithmMetrics> updates) {
     mean.responses += update.responses;
     mean.trained_responses += update.trained_responses;
     mean.loss_tokens += update.loss_tokens;
+    for (std::size_t age = 0; age < kAges; ++age)
+      mean.tokens_of_age[age] += update.tokens_of_age[age];
   }
   return mean;
 }

@@ -60,17 +60,30 @@ std::uint64_t OldestVersion(const Rollout& rollout, std::uint64_t none) {
   return oldest;
 }
 
+// How many versions ago each token was sampled.
+std::vector<std::uint32_t> AgesOf(const Rollout& rollout, std::uint64_t current) {
+  std::vector<std::uint32_t> ages(rollout.tokens.size(), 0);
+  for (const VersionSpan& span : rollout.spans) {
+    const std::uint64_t age = current - std::min(current, span.version.value);
+    for (std::size_t t = span.first_token; t < ages.size(); ++t)
+      ages[t] = static_cast<std::uint32_t>(std::min<std::uint64_t>(age, kAges - 1));
+  }
+  return ages;
+}
+
 LossSequence MakeSequence(const AlgorithmConfig& config, const ScoredGroup& scored, std::size_t i,
                           std::uint32_t group, std::uint64_t current) {
   const Rollout& rollout = scored.group.rollouts[i];
   LossSequence sequence;
   sequence.group = group;
+  sequence.prompt = scored.group.prompt.size();
   sequence.tokens = rollout.tokens;
   sequence.mask = rollout.loss_mask;
   sequence.truncated = rollout.finish == FinishReason::kLength;
   sequence.correct = scored.correct[i];
   sequence.behaviour = rollout.logps;
   sequence.lag = current - OldestVersion(rollout, current);
+  sequence.age = AgesOf(rollout, current);
   sequence.greedy_reward = scored.greedy_reward;
   const bool filtered = config.shaping.overlong_filter && sequence.truncated;
   if (scored.rewards[i]) {

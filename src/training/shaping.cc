@@ -24,6 +24,15 @@ double CosineLength(bool correct, std::size_t length, std::size_t limit) {
   return correct ? value : -value;
 }
 
+double UnderLengthBudget(LengthMode mode, double weight, double reward, std::size_t length,
+                         std::size_t target) {
+  const double spare = static_cast<double>(target) - static_cast<double>(length);
+  if (mode == LengthMode::kMax) return reward * std::clamp(weight * spare + 0.5, 0.0, 1.0);
+  if (mode == LengthMode::kClip) return spare < 0 ? 0.0 : reward;
+  const double penalty = weight * (spare < 0 ? -spare : spare);
+  return reward - penalty;
+}
+
 double Repetition(std::span<const TokenId> tokens, std::size_t n) {
   Check(n > 0, "n-grams of at least one token");
   if (tokens.size() < n) return 0.0;
