@@ -39,7 +39,7 @@ std::optional<Reject> CheckRollout(const Lease& lease, const Rollout& rollout,
 }
 
 std::optional<Reject> CheckSpans(const Rollout& rollout, PolicyVersion current,
-                                 std::uint64_t lag_max) {
+                                 const AdmissionPolicy& policy) {
   if (rollout.spans.empty() || rollout.spans.front().first_token != 0) {
     return Reject{RejectReason::kMalformed, "version spans start at token 0"};
   }
@@ -52,10 +52,12 @@ std::optional<Reject> CheckSpans(const Rollout& rollout, PolicyVersion current,
       return Reject{RejectReason::kMalformed, "span past the end"};
     if (span.version > current)
       return Reject{RejectReason::kMalformed, "a version from the future"};
-    if (current.value - span.version.value > lag_max) {
+    if (span.kept_kv && (!policy.kept_kv || i == 0))
+      return Reject{RejectReason::kMalformed, "keys and values kept from earlier weights"};
+    if (current.value - span.version.value > policy.lag_versions_max) {
       return Reject{RejectReason::kStalePolicy,
                     fmt::format("sampled {} versions ago, limit {}",
-                                current.value - span.version.value, lag_max)};
+                                current.value - span.version.value, policy.lag_versions_max)};
     }
   }
   return std::nullopt;
@@ -84,6 +86,21 @@ Admission Rejected(Reject reject) { return {.verdict = std::move(reject), .score
 
 }  // namespace
 
+std::size_t WithholdStale(PolicyVersion current, std::uint64_t lag_versions_max,
+                          ScoredGroup& scored) {
+  std::size_t silenced = 0;
+  for (Rollout& rollout : scored.group.rollouts) {
+    const bool stale =
+        std::any_of(rollout.spans.begin(), rollout.spans.end(), [&](const VersionSpan& span) {
+          return current.value > span.version.value + lag_versions_max;
+        });
+    if (!stale) continue;
+    std::fill(rollout.loss_mask.begin(), rollout.loss_mask.end(), std::uint8_t{0});
+    ++silenced;
+  }
+  return silenced;
+}
+
 Admission Admit(const Lease& lease, const Task& task, const Group& group, PolicyVersion current,
                 const TaskCodec& codec, const AdmissionPolicy& policy) {
   if (group.lease != lease.id) return Rejected({RejectReason::kUnknownLease, "another lease"});
@@ -99,13 +116,18 @@ Admission Admit(const Lease& lease, const Task& task, const Group& group, Policy
     const Rollout& rollout = group.rollouts[i];
     if (auto bad = CheckRollout(lease, rollout, codec, policy.vocab))
       return Rejected(std::move(*bad));
-    if (auto bad = CheckSpans(rollout, current, policy.lag_versions_max))
-      return Rejected(std::move(*bad));
+    if (auto bad = CheckSpans(rollout, current, policy)) return Rejected(std::move(*bad));
     const auto transcript = codec.Transcript(task, rollout);
     if (!transcript) return Rejected({RejectReason::kWrongTask, transcript.error().what});
     const Score score = codec.environment().Grade(task, *transcript);
-    const std::optional<double> reward =
-        policy.random_reward ? CoinReward(policy.random_seed, lease.id, i) : score.Total();
+    std::optional<double> reward = score.Total();
+    if (reward && task.length_target > 0) {
+      const auto sampled = static_cast<std::size_t>(
+          std::count(rollout.loss_mask.begin(), rollout.loss_mask.end(), std::uint8_t{1}));
+      reward = UnderLengthBudget(policy.length_mode, policy.length_weight, *reward, sampled,
+                                 task.length_target);
+    }
+    if (policy.random_reward) reward = CoinReward(policy.random_seed, lease.id, i);
     scored.group.rollouts[i].reward = static_cast<float>(reward.value_or(0.0));
     scored.rewards.push_back(reward);
     scored.correct.push_back(score.correct);

@@ -7,12 +7,16 @@
 #include "rollout/rollout.h"
 #include "rollout/verdict.h"
 #include "training/algorithm.h"
+#include "training/shaping.h"
 
 namespace waggle {
 
 struct AdmissionPolicy {
   std::uint64_t lag_versions_max = 0;
   std::size_t vocab = 0;
+  bool kept_kv = false;  // responses may go on under new weights on old keys and values
+  LengthMode length_mode = LengthMode::kLinear;  // of tasks with a length target
+  double length_weight = 0;
   bool random_reward = false;  // control experiment: a coin from (lease, sample)
   std::uint64_t random_seed = 0;
 };
@@ -21,6 +25,12 @@ struct Admission {
   Verdict verdict;     // Accepted, Reject(reason, detail) or Fault
   ScoredGroup scored;  // meaningful when accepted
 };
+
+// The rule for rollouts that are too old when they are trained on: their masks are emptied, so that
+// they ship no tokens, while their rewards stay and shape the mean of their group. Returns how many
+// responses it silenced. `current`: the version that trains.
+std::size_t WithholdStale(PolicyVersion current, std::uint64_t lag_versions_max,
+                          ScoredGroup& scored);
 
 // `current`: the version the trainer is about to improve. Pure: same inputs, same answer, on any
 // machine.

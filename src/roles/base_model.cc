@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/hex.h"
 #include "crypto/hash.h"
+#include "environments/length_budget.h"
 #include "environments/registry.h"
 #include "roles/task_codec.h"
 
@@ -86,6 +87,7 @@ Result<Environments> WarmupEnvironments(const Recipe& recipe) {
     std::istringstream words(entry);
     EnvironmentRecipe part;
     words >> part.name;
+    part.length = recipe.environment.length;  // so that prompts look as they will
     for (std::string word; words >> word;) part.settings.push_back(word);
     WG_ASSIGN(auto environment, MakeEnvironment(part, recipe.warmup.settings));
     environments.push_back(std::move(environment));
@@ -147,7 +149,10 @@ Result<std::unique_ptr<Environment>> MakeEnvironment(const EnvironmentRecipe& re
                                                      const std::vector<std::string>& extra) {
   std::vector<std::string> settings = recipe.settings;
   settings.insert(settings.end(), extra.begin(), extra.end());
-  return BuiltinEnvironments().Make(recipe.name, settings);
+  WG_ASSIGN(auto targets, LengthTargetsOf(recipe.length));
+  WG_ASSIGN(auto environment, BuiltinEnvironments().Make(recipe.name, settings));
+  if (targets.empty()) return environment;
+  return WithLengthBudget(std::move(environment), {std::move(targets), recipe.length.form});
 }
 
 Result<NumericsConfig> NumericsOf(const ModelRecipe& recipe) {

@@ -184,7 +184,7 @@ Status Volunteering::Loaded(Result<PolicyFetch::Loaded> loaded) {
     config.sequences_max = options_.rollouts_max;
     engine_.emplace(loaded->model, loaded->version, config, pool_);
   } else {
-    engine_->Swap(loaded->model, loaded->version, SwapPolicy::kFinish);
+    engine_->Swap(loaded->model, loaded->version, SwapPolicyOf(site_->description.recipe.sampling));
   }
   return Step(PolicyLoaded{loaded->version});
 }

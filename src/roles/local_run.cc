@@ -131,7 +131,7 @@ Status LocalRun::Loop::RunBatch(std::vector<ScoredGroup> groups) {
 
 Status LocalRun::Loop::Publish(const PublishPolicy& publish) {
   WG_ASSIGN(const auto model, run.trainer->WorkingModel());
-  engine->Swap(model, publish.version, SwapPolicy::kFinish);
+  engine->Swap(model, publish.version, SwapPolicyOf(run.recipe.sampling));
   WG_TRY(run.Stepped(publish));
   // The orchestrator learns of it at once, so that the checkpoint which follows holds the state
   // after this step.

@@ -1,9 +1,12 @@
 #include "roles/recipe.h"
 
+#include <charconv>
 #include <vector>
 
 #include "base/files.h"
 #include "crypto/hash.h"
+#include "engine/engine.h"
+#include "rollout/limits.h"
 
 namespace waggle {
 namespace {
@@ -14,7 +17,16 @@ constexpr std::size_t kRecipeBytesMax = 1 << 20;
 constexpr std::string_view kYounger[] = {
     "teacher = \"\"\n",
     "\n[trainer.algorithm.critic]\nlr = \"1e-5\"\nlambda = 0.95\nclip = 0.2\nwarmup_steps = 0\n",
-    "lambda = 0.95\n"};  // of the advantage
+    "lambda = 0.95\n",  // of the advantage
+    "\n[environment.length]\ntargets = []\nform = \"{} tokens: \"\nmode = \"linear\"\nweight = "
+    "0.0003\n",
+    "swap = \"finish\"\n",
+    "order = \"lease\"\n",
+    "stale = \"refuse\"\n",
+    "\n[orchestrator.difficulty]\ntasks = 0\nsurvey = 0\npass_min = 0.0\npass_max = 1.0\nhard_max "
+    "= "
+    "0.25\nnormal_max = 0.75\nhard_weight = 0.2\nnormal_weight = 1.0\neasy_weight = "
+    "0.2\nunseen_weight = 1.0\n"};
 
 Status Apply(Recipe& recipe, const std::string& text, const std::string& file,
              const std::vector<std::string>& overrides) {
@@ -41,13 +53,44 @@ Result<Recipe> LoadRecipe(const std::filesystem::path& path,
   Recipe recipe;
   WG_ASSIGN(recipe.trainer.algorithm, NamedAlgorithm(named.trainer.algorithm.name));
   WG_TRY(Apply(recipe, text, file.string(), overrides));
-  WG_TRY(Validate(recipe.trainer));
-  if (recipe.orchestrator.ahead > recipe.orchestrator.lag_versions_max) {
-    return Fail(Blame::kOperator,
-                "{}: orchestrator.ahead = {} samples rollouts that lag_versions_max = {} refuses",
-                file.string(), recipe.orchestrator.ahead, recipe.orchestrator.lag_versions_max);
-  }
+  if (const Status valid = Validate(recipe); !valid)
+    return Fail(valid.error().blame, "{}: {}", file.string(), valid.error().what);
   return recipe;
+}
+
+Status Validate(const Recipe& recipe) {
+  WG_TRY(Validate(recipe.trainer));
+  const OrchestratorRecipe& o = recipe.orchestrator;
+  if (o.ahead > o.lag_versions_max) {
+    return Fail(Blame::kOperator,
+                "orchestrator.ahead = {} samples rollouts that lag_versions_max = {} refuses",
+                o.ahead, o.lag_versions_max);
+  }
+  if (o.difficulty.tasks == 0 && o.difficulty.survey > 0)
+    return Fail(Blame::kOperator, "orchestrator.difficulty: a survey needs tasks to survey");
+  if (o.difficulty.hard_max > o.difficulty.normal_max ||
+      o.difficulty.pass_min > o.difficulty.pass_max)
+    return Fail(Blame::kOperator, "orchestrator.difficulty: a lower bound is above its upper one");
+  return LengthTargetsOf(recipe.environment.length).map([](const auto&) {});
+}
+
+Result<std::vector<std::uint32_t>> LengthTargetsOf(const LengthRecipe& length) {
+  std::vector<std::uint32_t> targets;
+  for (const std::string& text : length.targets) {
+    std::uint32_t target = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), target);
+    if (error != std::errc{} || end != text.data() + text.size() || target == 0 ||
+        target > kWire.response_tokens_max)
+      return Fail(Blame::kOperator, "environment.length.targets: '{}' is no number of tokens",
+                  text);
+    targets.push_back(target);
+  }
+  return targets;
+}
+
+SwapPolicy SwapPolicyOf(const SamplingRecipe& sampling) {
+  if (sampling.swap == "recompute") return SwapPolicy::kRecompute;
+  return sampling.swap == "keep_kv" ? SwapPolicy::kKeepKv : SwapPolicy::kFinish;
 }
 
 Hash256 RunIdOf(Recipe recipe, const Hash256& initial_weights) {
@@ -55,13 +98,17 @@ Hash256 RunIdOf(Recipe recipe, const Hash256& initial_weights) {
   const Recipe defaults;
   recipe.name = defaults.name;
   recipe.about = defaults.about;
-  recipe.checkpoint_every = defaults.checkpoint_every;
   recipe.checkpoints_kept = defaults.checkpoints_kept;
   recipe.model.path = defaults.model.path;      // the weights themselves are hashed
   recipe.trainer.algorithm.kl.teacher.clear();  // and the teacher's
-  recipe.sampling.kv_bytes = defaults.sampling.kv_bytes;
-  recipe.sampling.step_tokens = defaults.sampling.step_tokens;
-  recipe.sampling.sequences_max = defaults.sampling.sequences_max;
+  // Where new weights take over in the middle of a response, the engine's schedule decides at which
+  // token they come.
+  if (recipe.sampling.swap == "finish") {
+    recipe.checkpoint_every = defaults.checkpoint_every;
+    recipe.sampling.kv_bytes = defaults.sampling.kv_bytes;
+    recipe.sampling.step_tokens = defaults.sampling.step_tokens;
+    recipe.sampling.sequences_max = defaults.sampling.sequences_max;
+  }
   std::string text = "WGL-RUN-1\n" + WriteToml(recipe);
   // Where they say nothing, older runs keep their ids.
   for (const std::string_view line : kYounger) {

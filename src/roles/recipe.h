@@ -15,6 +15,8 @@
 
 namespace waggle {
 
+enum class SwapPolicy : std::uint8_t;  // engine/engine.h
+
 // Where the starting policy comes from: a checkpoint, or a fresh model of this shape (then usually
 // warmed up by SFT).
 struct ModelRecipe {
@@ -76,21 +78,43 @@ struct WarmupRecipe {
   }
 };
 
+// Prompts that say how long the response should be, and what keeping to it is worth.
+struct LengthRecipe {
+  std::vector<std::string> targets;
+  std::string form = "{} tokens: ", mode = "linear";
+  double weight = 0.0003;
+
+  template <class V>
+  void Visit(V&& v) {
+    v("targets", targets, Any{},
+      "Response lengths in tokens; each task asks for one of them, drawn from its seed. Empty: no "
+      "length budget.");
+    v("form", form, Any{}, "Text put before the prompt; {} stands for the target.");
+    v("mode", mode, OneOf{"linear", "max", "clip"},
+      "linear: reward - weight * |target - length|. max: reward * (weight * (target - length) + "
+      "0.5), the factor held in [0, 1]. clip: no reward above the target.");
+    v("weight", weight, Range<double>{0.0, 1.0}, "What a token off the target costs.");
+  }
+};
+
 struct EnvironmentRecipe {
   std::string name = "arithmetic";
   std::vector<std::string> settings;
+  LengthRecipe length;
 
   template <class V>
   void Visit(V&& v) {
     v("name", name, Any{}, "Task family; `waggle env list` shows all.");
     v("settings", settings, Any{},
       "Settings of the environment as \"key=value\"; `waggle env show NAME` lists them.");
+    v.Section("length", length, "Length budgets in prompts.");
   }
 };
 
 struct SamplingRecipe {
   double temperature = 1.0, top_p = 1.0, min_p = 0.0;
   std::uint32_t top_k = 0, tokens_max = 32;
+  std::string swap = "finish";
   std::uint64_t kv_bytes = std::uint64_t{256} << 20, step_tokens = 1024, sequences_max = 512;
 
   template <class V>
@@ -102,6 +126,11 @@ struct SamplingRecipe {
       "Smallest probability relative to the best token; 0: off.");
     v("top_k", top_k, Range<std::uint32_t>{0, 1u << 20}, "Keep the k best tokens; 0: off.");
     v("tokens_max", tokens_max, Range<std::uint32_t>{1, 32768}, "Response budget in tokens.");
+    v("swap", swap, OneOf{"finish", "recompute", "keep_kv"},
+      "What a new policy version does to responses that are being sampled: they keep the old one "
+      "to their end; go on under the new one, everything before computed anew; or go on and keep "
+      "the old one's keys and values. But for finish, settings that never change a bit otherwise "
+      "do in a local run with ahead > 0: they decide at which token it comes.");
     v("kv_bytes", kv_bytes, Range<std::uint64_t>{1u << 16, 1ull << 42},
       "Memory for keys and values.");
     v("step_tokens", step_tokens, Range<std::uint64_t>{1, 1u << 20},
@@ -111,12 +140,43 @@ struct SamplingRecipe {
   }
 };
 
+// A fixed set of training tasks, drawn by how hard they are (roles/task_pool.h).
+struct DifficultyRecipe {
+  std::uint64_t tasks = 0;
+  std::uint32_t survey = 0;
+  double pass_min = 0.0, pass_max = 1.0, hard_max = 0.25, normal_max = 0.75;
+  double hard_weight = 0.2, normal_weight = 1.0, easy_weight = 0.2, unseen_weight = 1.0;
+
+  template <class V>
+  void Visit(V&& v) {
+    v("tasks", tasks, Range<std::uint64_t>{0, 1u << 22},
+      "Training tasks in all; each lease draws one of them. 0: no pool, each lease a new task.");
+    v("survey", survey, Range<std::uint32_t>{0, 1024},
+      "Responses of the starting policy to every task, before the first step: its pass rate. 0: "
+      "none.");
+    v("pass_min", pass_min, Range<double>{0.0, 1.0},
+      "Tasks whose surveyed pass rate is below this leave the pool; if none is left, all stay.");
+    v("pass_max", pass_max, Range<double>{0.0, 1.0}, "And those whose pass rate is above this.");
+    v("hard_max", hard_max, Range<double>{0.0, 1.0},
+      "A task is hard up to this pass rate, as measured last.");
+    v("normal_max", normal_max, Range<double>{0.0, 1.0},
+      "A task is normal above hard_max and up to this pass rate, easy beyond.");
+    v("hard_weight", hard_weight, Range<double>{0.0, 1e6}, "Weight of a hard task in the draw.");
+    v("normal_weight", normal_weight, Range<double>{0.0, 1e6},
+      "Weight of a normal task in the draw.");
+    v("easy_weight", easy_weight, Range<double>{0.0, 1e6}, "Weight of an easy task in the draw.");
+    v("unseen_weight", unseen_weight, Range<double>{0.0, 1e6},
+      "Weight of a task that was never measured.");
+  }
+};
+
 struct OrchestratorRecipe {
   std::uint64_t steps = 100;
   std::uint32_t groups_per_step = 32, group_size = 8, waves_max = 1;
   std::uint64_t ahead = 0, lag_versions_max = 4;
   bool drop_uniform = false;
-  std::string reward = "environment";
+  std::string order = "lease", stale = "refuse", reward = "environment";
+  DifficultyRecipe difficulty;
 
   template <class V>
   void Visit(V&& v) {
@@ -130,11 +190,19 @@ struct OrchestratorRecipe {
     v("waves_max", waves_max, Range<std::uint32_t>{1, 64},
       "With drop_uniform: sample at most this many times groups_per_step.");
     v("ahead", ahead, Range<std::uint64_t>{0, 64},
-      "Batches sampled before the trainer needs them: their policy is that many versions old.");
+      "Batches sampled before the trainer needs them: their policy is that many versions old. 0 "
+      "is synchronous.");
+    v("order", order, OneOf{"lease", "arrival"},
+      "lease: a batch is a wave of leases, whoever was fast. arrival: a batch is the oldest groups "
+      "that have come, so the trainer waits for nobody; only in a run that others join.");
     v("lag_versions_max", lag_versions_max, Range<std::uint64_t>{0, 1024},
-      "Oldest policy a rollout may come from, in versions.");
+      "Oldest policy that tokens are trained on, in versions before the one that trains.");
+    v("stale", stale, OneOf{"refuse", "withhold"},
+      "A group that comes older than that: sampled again, or kept for its rewards, which shape the "
+      "mean of its group while its stale responses ship no tokens.");
     v("reward", reward, OneOf{"environment", "random"},
       "\"random\" is the control experiment: a coin instead of the grader.");
+    v.Section("difficulty", difficulty, "Pools of tasks by measured pass rate.");
   }
 };
 
@@ -186,6 +254,13 @@ struct Recipe {
 // "key=value" overrides.
 Result<Recipe> LoadRecipe(const std::filesystem::path& path,
                           const std::vector<std::string>& overrides);
+
+// What no single setting shows: combinations that cannot run, values that are none.
+Status Validate(const Recipe& recipe);
+
+// Targets of a length budget as numbers; empty without one.
+Result<std::vector<std::uint32_t>> LengthTargetsOf(const LengthRecipe& length);
+SwapPolicy SwapPolicyOf(const SamplingRecipe& sampling);
 
 // Identity of a run: SHA-256 of its effective recipe text and of the digest of its starting
 // weights.

@@ -69,8 +69,7 @@ Result<RunDescription> DecodeDescription(std::span<const std::uint8_t> bytes, co
   Recipe recipe;
   if (const Status read = ReadToml(texts->recipe, "recipe", recipe); !read)
     return FromPeer("recipe", read.error());
-  if (const Status valid = Validate(recipe.trainer); !valid)
-    return FromPeer("recipe", valid.error());
+  if (const Status valid = Validate(recipe); !valid) return FromPeer("recipe", valid.error());
   if (const Status joinable = CheckJoinable(recipe); !joinable)
     return FromPeer("recipe", joinable.error());
   if (RunIdOf(recipe, texts->start) != run)
