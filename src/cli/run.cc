@@ -47,6 +47,7 @@ void PrintSummary(const RunSummary& summary, const std::filesystem::path& direct
                AccuracyText(summary.last->correct, summary.last->tasks));
   }
   fmt::print("steps              {} in {}\n", summary.steps, DurationText(summary.seconds));
+  if (!summary.ages.empty()) fmt::print("versions old       {}\n", summary.ages);
   fmt::print("run id             {}\n", ToHex(summary.run_id));
   fmt::print("weight hash        {}\n", ToHex(summary.weight_hash));
   fmt::print("model              {}\n", (directory / "model").string());

@@ -1,6 +1,8 @@
 // The three cores joined by hand, with a worker that answers from a script: no engine, no weights.
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "crypto/hash.h"
 #include "roles/orchestrator_core.h"
 #include "roles/test_echo.h"
@@ -193,12 +195,109 @@ TEST_F(CoresTest, AdmissionNamesEveryLie) {
             RejectReason::kBadTermination);
   EXPECT_EQ(judge([](Group& g) { g.rollouts[1].tokens.back() = 4; }),
             RejectReason::kBadTermination);
+  EXPECT_EQ(judge([](Group& g) {
+              g.rollouts[1].spans.push_back({1, PolicyVersion{4}});
+            }),
+            std::nullopt);
+  EXPECT_EQ(judge([](Group& g) {
+              g.rollouts[1].spans.push_back({1, PolicyVersion{4}, true});
+            }),
+            RejectReason::kMalformed);  // the recipe does not say keep_kv
   EXPECT_EQ(judge([](Group& g) { g.rollouts[1].spans.clear(); }), RejectReason::kMalformed);
   EXPECT_EQ(judge([](Group& g) { g.rollouts[1].spans[0].version = PolicyVersion{5}; }),
             RejectReason::kMalformed);
   EXPECT_EQ(judge([](Group& g) { g.rollouts[1].spans[0].version = PolicyVersion{1}; }),
             RejectReason::kStalePolicy);
   EXPECT_EQ(judge([](Group& g) { g.rollouts[1].loss_mask[0] = 0; }), RejectReason::kWrongTask);
+}
+
+// Prime sheet 13.4: with a bound of 8 and a trainer that makes step 12, min_fresh is 3.
+TEST_F(CoresTest, StaleResponsesShipNoTokensAndKeepTheirRewards) {
+  ScoredGroup scored;
+  scored.rewards = {1.0, 0.0, 0.0};
+  for (const std::uint64_t version : {3, 2, 2}) {
+    Rollout rollout{.tokens = {4, 1}, .logps = {-1, -1}, .loss_mask = {1, 1}};
+    rollout.spans = {{0, PolicyVersion{version}}};
+    scored.group.rollouts.push_back(rollout);
+  }
+  scored.group.rollouts[2].spans.push_back({1, PolicyVersion{9}});  // its oldest token counts
+  EXPECT_EQ(WithholdStale(PolicyVersion{11}, 8, scored), 2u);
+  EXPECT_EQ(scored.group.rollouts[0].loss_mask, (std::vector<std::uint8_t>{1, 1}));
+  EXPECT_EQ(scored.group.rollouts[1].loss_mask, (std::vector<std::uint8_t>{0, 0}));
+  EXPECT_EQ(scored.group.rollouts[2].loss_mask, (std::vector<std::uint8_t>{0, 0}));
+  EXPECT_EQ(scored.rewards, (std::vector<std::optional<double>>{1.0, 0.0, 0.0}));
+}
+
+TEST_F(CoresTest, AStaleGroupIsKeptForItsRewardsWhereTheRecipeSaysSo) {
+  Recipe recipe = MakeRecipe();
+  recipe.orchestrator.lag_versions_max = 0;
+  recipe.orchestrator.ahead = 1;
+  recipe.orchestrator.stale = "withhold";
+  recipe.evaluation.tasks = 0;
+  OrchestratorCore core(run_, recipe, codec_, tokenizer_.vocab_size());
+  const auto grants = Only<GrantLease>(core.Step(WorkerIdle{WorkerId{1}, 1000}));
+  ASSERT_EQ(grants.size(), 8u);
+  std::vector<TrainOn> batches;
+  for (int i = 0; i < 8; ++i) {
+    const auto effects = core.Step(GroupArrived{WorkerId{1}, Answer(grants[i].lease)});
+    EXPECT_TRUE(std::holds_alternative<Accepted>(Only<GroupJudged>(effects).at(0).verdict));
+    for (const TrainOn& batch : Only<TrainOn>(effects)) batches.push_back(batch);
+    if (i == 3) static_cast<void>(core.Step(PolicyPublished{PolicyVersion{1}}));
+  }
+  ASSERT_EQ(batches.size(), 2u);
+  const ScoredGroup &fresh = batches[0].groups[0], &stale = batches[1].groups[0];
+  EXPECT_EQ(fresh.group.rollouts[0].loss_mask[0], 1);
+  EXPECT_EQ(stale.group.rollouts[0].loss_mask[0], 0);
+  EXPECT_EQ(stale.rewards[0], 1.0);
+}
+
+TEST_F(CoresTest, APoolDrawsItsTasksAndMovesThemByTheirPassRate) {
+  Recipe recipe = MakeRecipe();
+  recipe.orchestrator.steps = 9;
+  recipe.orchestrator.difficulty.tasks = 6;
+  recipe.orchestrator.difficulty.unseen_weight = 0.001;  // those of the first wave, above all
+  recipe.evaluation.tasks = 0;
+  const auto play = [&](OrchestratorCore& core) {
+    std::vector<Lease> leases;
+    for (const GrantLease& grant : Only<GrantLease>(core.Step(WorkerIdle{WorkerId{1}, 100}))) {
+      leases.push_back(grant.lease);
+      for (const TrainOn& batch :
+           Only<TrainOn>(core.Step(GroupArrived{WorkerId{1}, Answer(grant.lease)})))
+        static_cast<void>(core.Step(PolicyPublished{PolicyVersion{batch.batch + 1}}));
+    }
+    return leases;
+  };
+  OrchestratorCore core(run_, recipe, codec_, tokenizer_.vocab_size());
+  const auto first = play(core);
+  ASSERT_EQ(first.size(), 4u);
+  std::set<PhiloxKey> keys;
+  for (const Lease& lease : first) {
+    EXPECT_EQ(core.pool()->class_of(lease.task_seed), Difficulty::kNormal);  // half are right
+    keys.insert(lease.key);
+  }
+  EXPECT_EQ(keys.size(), 4u);  // even where a task came twice
+  EXPECT_GT(core.pool()->counts()[2], 0u);
+  OrchestratorCore resumed(run_, recipe, codec_, tokenizer_.vocab_size());
+  ASSERT_TRUE(resumed.Load(core.Save()).has_value());
+  for (int wave = 0; wave < 3; ++wave) EXPECT_EQ(play(resumed), play(core));
+  OrchestratorCore forgetful(run_, MakeRecipe(), codec_, tokenizer_.vocab_size());
+  EXPECT_FALSE(resumed.Load(forgetful.Save()).has_value());  // a state without its pool
+}
+
+TEST_F(CoresTest, AdmissionPaysForTheLengthThatWasAskedFor) {
+  Lease lease{.id = LeaseId{5}, .environment = "echo", .task_seed = 7, .group_size = 2};
+  lease.sampling.tokens_max = 4;
+  Task task = echo_.MakeTask(7).value();
+  const Group group = Answer(lease);  // two tokens each; the first is right
+  AdmissionPolicy policy{.vocab = tokenizer_.vocab_size(), .length_weight = 0.25};
+  EXPECT_EQ(Admit(lease, task, group, PolicyVersion{0}, codec_, policy).scored.rewards[0], 1.0);
+  task.length_target = 4;
+  const auto paid = Admit(lease, task, group, PolicyVersion{0}, codec_, policy).scored;
+  EXPECT_EQ(paid.rewards[0], 0.5);
+  EXPECT_EQ(paid.rewards[1], -0.5);
+  EXPECT_TRUE(paid.correct[0]);
+  policy.length_mode = LengthMode::kMax;
+  EXPECT_EQ(Admit(lease, task, group, PolicyVersion{0}, codec_, policy).scored.rewards[0], 1.0);
 }
 
 TEST_F(CoresTest, TheWorkerPlaysBothTurnsOfAnEpisode) {

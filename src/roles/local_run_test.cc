@@ -51,6 +51,8 @@ TEST_F(LocalRunTest, StalenessChangesTheRunButBatchingAndCheckpointsDoNot) {
 TEST_F(LocalRunTest, AStoppedRunEndsInTheSameBits) {
   for (const bool filter : {false, true}) {
     Recipe recipe = Small();
+    if (filter) recipe.orchestrator.difficulty.tasks = 12;
+    recipe.environment.length = {.targets = {"2", "3"}, .form = "{}", .weight = 0.1};
     recipe.orchestrator.ahead = 2;
     recipe.orchestrator.drop_uniform = filter;
     recipe.orchestrator.waves_max = filter ? 3 : 1;
@@ -65,6 +67,23 @@ TEST_F(LocalRunTest, AStoppedRunEndsInTheSameBits) {
     }
     options.stop_after = 0;
     EXPECT_EQ(HashOf(LocalRun::Resume(options, SystemClock())), straight) << name;
+  }
+}
+
+// New weights in the middle of a response: other bits, the same ones each time.
+TEST_F(LocalRunTest, SwapPoliciesAreDifferentRunsThatRepeat) {
+  std::vector<std::string> hashes;
+  for (const char* swap : {"finish", "recompute", "keep_kv"}) {
+    Recipe recipe = Small();
+    recipe.orchestrator.ahead = 2;
+    recipe.orchestrator.steps = 4;
+    recipe.sampling.sequences_max = 5;  // so that responses are under way when weights come
+    recipe.sampling.swap = swap;
+    const std::string hash = Run(swap, recipe);
+    EXPECT_EQ(hash.size(), 64u) << hash;
+    for (const std::string& other : hashes) EXPECT_NE(hash, other) << swap;
+    hashes.push_back(hash);
+    EXPECT_EQ(Run(std::string(swap) + "-again", recipe), hash);
   }
 }
 

@@ -42,6 +42,8 @@ std::string SampleJson(const Task& task, const ScoredGroup& scored, const TaskCo
 OrchestratorCore::OrchestratorCore(const Hash256& run, const Recipe& recipe, const TaskCodec& codec,
                                    std::size_t vocab)
     : run_(run), recipe_(recipe), codec_(codec), vocab_(vocab) {
+  const DifficultyRecipe& difficulty = recipe.orchestrator.difficulty;
+  if (difficulty.tasks > 0) pool_.emplace(difficulty, recipe.seed);
   StartEvaluationIfDue();
 }
 
@@ -98,7 +100,10 @@ Lease OrchestratorCore::MakeLease(LeaseId id, std::uint64_t task_seed, std::uint
   lease.version = version_;
   // Evaluations draw from keys of their own, so a training lease never sees the same race.
   const std::uint64_t epoch = version_.value * 2 + (evaluation ? 1 : 0);
-  lease.key = SamplingKey(run_, PromptId(codec_.PromptTokens(*task), task_seed), epoch);
+  // A pool draws the same task again, even under the same version: then the lease tells the races
+  // apart.
+  const std::uint64_t race = pool_ && !evaluation ? id.value : task_seed;
+  lease.key = SamplingKey(run_, PromptId(codec_.PromptTokens(*task), race), epoch);
   const auto& sampling = recipe_.sampling;
   lease.sampling = {.temperature = static_cast<float>(sampling.temperature),
                     .top_p = static_cast<float>(sampling.top_p),
@@ -147,7 +152,8 @@ Lease OrchestratorCore::TrainingLease(std::uint64_t wave, std::uint32_t index) c
   const auto words =
       Philox({index, static_cast<std::uint32_t>(wave), static_cast<std::uint32_t>(wave >> 32), 6},
              PhiloxKeyFrom(recipe_.seed));
-  const std::uint64_t seed = (words[0] | (std::uint64_t{words[1]} << 32)) & ~kHeldOutBit;
+  const std::uint64_t fresh = (words[0] | (std::uint64_t{words[1]} << 32)) & ~kHeldOutBit;
+  const std::uint64_t seed = pool_ ? pool_->Draw(wave, index) : fresh;
   return MakeLease(LeaseId{(wave << kIndexBits) | index}, seed, recipe_.orchestrator.group_size,
                    /*evaluation=*/false);
 }
@@ -192,8 +198,11 @@ void OrchestratorCore::OnGroup(const GroupArrived& event,
     return;
   }
   const Outstanding out = found->second;
+  // Withheld groups are taken at any age: what ships is decided when they are trained on.
+  const auto& settings = recipe_.orchestrator;
   Admission admission =
-      Judge(out.lease, event.group, version_, recipe_.orchestrator.lag_versions_max);
+      Judge(out.lease, event.group, version_,
+            settings.stale == "withhold" ? version_.value : settings.lag_versions_max);
   effects.push_back(GroupJudged{event.worker, out.lease.id, admission.verdict});
   outstanding_.erase(found);
   if (const auto* reject = std::get_if<Reject>(&admission.verdict)) {
@@ -226,6 +235,9 @@ Admission OrchestratorCore::Judge(const Lease& lease, const Group& group, Policy
   const AdmissionPolicy policy{
       .lag_versions_max = lag_versions_max,
       .vocab = vocab_,
+      .kept_kv = recipe_.sampling.swap == "keep_kv",
+      .length_mode = LengthModeOf(recipe_.environment.length),
+      .length_weight = recipe_.environment.length.weight,
       .random_reward = recipe_.orchestrator.reward == "random" && !lease.evaluation,
       .random_seed = recipe_.seed};
   return waggle::Admit(lease, *task, group, current, codec_, policy);
@@ -279,6 +291,20 @@ bool OrchestratorCore::TopUp(Wave& wave) {
   return true;
 }
 
+// Before the filter, which would hide the easy and the hard ones.
+void OrchestratorCore::MeasureTasks(const Wave& wave) {
+  if (!pool_) return;
+  for (const auto& [id, admitted] : wave.groups) {
+    std::uint64_t correct = 0, answers = 0;
+    for (std::size_t i = 0; i < admitted.scored.rewards.size(); ++i) {
+      if (!admitted.scored.rewards[i]) continue;
+      ++answers;
+      correct += admitted.scored.correct[i] ? 1 : 0;
+    }
+    pool_->Measured(admitted.lease.task_seed, correct, answers);
+  }
+}
+
 void OrchestratorCore::FinishEvaluation(std::vector<OrchestratorEffect>& effects) {
   Evaluation result = std::move(evaluation_->result);
   for (auto& [seed, outcome] : evaluation_->outcomes) {
@@ -307,10 +333,13 @@ void OrchestratorCore::Advance(std::vector<OrchestratorEffect>& effects) {
   }
   if (waves_.empty()) return;
   Wave& wave = waves_.front();
-  if (wave.resolved < wave.to_grant || TopUp(wave)) return;
+  if (wave.resolved < wave.to_grant) return;
+  MeasureTasks(wave);
+  if (TopUp(wave)) return;
   TrainOn batch{.batch = wave.number};
   for (auto& [id, admitted] : wave.groups) {
     if (batch.groups.size() == recipe_.orchestrator.groups_per_step) break;
+    WithholdStale(version_, recipe_.orchestrator.lag_versions_max, admitted.scored);
     batch.groups.push_back(std::move(admitted.scored));
     batch.leases.push_back(std::move(admitted.lease));
   }
@@ -415,12 +444,13 @@ std::string OrchestratorCore::Save() const {
 }
 
 std::string OrchestratorCore::StateOf(std::uint64_t next_wave, nlohmann::json waves) const {
-  const nlohmann::json state = {{"version", version_.value},
-                                {"next_wave", next_wave},
-                                {"batches_sent", batches_sent_},
-                                {"evaluated", evaluated_version_.has_value()},
-                                {"evaluated_version", evaluated_version_.value_or(0)},
-                                {"waves", std::move(waves)}};
+  nlohmann::json state = {{"version", version_.value},
+                          {"next_wave", next_wave},
+                          {"batches_sent", batches_sent_},
+                          {"evaluated", evaluated_version_.has_value()},
+                          {"evaluated_version", evaluated_version_.value_or(0)},
+                          {"waves", std::move(waves)}};
+  if (pool_) state["pool"] = pool_->Save();
   return state.dump();
 }
 
@@ -465,6 +495,11 @@ Status OrchestratorCore::Load(std::string_view text) {
   evaluated_version_.reset();
   if (state["evaluated"].get<bool>())
     evaluated_version_ = state["evaluated_version"].get<std::uint64_t>();
+  if (pool_) {
+    if (!state.contains("pool"))
+      return Fail(Blame::kMachine, "orchestrator state: pool is missing");
+    WG_TRY(pool_->Load(state["pool"]));
+  }
   waves_.clear();
   for (const auto& wave : state["waves"]) WG_TRY(LoadWave(wave));
   evaluation_.reset();

@@ -22,6 +22,7 @@
 #include "roles/admission.h"
 #include "roles/recipe.h"
 #include "roles/task_codec.h"
+#include "roles/task_pool.h"
 #include "rollout/encoding.h"
 
 namespace waggle {
@@ -116,6 +117,7 @@ class OrchestratorCore {
   const Lease* LeaseOut(LeaseId id) const;
 
   PolicyVersion version() const { return version_; }
+  const TaskPool* pool() const { return pool_ ? &*pool_ : nullptr; }  // null: each lease a new task
   std::uint64_t batches_sent() const { return batches_sent_; }
 
  private:
@@ -175,6 +177,7 @@ class OrchestratorCore {
   void FinishEvaluation(std::vector<OrchestratorEffect>& effects);
   void Advance(std::vector<OrchestratorEffect>& effects);
   bool TopUp(Wave& wave);
+  void MeasureTasks(const Wave& wave);
   void StartEvaluationIfDue();
 
   const Hash256 run_;
@@ -189,6 +192,7 @@ class OrchestratorCore {
   std::deque<Outstanding> returned_;        // leases without a worker, first to be granted again
   std::deque<Wave> waves_;                  // oldest first
   std::map<std::uint64_t, Memory> memory_;  // by lease id
+  std::optional<TaskPool> pool_;            // measured in lease order, as waves complete
   std::optional<EvaluationRound> evaluation_;
   std::optional<std::uint64_t> evaluated_version_;
 };

@@ -7,6 +7,7 @@
 #include "crypto/hash.h"
 #include "engine/engine.h"
 #include "rollout/limits.h"
+#include "training/shaping.h"
 
 namespace waggle {
 namespace {
@@ -21,12 +22,10 @@ constexpr std::string_view kYounger[] = {
     "\n[environment.length]\ntargets = []\nform = \"{} tokens: \"\nmode = \"linear\"\nweight = "
     "0.0003\n",
     "swap = \"finish\"\n",
-    "order = \"lease\"\n",
     "stale = \"refuse\"\n",
-    "\n[orchestrator.difficulty]\ntasks = 0\nsurvey = 0\npass_min = 0.0\npass_max = 1.0\nhard_max "
-    "= "
-    "0.25\nnormal_max = 0.75\nhard_weight = 0.2\nnormal_weight = 1.0\neasy_weight = "
-    "0.2\nunseen_weight = 1.0\n"};
+    "\n[orchestrator.difficulty]\ntasks = 0\npass_min = 0.0\npass_max = 1.0\nhard_max = 0.25\n"
+    "normal_max = 0.75\nhard_weight = 0.2\nnormal_weight = 1.0\neasy_weight = 0.2\n"
+    "unseen_weight = 1.0\n"};
 
 Status Apply(Recipe& recipe, const std::string& text, const std::string& file,
              const std::vector<std::string>& overrides) {
@@ -66,8 +65,6 @@ Status Validate(const Recipe& recipe) {
                 "orchestrator.ahead = {} samples rollouts that lag_versions_max = {} refuses",
                 o.ahead, o.lag_versions_max);
   }
-  if (o.difficulty.tasks == 0 && o.difficulty.survey > 0)
-    return Fail(Blame::kOperator, "orchestrator.difficulty: a survey needs tasks to survey");
   if (o.difficulty.hard_max > o.difficulty.normal_max ||
       o.difficulty.pass_min > o.difficulty.pass_max)
     return Fail(Blame::kOperator, "orchestrator.difficulty: a lower bound is above its upper one");
@@ -86,6 +83,11 @@ Result<std::vector<std::uint32_t>> LengthTargetsOf(const LengthRecipe& length) {
     targets.push_back(target);
   }
   return targets;
+}
+
+LengthMode LengthModeOf(const LengthRecipe& length) {
+  if (length.mode == "max") return LengthMode::kMax;
+  return length.mode == "clip" ? LengthMode::kClip : LengthMode::kLinear;
 }
 
 SwapPolicy SwapPolicyOf(const SamplingRecipe& sampling) {

@@ -16,6 +16,7 @@
 namespace waggle {
 
 enum class SwapPolicy : std::uint8_t;  // engine/engine.h
+enum class LengthMode : std::uint8_t;  // training/shaping.h
 
 // Where the starting policy comes from: a checkpoint, or a fresh model of this shape (then usually
 // warmed up by SFT).
@@ -143,7 +144,6 @@ struct SamplingRecipe {
 // A fixed set of training tasks, drawn by how hard they are (roles/task_pool.h).
 struct DifficultyRecipe {
   std::uint64_t tasks = 0;
-  std::uint32_t survey = 0;
   double pass_min = 0.0, pass_max = 1.0, hard_max = 0.25, normal_max = 0.75;
   double hard_weight = 0.2, normal_weight = 1.0, easy_weight = 0.2, unseen_weight = 1.0;
 
@@ -151,12 +151,9 @@ struct DifficultyRecipe {
   void Visit(V&& v) {
     v("tasks", tasks, Range<std::uint64_t>{0, 1u << 22},
       "Training tasks in all; each lease draws one of them. 0: no pool, each lease a new task.");
-    v("survey", survey, Range<std::uint32_t>{0, 1024},
-      "Responses of the starting policy to every task, before the first step: its pass rate. 0: "
-      "none.");
     v("pass_min", pass_min, Range<double>{0.0, 1.0},
-      "Tasks whose surveyed pass rate is below this leave the pool; if none is left, all stay.");
-    v("pass_max", pass_max, Range<double>{0.0, 1.0}, "And those whose pass rate is above this.");
+      "A task measured with a pass rate below this leaves the pool for good; the last one stays.");
+    v("pass_max", pass_max, Range<double>{0.0, 1.0}, "And one with a pass rate above this.");
     v("hard_max", hard_max, Range<double>{0.0, 1.0},
       "A task is hard up to this pass rate, as measured last.");
     v("normal_max", normal_max, Range<double>{0.0, 1.0},
@@ -175,7 +172,7 @@ struct OrchestratorRecipe {
   std::uint32_t groups_per_step = 32, group_size = 8, waves_max = 1;
   std::uint64_t ahead = 0, lag_versions_max = 4;
   bool drop_uniform = false;
-  std::string order = "lease", stale = "refuse", reward = "environment";
+  std::string stale = "refuse", reward = "environment";
   DifficultyRecipe difficulty;
 
   template <class V>
@@ -192,9 +189,6 @@ struct OrchestratorRecipe {
     v("ahead", ahead, Range<std::uint64_t>{0, 64},
       "Batches sampled before the trainer needs them: their policy is that many versions old. 0 "
       "is synchronous.");
-    v("order", order, OneOf{"lease", "arrival"},
-      "lease: a batch is a wave of leases, whoever was fast. arrival: a batch is the oldest groups "
-      "that have come, so the trainer waits for nobody; only in a run that others join.");
     v("lag_versions_max", lag_versions_max, Range<std::uint64_t>{0, 1024},
       "Oldest policy that tokens are trained on, in versions before the one that trains.");
     v("stale", stale, OneOf{"refuse", "withhold"},
@@ -260,6 +254,7 @@ Status Validate(const Recipe& recipe);
 
 // Targets of a length budget as numbers; empty without one.
 Result<std::vector<std::uint32_t>> LengthTargetsOf(const LengthRecipe& length);
+LengthMode LengthModeOf(const LengthRecipe& length);
 SwapPolicy SwapPolicyOf(const SamplingRecipe& sampling);
 
 // Identity of a run: SHA-256 of its effective recipe text and of the digest of its starting

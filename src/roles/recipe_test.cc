@@ -28,9 +28,32 @@ TEST(RecipeTest, OnlyWhatDecidesBitsEntersTheId) {
   other = Recipe{};
   other.trainer.optimizer.kind = "muon";
   EXPECT_NE(RunIdOf(other, {}), id);
+  other = Recipe{};
+  other.sampling.swap = "recompute";
+  const Hash256 swapped = RunIdOf(other, {});
+  EXPECT_NE(swapped, id);
+  other.sampling.step_tokens = 7;  // decides at which token new weights come
+  EXPECT_NE(RunIdOf(other, {}), swapped);
   Hash256 weights{};
   weights[31] = 1;
   EXPECT_NE(RunIdOf(Recipe{}, weights), id);
+}
+
+TEST(RecipeTest, CombinationsThatCannotRunAreRefused) {
+  const auto refused = [](auto&& spoil) {
+    Recipe recipe;
+    spoil(recipe);
+    const Status valid = Validate(recipe);
+    return !valid && valid.error().blame == Blame::kOperator;
+  };
+  EXPECT_FALSE(refused([](Recipe& r) { r.environment.length.targets = {"4", "16"}; }));
+  EXPECT_TRUE(refused([](Recipe& r) { r.environment.length.targets = {"4", "0"}; }));
+  EXPECT_TRUE(refused([](Recipe& r) { r.environment.length.targets = {"4k"}; }));
+  EXPECT_TRUE(refused([](Recipe& r) { r.orchestrator.ahead = 5; }));
+  EXPECT_TRUE(refused([](Recipe& r) { r.orchestrator.difficulty.hard_max = 0.9; }));
+  EXPECT_TRUE(refused([](Recipe& r) {
+    r.orchestrator.difficulty.pass_max = 0.1, r.orchestrator.difficulty.pass_min = 0.2;
+  }));
 }
 
 }  // namespace

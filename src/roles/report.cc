@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <vector>
 
@@ -184,6 +185,39 @@ std::string Curves(const std::vector<Json>& metrics, const std::vector<Json>& ev
          "<code>metrics.jsonl</code>.</p>\n";
 }
 
+AgeHistogram AgesOf(const std::vector<Json>& metrics) {
+  AgeHistogram ages{};
+  for (const Json& row : metrics) {
+    for (std::size_t age = 0; age < kAges; ++age)
+      ages[age] += static_cast<std::uint64_t>(
+          std::clamp(Number(row, kAgeMetrics[age]).value_or(0), 0.0, 1e15));
+  }
+  return ages;
+}
+
+std::string AgeName(std::size_t age) {
+  return std::to_string(age) + (age + 1 == kAges ? " or more" : "");
+}
+
+// Shares as bars, drawn by the table itself.
+std::string AgePart(const AgeHistogram& ages) {
+  const std::uint64_t total = std::accumulate(ages.begin(), ages.end(), std::uint64_t{0});
+  if (total == 0) return "";
+  std::string rows;
+  for (std::size_t age = 0; age < kAges; ++age) {
+    if (ages[age] == 0) continue;
+    const double share = 100 * static_cast<double>(ages[age]) / static_cast<double>(total);
+    rows += fmt::format(
+        "<tr><td>{}</td><td><div style='background:var(--accent);height:.8rem;width:{:.2f}%'>"
+        "</div></td><td>{:.2f} %</td><td class='soft'>{}</td></tr>\n",
+        AgeName(age), share, share, ages[age]);
+  }
+  return "<h2>How old the training tokens were</h2>\n<p class='soft'>In policy versions, when they "
+         "were trained on.</p>\n<div class='panel'><table><tr class='head'><th>versions</th><th "
+         "style='width:60%'></th><th>share</th><th>tokens</th></tr>\n" +
+         rows + "</table></div>\n";
+}
+
 std::string TextOf(const Json& sample, const char* key) {
   if (!sample.is_object() || !sample.contains(key) || !sample[key].is_string()) return "";
   std::string text = sample[key].get<std::string>();
@@ -279,6 +313,22 @@ std::string RepeatPart(const std::string& folder, const ReportFacts& facts) {
 
 }  // namespace
 
+Result<AgeHistogram> AgesOfRun(const std::filesystem::path& run_directory) {
+  WG_ASSIGN(const auto metrics, ReadRows(run_directory / "metrics.jsonl"));
+  return AgesOf(metrics);
+}
+
+std::string AgesText(const AgeHistogram& ages) {
+  const std::uint64_t total = std::accumulate(ages.begin(), ages.end(), std::uint64_t{0});
+  std::string text;
+  for (std::size_t age = 0; age < kAges; ++age) {
+    if (ages[age] == 0) continue;
+    text += fmt::format("{}{}: {:.1f} %", text.empty() ? "" : "  ", AgeName(age),
+                        100 * static_cast<double>(ages[age]) / static_cast<double>(total));
+  }
+  return text;
+}
+
 Result<std::filesystem::path> WriteReport(const std::filesystem::path& run_directory,
                                           const ReportFacts& facts) {
   WG_ASSIGN(const auto metrics, ReadRows(run_directory / "metrics.jsonl"));
@@ -297,6 +347,7 @@ Result<std::filesystem::path> WriteReport(const std::filesystem::path& run_direc
       facts.summary == recipe.name ? "" : "<p class='soft'>" + EscapeHtml(facts.summary) + "</p>");
   html += Headline(metrics, evaluations);
   html += Curves(metrics, evaluations);
+  html += AgePart(AgesOf(metrics));
   html += BeforeAndAfter(evaluations);
   html += SettingsPart(recipe);
   html += RepeatPart(run_directory.lexically_normal().string(), facts);

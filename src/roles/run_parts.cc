@@ -221,6 +221,8 @@ Result<RunSummary> RunParts::Finish() {
       trainer->lora() ? MergeLora(trainer->parameters(), *trainer->lora()) : trainer->parameters();
   WG_TRY(SaveBaseModel(folder.model(), base->model.config, exported, base->tokenizer,
                        WeightFormat::kF32));
+  WG_ASSIGN(const AgeHistogram ages, AgesOfRun(folder.root()));
+  summary.ages = AgesText(ages);
   nlohmann::ordered_json result = {{"run_id", ToHex(run_id)},
                                    {"weight_hash", ToHex(summary.weight_hash)},
                                    {"steps", summary.steps}};

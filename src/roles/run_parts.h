@@ -38,6 +38,7 @@ struct RunSummary {
   std::uint64_t steps = 0;
   std::optional<Evaluation> first, last;
   double seconds = 0;
+  std::string ages;  // of the tokens trained on, AgesText
   std::filesystem::path report;
 };
 

@@ -5,8 +5,20 @@
 
 namespace waggle {
 
+namespace {
+
+std::vector<MetricDoc> WithAges(std::vector<MetricDoc> docs) {
+  for (const char* name : kAgeMetrics)
+    docs.push_back({name,
+                    "Tokens trained on that were this many policy versions old; absent where there "
+                    "are none."});
+  return docs;
+}
+
+}  // namespace
+
 const std::vector<MetricDoc>& MetricDocs() {
-  static const std::vector<MetricDoc> docs = {
+  static const std::vector<MetricDoc> docs = WithAges({
       {"train/loss", "Loss of the step's last update."},
       {"train/gradient_norm", "Norm of the gradient before clipping."},
       {"train/learning_rate", "Learning rate of the last update."},
@@ -59,7 +71,7 @@ const std::vector<MetricDoc>& MetricDocs() {
        "Tokens through forward and backward per second of trainer time."},
       {"speed/sample_seconds", "Engine time of the step."},
       {"speed/train_seconds", "Trainer time of the step."},
-  };
+  });
   return docs;
 }
 

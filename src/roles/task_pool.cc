@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/philox.h"
+#include "environments/environment.h"
 
 namespace waggle {
 namespace {
@@ -70,21 +71,16 @@ std::uint64_t TaskPool::Draw(std::uint64_t wave, std::uint32_t index) const {
 void TaskPool::Measured(std::uint64_t task_seed, std::uint64_t correct, std::uint64_t answers) {
   const auto found = tasks_.find(task_seed);
   if (found == tasks_.end() || answers == 0) return;
-  rates_[found->second] = {correct, answers};
-  if (classes_[found->second] != Difficulty::kOut)
-    Move(found->second, Classify(rates_[found->second]));
+  const std::uint64_t task = found->second;
+  rates_[task] = {correct, answers};
+  if (classes_[task] == Difficulty::kOut) return;
+  Move(task, Leaves(rates_[task]) ? Difficulty::kOut : Classify(rates_[task]));
 }
 
-void TaskPool::EndSurvey() {
-  const auto outside = [&](const Rate& rate) {
-    if (rate.answers == 0) return false;
-    const double pass = static_cast<double>(rate.correct) / static_cast<double>(rate.answers);
-    return pass < settings_.pass_min || pass > settings_.pass_max;
-  };
-  if (std::all_of(rates_.begin(), rates_.end(), outside)) return;
-  for (std::uint64_t task = 0; task < size(); ++task) {
-    if (outside(rates_[task])) Move(task, Difficulty::kOut);
-  }
+bool TaskPool::Leaves(const Rate& rate) const {
+  const double pass = static_cast<double>(rate.correct) / static_cast<double>(rate.answers);
+  const std::uint64_t in = size() - members_[static_cast<std::size_t>(Difficulty::kOut)].size();
+  return in > 1 && (pass < settings_.pass_min || pass > settings_.pass_max);
 }
 
 Difficulty TaskPool::Classify(const Rate& rate) const {
@@ -119,7 +115,7 @@ nlohmann::json TaskPool::Save() const {
   for (std::uint64_t task = 0; task < size(); ++task) {
     if (rates_[task].answers == 0) continue;
     rows.push_back({task, rates_[task].correct, rates_[task].answers,
-                    classes_[task] == Difficulty::kOut ? 1 : 0});
+                    classes_[task] == Difficulty::kOut ? 1u : 0u});
   }
   return rows;
 }

@@ -1,6 +1,6 @@
 // The training tasks of a run as a finite set, drawn by how hard they are for the policy: a task is
-// hard, normal or easy by the pass rate it was last measured with, and each class has a weight. A
-// survey of the starting policy can leave out tasks that teach nothing (too hard, or solved).
+// hard, normal or easy by the pass rate it was last measured with, and each class has a weight.
+// Tasks that teach nothing (too hard, or solved) can leave for good.
 //
 // A pure function of its settings, the run's seed and the measurements in the order they come in,
 // which is lease order: part of a run's bits. Plain state, no I/O. Prime sheet 1.5 and 1.12.
@@ -36,8 +36,6 @@ class TaskPool {
   // `correct` of `answers` (not 0) responses solved the task with this seed. Seeds that are none of
   // the pool's are ignored.
   void Measured(std::uint64_t task_seed, std::uint64_t correct, std::uint64_t answers);
-  // The measurements so far were the survey: those outside of [pass_min, pass_max] leave.
-  void EndSurvey();
 
   Difficulty class_of(std::uint64_t task_seed) const;
   Counts counts() const;
@@ -51,10 +49,11 @@ class TaskPool {
     std::uint64_t correct = 0, answers = 0;
   };
   Difficulty Classify(const Rate& rate) const;
+  bool Leaves(const Rate& rate) const;
   void Move(std::uint64_t task, Difficulty to);
 
-  const DifficultyRecipe settings_;
-  const std::uint64_t seed_;
+  DifficultyRecipe settings_;
+  std::uint64_t seed_;
   std::vector<std::uint64_t> seeds_;              // by task
   std::map<std::uint64_t, std::uint64_t> tasks_;  // by seed; a seed that comes twice is one task
   std::vector<Rate> rates_;
