@@ -24,6 +24,7 @@ struct RunArguments {
   std::string listen, key = DefaultKeyFile().string(), passphrase_file;
   std::vector<std::string> hosts;
   std::string store;
+  std::size_t volunteers_max = 1024, per_address_max = 64;
 };
 
 Result<RunOptions> OptionsFrom(const RunArguments& arguments,
@@ -75,7 +76,9 @@ HostOptions HostOptionsFrom(const RunArguments& arguments) {
   return {.listen = arguments.listen,
           .hosts = arguments.hosts,
           .store = arguments.store,
-          .software = std::string("waggle ") + WAGGLE_VERSION};
+          .software = std::string("waggle ") + WAGGLE_VERSION,
+          .volunteers_max = arguments.volunteers_max,
+          .volunteers_per_address_max = arguments.per_address_max};
 }
 
 void DefineHostOptions(CLI::App& app, RunArguments& arguments) {
@@ -87,6 +90,13 @@ void DefineHostOptions(CLI::App& app, RunArguments& arguments) {
   app.add_option("--store", arguments.store,
                  "Where grants and accepted groups are kept: postgresql://... or an SQLite file "
                  "(default: run.db in the run's folder; remembered for `waggle resume`).")
+      ->needs(listen);
+  app.add_option("--volunteers", arguments.volunteers_max, "Connected at a time, at most.")
+      ->check(CLI::Range(1u, 1u << 20))
+      ->needs(listen);
+  app.add_option("--per-address", arguments.per_address_max,
+                 "Of them from one address: raise it for a laboratory behind one router.")
+      ->check(CLI::Range(1u, 1u << 20))
       ->needs(listen);
   app.add_option("--key", arguments.key, "This node's key file; made if it does not exist.")
       ->needs(listen);

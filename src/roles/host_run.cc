@@ -1,8 +1,9 @@
 #include "roles/host_run.h"
 
 #include <fmt/format.h>
-#include <sodium.h>
+#include <sys/resource.h>
 
+#include "crypto/random.h"
 #include "net/server.h"
 #include "protocol/limits.h"
 #include "roles/host_core.h"
@@ -60,12 +61,6 @@ struct HostRun::Loop {
 
 namespace {
 
-SessionNonce DrawNonce() {
-  SessionNonce nonce;
-  ::randombytes_buf(nonce.data(), nonce.size());
-  return nonce;
-}
-
 Result<std::vector<Endpoint>> EndpointsOf(const std::vector<std::string>& hosts) {
   std::vector<Endpoint> endpoints;
   for (const std::string& text : hosts) {
@@ -90,6 +85,29 @@ Status CheckReachable(const HostOptions& options) {
               options.listen);
 }
 
+// As many files as a full house needs, if the system lets us.
+Result<NetLimits> LimitsFor(const HostOptions& options) {
+  NetLimits limits;
+  limits.frame_bytes_max = kProtocol.envelope_bytes_max;
+  limits.connections_max = options.volunteers_max;
+  limits.connections_per_address_max = options.volunteers_per_address_max;
+  // Beside a volunteer's own: what only fetches, and what has not said yet what it wants.
+  limits.sockets_max = limits.connections_max + limits.connections_max / 8 + 64;
+  limits.sockets_per_address_max = 2 * limits.connections_per_address_max;
+  rlimit files{};
+  ::getrlimit(RLIMIT_NOFILE, &files);
+  const rlim_t wanted = limits.sockets_max + 256;
+  if (files.rlim_cur < wanted) {
+    files.rlim_cur = std::min(wanted, files.rlim_max);
+    ::setrlimit(RLIMIT_NOFILE, &files);
+  }
+  if (files.rlim_cur >= wanted) return limits;
+  return Fail(Blame::kOperator,
+              "{} volunteers need {} open files and the system allows {}: raise the hard limit "
+              "(ulimit -Hn, LimitNOFILE=) or let fewer in (--volunteers)",
+              options.volunteers_max, wanted, files.rlim_max);
+}
+
 PolicyKind DeltaKindOf(const Recipe& recipe) {
   return recipe.trainer.lora.rank > 0 ? PolicyKind::kAdapter : PolicyKind::kDelta;
 }
@@ -105,8 +123,10 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   shelf.PutDescription(
       EncodeDescription(run.recipe, run.base->model.config, run.base->tokenizer, run.start));
   WG_TRY(OpenStore(options));
-  core.emplace(key, run.run_id, HostSettings{.software = options.software},
-               std::move(*run.orchestrator), *first.snapshot, DrawNonce);
+  HostSettings settings{.software = options.software};
+  settings.leases.workers_max = options.volunteers_max + options.volunteers_max / 4;
+  core.emplace(key, run.run_id, settings, std::move(*run.orchestrator), *first.snapshot,
+               RandomBytes<16>);
   training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
   WG_TRY(CatchUp());
   return Listen(options);
@@ -152,8 +172,7 @@ Status HostRun::Loop::Listen(const HostOptions& options) {
   if (error) return Fail(Blame::kMachine, "{}: {}", tls.string(), error.message());
   WG_ASSIGN(const Certificate certificate,
             LoadOrMakeCertificate(tls / "certificate.pem", tls / "key.pem"));
-  NetLimits limits;
-  limits.frame_bytes_max = kProtocol.envelope_bytes_max;
+  WG_ASSIGN(const NetLimits limits, LimitsFor(options));
   WG_ASSIGN(server, NodeServer::Start(options.listen, certificate, limits, &shelf, run.clock));
   std::vector<std::string> hosts = options.hosts;
   if (hosts.empty()) {
@@ -298,6 +317,7 @@ Result<std::unique_ptr<HostRun>> HostRun::Around(std::unique_ptr<RunParts> parts
 Result<std::unique_ptr<HostRun>> HostRun::Open(const Recipe& recipe, const RunOptions& options,
                                                HostOptions host, KeyPair key, Clock& clock) {
   WG_TRY(CheckReachable(host));
+  WG_TRY(LimitsFor(host));
   WG_TRY(CheckJoinable(recipe));
   WG_ASSIGN(auto parts, RunParts::Open(recipe, options, clock));
   return Around(std::move(parts), std::move(host), std::move(key));
@@ -306,6 +326,7 @@ Result<std::unique_ptr<HostRun>> HostRun::Open(const Recipe& recipe, const RunOp
 Result<std::unique_ptr<HostRun>> HostRun::Resume(const RunOptions& options, HostOptions host,
                                                  KeyPair key, Clock& clock) {
   WG_TRY(CheckReachable(host));
+  WG_TRY(LimitsFor(host));
   WG_ASSIGN(auto parts, RunParts::Resume(options, clock));
   return Around(std::move(parts), std::move(host), std::move(key));
 }

@@ -19,6 +19,8 @@ struct HostOptions {
   std::vector<std::string> hosts;  // "host:port" for the invite; empty: where it listens
   std::string store;               // RunStore::Open; empty: as before, at first in the run's folder
   std::string software;
+  std::size_t volunteers_max = 1024;            // connected at a time
+  std::size_t volunteers_per_address_max = 64;  // behind one router
 };
 
 class HostRun {

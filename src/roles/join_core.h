@@ -129,6 +129,7 @@ class JoinCore {
   void StartWhatWaits();
   void FetchNext();
   void DropAll();
+  std::uint32_t TakeRoom();
   void AskIfRoom();
   void Send(NodeMessage message);
   void Submit(const Group& group);
