@@ -49,3 +49,4 @@ target_link_libraries(wg_highway INTERFACE ${WAGGLE_HIGHWAY})
 find_library(WAGGLE_QRENCODE qrencode REQUIRED)
 add_library(wg_qrencode INTERFACE)
 target_link_libraries(wg_qrencode INTERFACE ${WAGGLE_QRENCODE})
+find_package(Boost 1.74 REQUIRED)  # headers only: Asio and Beast
