@@ -34,9 +34,11 @@ struct HostRun::Loop {
   std::unique_ptr<NodeServer> server;  // none while the host catches up
   std::optional<HostCore> core;
   std::optional<TrainThread> training;
+  std::unique_ptr<HostDesk> desk;
+  std::function<bool()> wants_to_end;
   std::vector<HostEffect> pending;  // not performed yet
   std::int64_t ticked_ms = 0;
-  bool catching_up = true, finished = false;
+  bool catching_up = true, finished = false, drained = false, end_said = false;
 
   std::int64_t NowMs() const { return run.clock.MonotonicNs() / 1'000'000; }
   Status Start(const HostOptions& options);
@@ -54,6 +56,7 @@ struct HostRun::Loop {
   Status Publish(const PolicyOut& out);
   void Hear(const Event& event);
   Status Pump();
+  void TakeOrders();
   bool StopDue(PolicyVersion version) const {
     return run.options.stop_after != 0 && version.value >= run.options.stop_after;
   }
@@ -125,6 +128,9 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   WG_TRY(OpenStore(options));
   HostSettings settings{.software = options.software};
   settings.leases.workers_max = options.volunteers_max + options.volunteers_max / 4;
+  wants_to_end = options.wants_to_end;
+  WG_ASSIGN(desk,
+            HostDesk::Open(options.http, run.folder.root(), run.run_id, run.recipe, run.clock));
   core.emplace(key, run.run_id, settings, std::move(*run.orchestrator), *first.snapshot,
                RandomBytes<16>);
   training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
@@ -182,6 +188,7 @@ Status HostRun::Loop::Listen(const HostOptions& options) {
   WG_ASSIGN(invite.hosts, EndpointsOf(hosts));
   invite.pin = certificate.pin;
   invite.run = run.run_id;
+  run.telemetry->Say(NeedText(run.recipe.orchestrator, run.recipe.sampling.tokens_max));
   return {};
 }
 
@@ -208,6 +215,7 @@ Status HostRun::Loop::Commit(std::vector<HostEffect>& effects) {
     if (keep == nullptr) continue;
     if (const auto* record = std::get_if<OutcomeRecord>(&keep->entry))
       run.times.sampled_tokens += record->tokens;
+    desk->Kept(keep->entry);
     batch.push_back(std::move(keep->entry));
   }
   return store->Commit(batch);
@@ -216,6 +224,7 @@ Status HostRun::Loop::Commit(std::vector<HostEffect>& effects) {
 Status HostRun::Loop::Perform(HostEffect effect) {
   if (auto* send = std::get_if<SendFrame>(&effect)) {
     server->Send(ConnectionId{send->link.value}, send->bytes);
+    desk->Sent(send->bytes.size());
   } else if (auto* close = std::get_if<CloseLink>(&effect)) {
     server->Close(ConnectionId{close->link.value});
   } else if (auto* train = std::get_if<TrainOn>(&effect)) {
@@ -223,9 +232,12 @@ Status HostRun::Loop::Perform(HostEffect effect) {
   } else if (auto* evaluated = std::get_if<Evaluated>(&effect)) {
     return run.Evaluated(evaluated->evaluation);
   } else if (auto* save = std::get_if<SaveCheckpointNow>(&effect)) {
+    if (run.conduct->version() == run.saved_version) return {};
     return run.Checkpoint(save->state, run.conduct->version());
   } else if (std::holds_alternative<RunFinished>(effect)) {
     finished = true;
+  } else if (std::holds_alternative<RunDrained>(effect)) {
+    drained = true;
   }  // Keep: committed
   return {};
 }
@@ -233,6 +245,7 @@ Status HostRun::Loop::Perform(HostEffect effect) {
 Status HostRun::Loop::Train(TrainOn batch) {
   WG_TRY(run.KeepBatch(batch));
   const PolicyVersion current = run.conduct->version();
+  desk->Batch(batch, current);
   std::vector<TrainerEffect> effects = run.conduct->Step(BatchReady{std::move(batch)});
   if (auto* step = std::get_if<RunStep>(&effects.front())) {
     training->Start(std::move(step->groups), current);
@@ -252,6 +265,7 @@ Status HostRun::Loop::Trained(StepDone done) {
         "lease {:x}: log-probs that the weights do not give; left out of the batch", lease.value));
   }
   run.times.train_seconds = done.seconds;
+  if (const std::string line = desk->Stepped(done.seconds); !line.empty()) run.telemetry->Say(line);
   PolicyOut out{.manifest = done.manifests.manifest, .snapshot = done.manifests.snapshot};
   if (!done.report) {
     WG_TRY(Perform(run.conduct->Step(StepFailed{done.report.error()}), out));
@@ -303,8 +317,24 @@ Status HostRun::Loop::Pump() {
   if (const std::int64_t now = NowMs(); now >= ticked_ms + kTickMs) {
     ticked_ms = now;
     Step(HostTick{});
+    TakeOrders();
+    desk->Tick(*core, training->busy(), server->load());
   }
   return Settle();
+}
+
+// From the operator: by HTTP, or by a signal.
+void HostRun::Loop::TakeOrders() {
+  std::vector<HostEvent> orders = desk->TakeOrders();
+  if (!end_said && wants_to_end()) {
+    end_said = true;
+    orders.emplace_back(DrainRun{});
+  }
+  for (const HostEvent& order : orders) {
+    if (std::holds_alternative<DrainRun>(order) && !core->draining())
+      run.telemetry->Say("draining: no more leases; what is held ends first, then a checkpoint");
+    Step(order);
+  }
 }
 
 Result<std::unique_ptr<HostRun>> HostRun::Around(std::unique_ptr<RunParts> parts, HostOptions host,
@@ -335,11 +365,15 @@ HostRun::HostRun(std::unique_ptr<Loop> loop) : loop_(std::move(loop)) {}
 HostRun::~HostRun() = default;
 
 const Invite& HostRun::invite() const { return loop_->invite; }
+std::string HostRun::http_url() const { return loop_->desk->url(); }
+bool HostRun::drained() const { return loop_->drained; }
+HostTimes HostRun::times() const { return loop_->desk->times(); }
 
 Result<RunSummary> HostRun::Drive() {
   Loop& loop = *loop_;
   const std::int64_t begin = loop.run.clock.MonotonicNs();
-  while (!loop.finished && !loop.StopDue(loop.run.saved_version)) WG_TRY(loop.Pump());
+  while (!loop.finished && !loop.drained && !loop.StopDue(loop.run.saved_version))
+    WG_TRY(loop.Pump());
   // The good-byes: workers hang up when they have heard them.
   const std::int64_t deadline = loop.NowMs() + kGoodbyeMs;
   while (loop.finished && loop.core->links() > 0 && loop.NowMs() < deadline) WG_TRY(loop.Pump());
