@@ -36,6 +36,15 @@ constexpr Command kCommands[] = {
      "waggle restore /mnt/backup/demo-tuesday runs/demo\n"
      "waggle restore /mnt/backup/demo-tuesday runs/demo --store postgresql://me@db.local/waggle",
      DefineRestore},
+    {"status", "show who works for a run that listens, and how it goes",
+     "waggle status runs/demo\nwaggle status runs/demo --once\nwaggle status http://127.0.0.1:9100 "
+     "--json",
+     DefineStatus},
+    {"drain", "end a run that listens so that it can be resumed, or send one volunteer away",
+     "waggle drain runs/demo\nwaggle drain runs/demo --node wgl1...", DefineDrain},
+    {"doctor", "check this machine, an invite or a run's folder, and say what to do",
+     "waggle doctor\nwaggle doctor --invite waggle://192.0.2.1:7100/...\nwaggle doctor runs/demo",
+     DefineDoctor},
     {"sft", "learn from text files or JSON lines, with a checkpoint to go on from at any moment",
      "waggle train-tokenizer stories.txt --vocab 1024 --out tok.json\n"
      "waggle sft stories.txt --tokenizer tok.json --out runs/stories --set model.layers=4 --set "

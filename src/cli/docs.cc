@@ -5,6 +5,7 @@
 #include "cli/command.h"
 #include "cli/sft.h"
 #include "environments/registry.h"
+#include "roles/host_metrics.h"
 #include "roles/recipe.h"
 #include "roles/telemetry.h"
 
@@ -29,6 +30,11 @@ std::string MetricsMarkdown() {
       "TensorBoard step, has these scalars.\n\n| name | |\n|---|---|\n";
   for (const MetricDoc& metric : MetricDocs())
     text += fmt::format("| `{}` | {} |\n", metric.name, metric.help);
+  text +=
+      "\n# Metrics of a host\n\nA host that listens serves these at `/metrics` (`--http`), in the "
+      "text format of Prometheus.\n\n| name | kind | |\n|---|---|---|\n";
+  for (const HostMetricDoc& metric : HostMetricDocs())
+    text += fmt::format("| `{}` | {} | {} |\n", metric.name, ToString(metric.kind), metric.help);
   return text;
 }
 

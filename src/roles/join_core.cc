@@ -209,12 +209,18 @@ void JoinCore::Work(const WorkerEvent& event) {
   AskIfRoom();
 }
 
-void JoinCore::AskIfRoom() {
-  if (!connected() || draining_ || asked_ || now_ < ask_at_ || !on_chain_) return;
+// Rollouts to ask for now; 0: none. Whoever calls asks.
+std::uint32_t JoinCore::TakeRoom() {
+  if (!connected() || draining_ || asked_ || now_ < ask_at_ || !on_chain_) return 0;
   const std::uint32_t room = worker_.room() - std::min(worker_.room(), waiting_rollouts_);
-  if (room == 0) return;
-  asked_ = true;
-  Send(LeaseRequest{.rollouts_max = room, .tokens_per_second = rate_, .version = *version_});
+  asked_ = room > 0;
+  return room;
+}
+
+void JoinCore::AskIfRoom() {
+  const std::uint32_t room = TakeRoom();
+  if (room > 0)
+    Send(LeaseRequest{.rollouts_max = room, .tokens_per_second = rate_, .version = *version_});
 }
 
 void JoinCore::Heard(const OutcomeRecord& message) {
@@ -241,7 +247,15 @@ void JoinCore::Heard(const SlowDown& message) {
   full_ = message.cause == SlowDownCause::kQuota && !held_.empty();
 }
 
-void JoinCore::Heard(const Drain&) { draining_ = host_done_ = true; }
+// With time to finish: this node is asked to leave, the run goes on. Without: the run is over.
+void JoinCore::Heard(const Drain& message) {
+  if (message.finish_ms == 0) {
+    draining_ = host_done_ = true;
+    return;
+  }
+  sent_away_ = true;
+  On(DrainWanted{});
+}
 
 void JoinCore::Heard(const Refusal& message) {
   if (message.kind == RefusalKind::kUnknownLease) {
@@ -274,14 +288,16 @@ void JoinCore::On(const DrainWanted&) {
 void JoinCore::Submit(const Group& group) {
   if (!session_ || !session_->may_send(MessageKind::kGroupSubmission)) return;
   groups_in_.emplace(sent_, group.lease.value);
-  Send(GroupSubmission{group});
+  Send(GroupSubmission{.group = group, .rollouts_max = TakeRoom()});
 }
 
 void JoinCore::LeaveIfDone() {
   if (!draining_ || left_) return;
   if (!host_done_ && !held_.empty()) return;
   left_ = true;
-  effects_.push_back(Leave{host_done_ ? "the run is over" : "drained"});
+  effects_.push_back(Leave{host_done_   ? "the run is over"
+                           : sent_away_ ? "asked to leave by the host"
+                                        : "drained"});
 }
 
 void JoinCore::Send(NodeMessage message) {

@@ -129,6 +129,7 @@ class JoinCore {
   void StartWhatWaits();
   void FetchNext();
   void DropAll();
+  std::uint32_t TakeRoom();
   void AskIfRoom();
   void Send(NodeMessage message);
   void Submit(const Group& group);
@@ -145,7 +146,7 @@ class JoinCore {
   Milliseconds now_ = 0;
   std::vector<JoinEffect> effects_;  // of the step in progress
   std::optional<Session> session_;
-  bool dialing_ = false, draining_ = false, host_done_ = false, left_ = false;
+  bool dialing_ = false, draining_ = false, host_done_ = false, sent_away_ = false, left_ = false;
   Milliseconds retry_at_ = 0, retry_ms_ = 0;  // of the next dial
   Milliseconds ask_at_ = 0, beat_at_ = 0;     // of the next request and heartbeat
   Milliseconds heartbeat_ms_ = 5'000;

@@ -98,6 +98,7 @@ void LeaseBook::On(const WorkerJoined& event) {
     // It was here already: whatever it held, it came back without.
     if (known->present) Leave(*known);
     known->present = true;
+    known->draining = false;
     known->heard = now_;
     return;
   }
@@ -120,8 +121,8 @@ std::uint64_t LeaseBook::Admit(const NodeId& node) {
   return id;
 }
 
-// As if its worker had just left: it keeps the lease until somebody else asks for work. Where there
-// is no room the grant ends at once.
+// Its worker has the shortest of deadlines to come back. Where there is no room the grant
+// ends at once.
 void LeaseBook::On(const GrantRestored& event) {
   const auto known = id_of_.find(event.node);
   const std::uint64_t id = known != id_of_.end() ? known->second : Admit(event.node);
@@ -137,19 +138,21 @@ void LeaseBook::On(const GrantRestored& event) {
   const auto [entry, is_new] = workers_.at(id).grants.emplace(
       event.lease.id.value, Grant{.rollouts = event.lease.group_size});
   Check(is_new, "a grant is restored once");
-  BecomeOverdue(id, event.lease.id.value, entry->second, now_);
-  if (!event.superseded) {
-    effects_.push_back(GiveAgain{WorkerId{id}, event.lease});
+  Grant& grant = entry->second;
+  if (event.superseded) {
+    grant.state = State::kSuperseded;
+    SetTimer(id, event.lease.id.value, grant, now_ + settings_.grace_ms);
     return;
   }
-  overdue_.erase({entry->second.timer, id, event.lease.id.value});
-  entry->second.state = State::kSuperseded;
+  SetTimer(id, event.lease.id.value, grant, now_ + settings_.deadline_ms_min);
+  effects_.push_back(GiveAgain{WorkerId{id}, event.lease});
 }
 
 void LeaseBook::On(const WorkRequested& event) {
   Worker* worker = Present(event.node);
   if (worker == nullptr) return;
-  if (draining_) return SlowDownFor(*worker, SlowDownCause::kDraining, settings_.wait_ms_max);
+  if (draining_ || worker->draining)
+    return SlowDownFor(*worker, SlowDownCause::kDraining, settings_.wait_ms_max);
   if (now_ < worker->hold_until)
     return SlowDownFor(*worker, SlowDownCause::kHoldOff, worker->hold_until - now_);
   worker->requested = event.rollouts_max;
@@ -257,6 +260,13 @@ void LeaseBook::On(const WorkerLeft& event) {
   if (worker != nullptr && worker->present) Leave(*worker);
 }
 
+void LeaseBook::On(const WorkerDraining& event) {
+  Worker* worker = Find(event.node);
+  if (worker == nullptr || !worker->present) return;
+  worker->draining = true;
+  StopWaiting(*worker);
+}
+
 void LeaseBook::On(const TimePassed&) {
   for (auto& [id, worker] : workers_) {
     if (worker.present && now_ - worker.heard > settings_.silence_ms_max) Leave(worker);
@@ -327,6 +337,8 @@ void LeaseBook::Finish(std::uint64_t id, std::uint64_t lease, OutcomeRecord reco
   overdue_.erase({found->second.timer, id, lease});
   worker.grants.erase(found);
   ++ended_;
+  worker.tokens += record.tokens;
+  ++(record.outcome == Outcome::kAccepted ? worker.accepted : worker.lost);
   effects_.push_back(SendTo{worker.node, std::move(record)});
 }
 
@@ -427,6 +439,26 @@ LeaseBook::Counts LeaseBook::counts() const {
     counts.open_grants += worker.grants.size();
   }
   return counts;
+}
+
+std::vector<LeaseBook::WorkerView> LeaseBook::workers() const {
+  std::vector<WorkerView> views;
+  views.reserve(workers_.size());
+  for (const auto& [id, worker] : workers_) {
+    const auto held = std::count_if(worker.grants.begin(), worker.grants.end(), [](const auto& g) {
+      return g.second.state == State::kHeld || g.second.state == State::kJudging;
+    });
+    views.push_back({.node = worker.node,
+                     .present = worker.present,
+                     .waiting = worker.waiting,
+                     .draining = worker.draining,
+                     .tokens_per_second = worker.rate,
+                     .leases = static_cast<std::size_t>(held),
+                     .accepted = worker.accepted,
+                     .lost = worker.lost,
+                     .tokens = worker.tokens});
+  }
+  return views;
 }
 
 std::uint32_t LeaseBook::RateOf(const NodeId& node) const {

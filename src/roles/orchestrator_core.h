@@ -118,6 +118,7 @@ class OrchestratorCore {
 
   PolicyVersion version() const { return version_; }
   const TaskPool* pool() const { return pool_ ? &*pool_ : nullptr; }  // null: each lease a new task
+  bool training() const { return batch_in_training_; }  // SavePosition waits for its end
   std::uint64_t batches_sent() const { return batches_sent_; }
 
  private:

@@ -74,6 +74,15 @@ TEST_F(SwarmTest, ALineThatBreaksAllTheTimeLosesNothing) {
 // Killed at any moment, a host takes up what it had accepted and what is still out: nothing is
 // sampled twice, and no worker's work is lost.
 TEST_F(SwarmTest, AKilledHostComesBackToWhereItWas) {
+  const auto granted_anew = [](const Swarm& swarm) {
+    int anew = 0;
+    for (const auto& [lease, times] : swarm.grants) anew += times - 1;
+    return anew;
+  };
+  const auto undisturbed = Make("undisturbed");
+  undisturbed->Add(10, 10);
+  undisturbed->Add(30, 20);
+  EXPECT_EQ(undisturbed->Run(), local_);
   for (const Milliseconds when : {300, 900, 1'500, 2'100, 2'600}) {
     const auto swarm = Make("killed" + std::to_string(when));
     swarm->Add(10, 10);
@@ -91,9 +100,8 @@ TEST_F(SwarmTest, AKilledHostComesBackToWhereItWas) {
     const auto counts = swarm->store().Count().value();
     EXPECT_EQ(counts.accepted, 6u * 4 + 4 * 8);
     EXPECT_EQ(counts.open, 0u) << "every grant has an end";
-    int granted_anew = 0;
-    for (const auto& [lease, times] : swarm->grants) granted_anew += times - 1;
-    EXPECT_LE(granted_anew, 2 * 8) << "only what was under way, if anything";
+    EXPECT_LE(granted_anew(*swarm), granted_anew(*undisturbed) + 2 * 8)
+        << "at most what two volunteers had under way";
   }
 }
 
@@ -104,7 +112,7 @@ TEST_F(SwarmTest, AHostThatDiesAgainAndAgainStillEnds) {
   Milliseconds next = 200;
   swarm->weather = [&](Volunteer&, Milliseconds now) {
     if (now < next) return;
-    next = now + 350;
+    next = now + 1'500;
     swarm->KillHost();
   };
   EXPECT_EQ(swarm->Run(), local_);
@@ -208,6 +216,71 @@ TEST_F(SwarmTest, AVolunteerThatDrainsLeavesWithItsWorkDone) {
   EXPECT_LT(left_at, swarm->elapsed() - 500);
   EXPECT_GT(leaver.core->counts().accepted, 0u);
   EXPECT_EQ(leaver.core->counts().other, 0u) << "nothing expired or came back undone";
+}
+
+TEST_F(SwarmTest, ADrainedHostSavesWhereItStandsAndGoesOnToTheSameBits) {
+  const auto swarm = Make("host-drain");
+  swarm->Add(10, 10);
+  swarm->Add(30, 20);
+  bool asked = false, stopped = false;
+  int granted_when_asked = 0;
+  const auto granted = [&] {
+    int all = 0;
+    for (const auto& [lease, times] : swarm->grants) all += times;
+    return all;
+  };
+  swarm->weather = [&](Volunteer&, Milliseconds now) {
+    if (now >= 1'500 && !asked) {
+      asked = true;
+      granted_when_asked = granted();
+      swarm->DrainHost();
+    }
+    if (!swarm->drained() || stopped) return;
+    stopped = true;
+    EXPECT_EQ(granted(), granted_when_asked) << "a grant after the drain began";
+    EXPECT_EQ(swarm->saved_version(), swarm->version());
+    swarm->KillHost();
+  };
+  EXPECT_EQ(swarm->Run(), local_);
+  EXPECT_TRUE(stopped);
+  EXPECT_EQ(swarm->outcomes[Outcome::kExpired], 0) << "what was held was waited for";
+}
+
+TEST_F(SwarmTest, ADrainDoesNotWaitForEverForASilentMachine) {
+  const auto swarm = Make("host-drain-silent");
+  Volunteer& silent = swarm->Add(10, 10);
+  bool asked = false;
+  Milliseconds drained_at = 0;
+  swarm->weather = [&](Volunteer& v, Milliseconds now) {
+    if (now >= 700 && !asked) {
+      asked = silent.dead = true;  // with what it holds; the line stays up
+      swarm->DrainHost(2'000);
+    }
+    if (!swarm->drained() || drained_at != 0) return;
+    drained_at = now;
+    v.dead = false;
+    swarm->KillHost();
+  };
+  EXPECT_EQ(swarm->Run(), local_);
+  EXPECT_GE(drained_at, 700u);
+  EXPECT_LE(drained_at, 2'710u);
+}
+
+TEST_F(SwarmTest, AVolunteerThatTheHostSendsAwayFinishesWhatItHolds) {
+  const auto swarm = Make("node-drain");
+  swarm->Add(10, 10);
+  Volunteer& guest = swarm->Add(10, 10);
+  bool asked = false;
+  swarm->weather = [&](Volunteer& v, Milliseconds now) {
+    if (&v != &guest || now < 500 || asked) return;
+    asked = true;
+    swarm->DrainByHost(guest);
+  };
+  EXPECT_EQ(swarm->Run(), local_);
+  EXPECT_TRUE(guest.left);
+  EXPECT_EQ(guest.why, "asked to leave by the host");
+  EXPECT_GT(guest.core->counts().accepted, 0u);
+  EXPECT_EQ(guest.core->counts().stale + guest.core->counts().rejected, 0u);
 }
 
 }  // namespace
