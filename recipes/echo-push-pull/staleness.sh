@@ -1,5 +1,5 @@
 #!/bin/sh
-# How much staleness learning bears: trains echo-push-pull with batches that are A versions old, everything else equal, and
+# How much staleness learning bears: trains echo-pull with batches that are A versions old, everything else equal, and
 # prints a Markdown table of the held-out accuracy at the end and at its best. A = 0 is the synchronous run (echo-pull).
 #
 #   recipes/echo-push-pull/staleness.sh [waggle run options, e.g. --threads 1]
@@ -13,14 +13,14 @@ out=${OUT:-runs/staleness}
 mkdir -p "$out"
 echo "| learning rate | versions old | seed | start | best | end | weight hash |"
 echo "|---|---|---|---|---|---|---|"
-for rate in ${RATES:-1e-3 4e-3}; do
-  for ahead in ${AHEAD:-0 1 2 4 11 16}; do
+for rate in ${RATES:-1e-4 1e-3}; do
+  for ahead in ${AHEAD:-0 4 11}; do
     for seed in ${SEEDS:-1 2 3}; do
       run=$out/lr$rate-a$ahead-s$seed
       if [ ! -f "$run/result.json" ]; then
         rm -rf "$run"
-        "$waggle" run "$here" --out "$run" --quiet --set seed="$seed" --set trainer.optimizer.lr="$rate" \
-          --set orchestrator.ahead="$ahead" --set orchestrator.lag_versions_max=64 "$@" >"$run.log" 2>&1 || {
+        "$waggle" run "$here/../echo-pull" --out "$run" --quiet --set seed="$seed" --set trainer.optimizer.lr="$rate" \
+          --set orchestrator.ahead="$ahead" --set orchestrator.lag_versions_max=32 "$@" >"$run.log" 2>&1 || {
           echo "| $rate | $ahead | $seed | failed: see $run.log |"
           continue
         }
