@@ -6,7 +6,7 @@
 
 namespace waggle {
 
-JoinCore::JoinCore(const KeyPair& key, const Hash256& run, std::optional<NodeId> host,
+JoinCore::JoinCore(const Signer& key, const Hash256& run, std::optional<NodeId> host,
                    const JoinSettings& settings, const TaskCodec& codec,
                    std::function<SessionNonce()> draw_nonce)
     : key_(key),

@@ -87,7 +87,7 @@ class JoinCore {
  public:
   // `key` and `codec` outlive the core. host: whose signature counts; unknown: whoever answers
   // first (on a line whose other end is pinned), and nobody else from then on.
-  JoinCore(const KeyPair& key, const Hash256& run, std::optional<NodeId> host,
+  JoinCore(const Signer& key, const Hash256& run, std::optional<NodeId> host,
            const JoinSettings& settings, const TaskCodec& codec,
            std::function<SessionNonce()> draw_nonce);
 
@@ -134,7 +134,7 @@ class JoinCore {
   void Submit(const Group& group);
   void LeaveIfDone();
 
-  const KeyPair& key_;
+  const Signer& key_;
   const Hash256 run_;
   std::optional<NodeId> host_;
   const JoinSettings settings_;
