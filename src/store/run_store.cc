@@ -5,6 +5,7 @@
 #include <soci/sqlite3/soci-sqlite3.h>
 #include <sodium.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <thread>
@@ -48,6 +49,11 @@ bool IsPostgres(const std::string& where) {
   return where.starts_with("postgresql://") || where.starts_with("postgres://");
 }
 
+template <class T>
+bool IsA(const StoreEntry& entry) {
+  return std::holds_alternative<T>(entry);
+}
+
 // What the database said, as ours: it is never a peer's doing.
 template <class F>
 auto Guarded(const char* doing, F&& work) -> decltype(work()) {
@@ -58,34 +64,107 @@ auto Guarded(const char* doing, F&& work) -> decltype(work()) {
   }
 }
 
+// Statements with their row, prepared once for a batch.
+class GrantRow {
+ public:
+  GrantRow(soci::session& sql, const std::string& run)
+      : insert_((sql.prepare << "INSERT INTO grants (run, number, lease, worker, terms) "
+                                "VALUES (:run, :number, :lease, :worker, :terms)",
+                 soci::use(run), soci::use(number_), soci::use(lease_), soci::use(worker_),
+                 soci::use(terms_))) {}
+
+  void Write(long long number, const LeaseHolder& grant) {
+    number_ = number;
+    lease_ = AsRow(grant.lease.id.value);
+    worker_ = ToText(grant.node);
+    terms_ = ToBase64(Encode(grant.lease));
+    insert_.execute(true);
+  }
+
+ private:
+  long long number_ = 0, lease_ = 0;
+  std::string worker_, terms_;
+  soci::statement insert_;
+};
+
+class GroupRow {
+ public:
+  GroupRow(soci::session& sql, const std::string& run)
+      : insert_((sql.prepare << "INSERT INTO accepted_groups (run, lease, terms, rollouts) "
+                                "VALUES (:run, :lease, :terms, :rollouts) ON CONFLICT DO NOTHING",
+                 soci::use(run), soci::use(lease_), soci::use(terms_), soci::use(rollouts_))) {}
+
+  Status Write(const GroupRecord& record) {
+    lease_ = AsRow(record.lease.id.value);
+    terms_ = ToBase64(Encode(record.lease));
+    rollouts_ = ToBase64(Encode(record.group));
+    insert_.execute(true);
+    if (insert_.get_affected_rows() == 1) return {};
+    return Fail(Blame::kBug, "lease {:x} was accepted twice", record.lease.id.value);
+  }
+
+ private:
+  long long lease_ = 0;
+  std::string terms_, rollouts_;
+  soci::statement insert_;
+};
+
+class OutcomeRow {
+ public:
+  OutcomeRow(soci::session& sql, const std::string& run)
+      : update_((sql.prepare << "UPDATE grants SET ended = :ended, outcome = :outcome, "
+                                "reason = :reason, group_hash = :group, tokens = :tokens, "
+                                "detail = :detail WHERE run = :run AND lease = :lease "
+                                "AND worker = :worker AND ended IS NULL",
+                 soci::use(ended_), soci::use(outcome_), soci::use(reason_, has_reason_),
+                 soci::use(group_, has_group_), soci::use(tokens_), soci::use(detail_),
+                 soci::use(run), soci::use(lease_), soci::use(worker_))) {}
+
+  Status Write(long long ended, const OutcomeRecord& record) {
+    ended_ = ended;
+    lease_ = AsRow(record.lease.value);
+    tokens_ = AsRow(record.tokens);
+    outcome_ = static_cast<int>(record.outcome);
+    has_reason_ = record.reason ? soci::i_ok : soci::i_null;
+    reason_ = record.reason ? static_cast<int>(*record.reason) : 0;
+    has_group_ = record.group ? soci::i_ok : soci::i_null;
+    group_ = record.group ? ToHex(*record.group) : "";
+    detail_ = record.text;
+    worker_ = ToText(record.worker);
+    update_.execute(true);
+    if (update_.get_affected_rows() == 1) return {};
+    return Fail(Blame::kBug, "lease {:x} of {} ended and was not open", record.lease.value,
+                worker_);
+  }
+
+ private:
+  long long ended_ = 0, lease_ = 0, tokens_ = 0;
+  int outcome_ = 0, reason_ = 0;
+  soci::indicator has_reason_ = soci::i_null, has_group_ = soci::i_null;
+  std::string worker_, group_, detail_;
+  soci::statement update_;
+};
+
 class SqlStore final : public RunStore {
  public:
-  SqlStore(std::string where, const Hash256& run)
-      : where_(std::move(where)), run_(ToHex(run)), postgres_(IsPostgres(where_)) {}
+  SqlStore(std::string where, std::string run)
+      : where_(std::move(where)), run_(std::move(run)), postgres_(IsPostgres(where_)) {}
 
-  Status Connect();
+  Status Connect(Access access);
   Status Commit(const StoreBatch& batch) override;
-  Result<std::vector<GroupRecord>> Groups(std::uint64_t first_wave,
-                                          std::uint64_t end_wave) override {
-    return GroupsBetween(AsRow(first_wave << kIndexBits), AsRow(end_wave << kIndexBits));
-  }
-  Result<std::vector<GroupRecord>> EvaluationGroups(PolicyVersion version) override {
-    return GroupsBetween(AsRow(kEvaluationBit | (version.value << kIndexBits)),
-                         AsRow(kEvaluationBit | ((version.value + 1) << kIndexBits)));
-  }
-  Result<std::vector<LeaseHolder>> OpenGrants() override;
+  Result<std::vector<GroupRecord>> Groups(std::uint64_t first, std::uint64_t end) override;
+  Result<std::vector<OpenGrant>> OpenGrants() override;
   Result<Counts> Count() override;
   Result<std::vector<Ended>> Outcomes(std::uint64_t after, std::uint32_t rows_max) override;
-  Status CopyTo(const std::string& sqlite_path) override;
+  Status CopyTo(const std::string& where) override;
 
  private:
   Status Migrate();
+  Status CheckSchema();
+  Status BecomeWriter();
   Status CheckAlone();
   Status Write(const StoreBatch& batch);
-  Status WriteGrants(const std::vector<LeaseHolder>& granted);
-  Status WriteGroups(const std::vector<GroupRecord>& accepted);
-  Status WriteOutcomes(const std::vector<OutcomeRecord>& ended);
-  Result<std::vector<GroupRecord>> GroupsBetween(long long first, long long end);
+  Status GroupsBetween(long long first, long long end, std::vector<GroupRecord>& records);
   long long Newest(const char* column);
   Status CopyRows(soci::session& to);
 
@@ -95,17 +174,23 @@ class SqlStore final : public RunStore {
   long long granted_ = 0, ended_ = 0;  // numbers given so far; a run has one writer
 };
 
-Status SqlStore::Connect() {
+Status SqlStore::Connect(Access access) {
+  if (access == Access::kRead && !postgres_ && !std::filesystem::exists(where_))
+    return Fail(Blame::kOperator, "{}: no store of a run is there", where_);
   return Guarded("opening", [&]() -> Status {
     if (postgres_) {
       sql_.open(soci::postgresql, where_);
       sql_ << "SET client_min_messages TO warning";
     } else {
       sql_.open(soci::sqlite3, fmt::format("dbname=\"{}\" timeout=30", where_));
+    }
+    if (access == Access::kRead) return CheckSchema();
+    if (!postgres_) {
       // FULL: a commit survives a loss of power, as everybody is told that it does.
       sql_ << "PRAGMA journal_mode = WAL";
       sql_ << "PRAGMA synchronous = FULL";
     }
+    WG_TRY(BecomeWriter());
     WG_TRY(Migrate());
     WG_TRY(CheckAlone());
     granted_ = Newest("number");
@@ -114,15 +199,31 @@ Status SqlStore::Connect() {
   });
 }
 
+// The lock of a run's folder keeps a second writer from its SQLite file; a database has no folder.
+Status SqlStore::BecomeWriter() {
+  if (!postgres_) return {};
+  int is_ours = 0;
+  sql_ << "SELECT CASE WHEN pg_try_advisory_lock(hashtext(:run)) THEN 1 ELSE 0 END",
+      soci::use(run_), soci::into(is_ours);
+  if (is_ours == 1) return {};
+  return Fail(Blame::kOperator, "run {}... has a host already, on this very database",
+              run_.substr(0, 12));
+}
+
+Status SqlStore::CheckSchema() {
+  std::size_t version = 0;
+  sql_ << "SELECT count(*) FROM schema_steps", soci::into(version);
+  if (version == SchemaSteps().size()) return {};
+  return Fail(Blame::kOperator, "store {}: schema {}, this waggle reads schema {}", where_, version,
+              SchemaSteps().size());
+}
+
 Status SqlStore::Migrate() {
   sql_ << "CREATE TABLE IF NOT EXISTS schema_steps (version INTEGER PRIMARY KEY, what TEXT)";
   const auto steps = SchemaSteps();
   int version = 0;
   sql_ << "SELECT count(*) FROM schema_steps", soci::into(version);
-  if (version > static_cast<int>(steps.size()))
-    return Fail(Blame::kOperator,
-                "store {}: made by a newer waggle (schema {}, this one knows {}); use that one",
-                where_, version, steps.size());
+  if (version > static_cast<int>(steps.size())) return CheckSchema();
   for (; version < static_cast<int>(steps.size()); ++version) {
     soci::transaction step(sql_);
     for (const std::string& statement : steps[static_cast<std::size_t>(version)].statements)
@@ -163,15 +264,16 @@ Status SqlStore::Commit(const StoreBatch& batch) {
     granted_ = granted, ended_ = ended;
     const Status back = Guarded("reconnecting", [&]() -> Status {
       sql_.reconnect();
+      WG_TRY(BecomeWriter());
       granted_ = Newest("number");
       ended_ = Newest("ended");
       return {};
     });
     if (!back) continue;
     // A commit whose answer was lost is a commit.
-    if (granted_ == granted + std::ssize(batch.granted) &&
-        ended_ == ended + std::ssize(batch.ended))
-      return {};
+    const auto grants = std::count_if(batch.begin(), batch.end(), IsA<LeaseHolder>);
+    const auto ends = std::count_if(batch.begin(), batch.end(), IsA<OutcomeRecord>);
+    if (granted_ == granted + grants && ended_ == ended + ends) return {};
     done = Write(batch);
   }
   if (!done) granted_ = granted, ended_ = ended;
@@ -181,118 +283,69 @@ Status SqlStore::Commit(const StoreBatch& batch) {
 Status SqlStore::Write(const StoreBatch& batch) {
   return Guarded("writing", [&]() -> Status {
     soci::transaction all(sql_);
-    WG_TRY(WriteGrants(batch.granted));
-    WG_TRY(WriteGroups(batch.accepted));
-    WG_TRY(WriteOutcomes(batch.ended));
+    GrantRow grant(sql_, run_);
+    GroupRow group(sql_, run_);
+    OutcomeRow outcome(sql_, run_);
+    for (const StoreEntry& entry : batch) {
+      if (const auto* granted = std::get_if<LeaseHolder>(&entry)) {
+        grant.Write(++granted_, *granted);
+      } else if (const auto* accepted = std::get_if<GroupRecord>(&entry)) {
+        WG_TRY(group.Write(*accepted));
+      } else {
+        WG_TRY(outcome.Write(++ended_, std::get<OutcomeRecord>(entry)));
+      }
+    }
     all.commit();
     return {};
   });
 }
 
-Status SqlStore::WriteGrants(const std::vector<LeaseHolder>& granted) {
-  if (granted.empty()) return {};
-  long long number = 0, lease = 0;
-  std::string worker, terms;
-  soci::statement insert =
-      (sql_.prepare << "INSERT INTO grants (run, number, lease, worker, terms) "
-                       "VALUES (:run, :number, :lease, :worker, :terms)",
-       soci::use(run_), soci::use(number), soci::use(lease), soci::use(worker), soci::use(terms));
-  for (const LeaseHolder& grant : granted) {
-    number = ++granted_;
-    lease = AsRow(grant.lease.id.value);
-    worker = ToText(grant.node);
-    terms = ToBase64(Encode(grant.lease));
-    insert.execute(true);
-  }
-  return {};
-}
-
-Status SqlStore::WriteGroups(const std::vector<GroupRecord>& accepted) {
-  if (accepted.empty()) return {};
-  long long lease = 0;
-  std::string terms, rollouts;
-  soci::statement insert =
-      (sql_.prepare << "INSERT INTO accepted_groups (run, lease, terms, rollouts) "
-                       "VALUES (:run, :lease, :terms, :rollouts) ON CONFLICT DO NOTHING",
-       soci::use(run_), soci::use(lease), soci::use(terms), soci::use(rollouts));
-  for (const GroupRecord& record : accepted) {
-    lease = AsRow(record.lease.id.value);
-    terms = ToBase64(Encode(record.lease));
-    rollouts = ToBase64(Encode(record.group));
-    insert.execute(true);
-    if (insert.get_affected_rows() != 1)
-      return Fail(Blame::kBug, "lease {:x} was accepted twice", record.lease.id.value);
-  }
-  return {};
-}
-
-Status SqlStore::WriteOutcomes(const std::vector<OutcomeRecord>& ended) {
-  if (ended.empty()) return {};
-  long long number = 0, lease = 0, tokens = 0;
-  int outcome = 0, reason = 0;
-  soci::indicator has_reason = soci::i_null, has_group = soci::i_null;
-  std::string worker, group, detail;
-  soci::statement update =
-      (sql_.prepare << "UPDATE grants SET ended = :ended, outcome = :outcome, reason = :reason, "
-                       "group_hash = :group, tokens = :tokens, detail = :detail "
-                       "WHERE run = :run AND lease = :lease AND worker = :worker "
-                       "AND ended IS NULL",
-       soci::use(number), soci::use(outcome), soci::use(reason, has_reason),
-       soci::use(group, has_group), soci::use(tokens), soci::use(detail), soci::use(run_),
-       soci::use(lease), soci::use(worker));
-  for (const OutcomeRecord& record : ended) {
-    number = ++ended_;
-    lease = AsRow(record.lease.value);
-    tokens = AsRow(record.tokens);
-    outcome = static_cast<int>(record.outcome);
-    has_reason = record.reason ? soci::i_ok : soci::i_null;
-    reason = record.reason ? static_cast<int>(*record.reason) : 0;
-    has_group = record.group ? soci::i_ok : soci::i_null;
-    group = record.group ? ToHex(*record.group) : "";
-    detail = record.text;
-    worker = ToText(record.worker);
-    update.execute(true);
-    if (update.get_affected_rows() != 1)
-      return Fail(Blame::kBug, "lease {:x} of {} ended and was not open", record.lease.value,
-                  worker);
-  }
-  return {};
-}
-
-Result<std::vector<GroupRecord>> SqlStore::GroupsBetween(long long first, long long end) {
+Result<std::vector<GroupRecord>> SqlStore::Groups(std::uint64_t first, std::uint64_t end) {
   return Guarded("reading groups", [&]() -> Result<std::vector<GroupRecord>> {
-    std::string terms, rollouts;
-    soci::statement select =
-        (sql_.prepare << "SELECT terms, rollouts FROM accepted_groups "
-                         "WHERE run = :run AND lease >= :first AND lease < :last ORDER BY lease",
-         soci::use(run_), soci::use(first), soci::use(end), soci::into(terms),
-         soci::into(rollouts));
-    select.execute();
     std::vector<GroupRecord> records;
-    while (select.fetch()) {
-      WG_ASSIGN(const Bytes lease_bytes, FromBase64(terms));
-      WG_ASSIGN(const Bytes group_bytes, FromBase64(rollouts));
-      WG_ASSIGN(Lease lease, DecodeLease(lease_bytes));
-      WG_ASSIGN(Group group, DecodeGroup(group_bytes));
-      records.push_back({std::move(lease), std::move(group)});
+    for (const std::uint64_t kind : {std::uint64_t{0}, kEvaluationBit}) {
+      WG_TRY(GroupsBetween(AsRow(kind | (first << kIndexBits)), AsRow(kind | (end << kIndexBits)),
+                           records));
     }
     return records;
   });
 }
 
-Result<std::vector<LeaseHolder>> SqlStore::OpenGrants() {
-  return Guarded("reading grants", [&]() -> Result<std::vector<LeaseHolder>> {
+Status SqlStore::GroupsBetween(long long first, long long end, std::vector<GroupRecord>& records) {
+  std::string terms, rollouts;
+  soci::statement select =
+      (sql_.prepare << "SELECT terms, rollouts FROM accepted_groups "
+                       "WHERE run = :run AND lease >= :first AND lease < :last ORDER BY lease",
+       soci::use(run_), soci::use(first), soci::use(end), soci::into(terms), soci::into(rollouts));
+  select.execute();
+  while (select.fetch()) {
+    WG_ASSIGN(const Bytes lease_bytes, FromBase64(terms));
+    WG_ASSIGN(const Bytes group_bytes, FromBase64(rollouts));
+    WG_ASSIGN(Lease lease, DecodeLease(lease_bytes));
+    WG_ASSIGN(Group group, DecodeGroup(group_bytes));
+    records.push_back({std::move(lease), std::move(group)});
+  }
+  return {};
+}
+
+Result<std::vector<OpenGrant>> SqlStore::OpenGrants() {
+  return Guarded("reading grants", [&]() -> Result<std::vector<OpenGrant>> {
     std::string worker, terms;
-    soci::statement select = (sql_.prepare << "SELECT worker, terms FROM grants "
-                                              "WHERE run = :run AND ended IS NULL ORDER BY number",
-                              soci::use(run_), soci::into(worker), soci::into(terms));
+    int superseded = 0;
+    soci::statement select =
+        (sql_.prepare << "SELECT worker, terms, CASE WHEN EXISTS (SELECT 1 FROM accepted_groups a "
+                         "WHERE a.run = g.run AND a.lease = g.lease) OR EXISTS (SELECT 1 FROM "
+                         "grants later WHERE later.run = g.run AND later.lease = g.lease AND "
+                         "later.number > g.number AND later.ended IS NULL) THEN 1 ELSE 0 END "
+                         "FROM grants g WHERE run = :run AND ended IS NULL ORDER BY number",
+         soci::use(run_), soci::into(worker), soci::into(terms), soci::into(superseded));
     select.execute();
-    std::vector<LeaseHolder> open;
+    std::vector<OpenGrant> open;
     while (select.fetch()) {
       WG_ASSIGN(const Bytes bytes, FromBase64(terms));
       WG_ASSIGN(Lease lease, DecodeLease(bytes));
       WG_ASSIGN(const NodeId node, ParseNodeId(worker));
-      open.push_back({node, std::move(lease)});
+      open.push_back({{node, std::move(lease)}, superseded == 1});
     }
     return open;
   });
@@ -347,11 +400,12 @@ Result<std::vector<RunStore::Ended>> SqlStore::Outcomes(std::uint64_t after,
   });
 }
 
-Status SqlStore::CopyTo(const std::string& sqlite_path) {
-  if (std::filesystem::exists(sqlite_path))
-    return Fail(Blame::kOperator, "{} exists already", sqlite_path);
-  SqlStore to(sqlite_path, {});
-  WG_TRY(to.Connect());
+Status SqlStore::CopyTo(const std::string& where) {
+  SqlStore to(where, run_);
+  WG_TRY(to.Connect(Access::kWrite));
+  WG_ASSIGN(const Counts there, to.Count());
+  if (there != Counts{})
+    return Fail(Blame::kOperator, "{} holds rows of run {}... already", where, run_.substr(0, 12));
   return Guarded("copying", [&]() -> Status {
     soci::transaction as_it_stands(sql_);
     if (postgres_) sql_ << "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
@@ -395,9 +449,10 @@ Status SqlStore::CopyRows(soci::session& to) {
 
 }  // namespace
 
-Result<std::unique_ptr<RunStore>> RunStore::Open(const std::string& where, const Hash256& run) {
-  auto store = std::make_unique<SqlStore>(where, run);
-  WG_TRY(store->Connect());
+Result<std::unique_ptr<RunStore>> RunStore::Open(const std::string& where, const Hash256& run,
+                                                 Access access) {
+  auto store = std::make_unique<SqlStore>(where, ToHex(run));
+  WG_TRY(store->Connect(access));
   return std::unique_ptr<RunStore>(std::move(store));
 }
 

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "base/result.h"
@@ -27,33 +28,38 @@ struct LeaseHolder {
   bool operator==(const LeaseHolder&) const = default;
 };
 
-// What one commit makes durable, in this order.
-struct StoreBatch {
-  std::vector<LeaseHolder> granted;
-  std::vector<GroupRecord> accepted;
-  std::vector<OutcomeRecord> ended;  // each of a grant that is open
-  bool empty() const { return granted.empty() && accepted.empty() && ended.empty(); }
+// A grant, an accepted group, or the end of a grant that is open.
+using StoreEntry = std::variant<LeaseHolder, GroupRecord, OutcomeRecord>;
+using StoreBatch = std::vector<StoreEntry>;  // in the order in which things happened
+
+// A grant that had not ended. superseded: its lease was accepted from somebody else, or granted to
+// somebody else later.
+struct OpenGrant {
+  LeaseHolder holder;
+  bool superseded = false;
+  bool operator==(const OpenGrant&) const = default;
 };
 
 class RunStore {
  public:
-  // where: "postgresql://..." (anything libpq takes after it), else the path of an SQLite file,
-  // made if it is missing. Brings an older schema up to date; refuses a newer one, and a store
-  // that holds no row of `run` but rows of another in an SQLite file (Blame::kOperator).
-  static Result<std::unique_ptr<RunStore>> Open(const std::string& where, const Hash256& run);
+  enum class Access : std::uint8_t { kRead, kWrite };
+  // where: "postgresql://..." (anything libpq takes after it), else the path of an SQLite file. A
+  // writer makes what is missing, brings an older schema up to date, and is the run's only one;
+  // readers may come at any time. Blame::kOperator: a newer schema, an SQLite file of another run,
+  // a second writer of a run in PostgreSQL, nothing there to read.
+  static Result<std::unique_ptr<RunStore>> Open(const std::string& where, const Hash256& run,
+                                                Access access);
   virtual ~RunStore() = default;
 
-  // All of it or nothing; on disk when it returns. A lease accepted twice, or an outcome of no open
-  // grant, is Blame::kBug; whatever the database cannot do is Blame::kMachine.
+  // All of it or nothing; on disk when it returns. A database server that went away is waited for,
+  // half a minute. A lease accepted twice, or an outcome of no open grant, is Blame::kBug; whatever
+  // the database cannot do is Blame::kMachine.
   virtual Status Commit(const StoreBatch& batch) = 0;
 
-  // Accepted groups of training leases with first_wave <= wave < end_wave, in lease order.
-  virtual Result<std::vector<GroupRecord>> Groups(std::uint64_t first_wave,
-                                                  std::uint64_t end_wave) = 0;
-  // Accepted groups of the evaluation under this policy version.
-  virtual Result<std::vector<GroupRecord>> EvaluationGroups(PolicyVersion version) = 0;
-  // Grants that have not ended, oldest first.
-  virtual Result<std::vector<LeaseHolder>> OpenGrants() = 0;
+  // Accepted groups of the training waves, and of the evaluations under the versions, with these
+  // numbers: first <= number < end. Waves first, each in the order of their leases.
+  virtual Result<std::vector<GroupRecord>> Groups(std::uint64_t first, std::uint64_t end) = 0;
+  virtual Result<std::vector<OpenGrant>> OpenGrants() = 0;  // oldest first
 
   struct Counts {
     std::uint64_t granted = 0, open = 0, accepted = 0, tokens = 0;
@@ -67,8 +73,9 @@ class RunStore {
   };
   virtual Result<std::vector<Ended>> Outcomes(std::uint64_t after, std::uint32_t rows_max) = 0;
 
-  // Everything of this run as it stands, into a fresh SQLite file, while the run goes on.
-  virtual Status CopyTo(const std::string& sqlite_path) = 0;
+  // Everything of this run as it stands, into a store that holds nothing of it, while the run goes
+  // on.
+  virtual Status CopyTo(const std::string& where) = 0;
 };
 
 }  // namespace waggle
