@@ -20,7 +20,12 @@ constexpr FaultDoc kFaults[] = {
     {FaultKind::kSlow, "slow", "for=S times=N: so many times slower", false, true},
     {FaultKind::kDiskFull, "disk-full", "for=S: nothing can be written by the host", true, false},
     {FaultKind::kDiskError, "disk-error", "the host's next write fails", true, false},
-    {FaultKind::kTorn, "torn", "half of the host's newest checkpoint is lost", true, false},
+    {FaultKind::kTorn, "torn",
+     "for=S: the host loses power; half of its newest checkpoint is gone when it is back", true,
+     false},
+    {FaultKind::kCrashWrite, "crash-write",
+     "for=S: the host dies while it writes its next outcome, before or after it is on disk", true,
+     false},
     {FaultKind::kClockJump, "clock-jump", "by=S: somebody sets the wall clock", true, true},
     {FaultKind::kSkew, "skew", "ppm=N: the clock is so much too fast, from its next start on", true,
      true},
@@ -167,6 +172,7 @@ Result<SimFault> ParseFault(std::string_view line) {
     }
   }
   if (doc == nullptr) return fail("it is empty");
+  if (doc->host && !doc->worker) fault.target = SimFault::kHost;  // whose else
   if (const Status status = CheckFault(fault); !status) return fail(status.error().what);
   return fault;
 }
@@ -200,7 +206,8 @@ Result<SimFault> FaultOfKind(std::string_view kind) {
   const bool on_host = kind.ends_with(" host");
   if (doc == nullptr || (on_host && !doc->host))
     return Fail(Blame::kOperator, "chaos.kinds: '{}' is no kind of fault", kind);
-  return SimFault{.kind = doc->kind, .target = on_host ? SimFault::kHost : SimFault::kNobody};
+  const bool whose = on_host || (doc->host && !doc->worker);
+  return SimFault{.kind = doc->kind, .target = whose ? SimFault::kHost : SimFault::kNobody};
 }
 
 // Within the scenario's bounds, whatever else the kind wants to know.

@@ -30,6 +30,7 @@ enum class FaultKind : std::uint8_t {
   kDiskFull,
   kDiskError,
   kTorn,
+  kCrashWrite,
   kClockJump,
   kSkew,
   kFlood,

@@ -27,6 +27,7 @@ class SimHost {
   void Closed(LinkId link);
 
   SimDisk disk;
+  bool die_while_writing = false;  // an outcome, the next time
   SimClock clock;
 
   struct Stats {
@@ -49,7 +50,8 @@ class SimHost {
   void Publish(PolicyOut& out);
   void Put(PolicyOut& out, const ToyPolicy& before);
   Status Remember(std::uint64_t first, std::uint64_t end);
-  void Die(const Error& error);
+  void Die();
+  bool DieWhileWriting();
   void Tick();
   void End();
 
@@ -58,6 +60,7 @@ class SimHost {
   const Undisturbed* undisturbed_;
   const HostSettings settings_;
   NonceSource nonces_;
+  Rng luck_;
   std::uint32_t life_ = 0;
 
   // Of the process.

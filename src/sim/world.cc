@@ -202,6 +202,9 @@ void World::Again(const SimFault& fault, Micros until) {
 
 void World::OnHost(const SimFault& fault, bool begins) {
   switch (fault.kind) {
+    case FaultKind::kTorn:
+      if (begins) host_->disk.TearNewest();
+      [[fallthrough]];
     case FaultKind::kKill:
       if (!begins) return host_->Boot();
       host_->Kill(/*keeps=*/rng_.Below(2) == 0);
@@ -216,8 +219,8 @@ void World::OnHost(const SimFault& fault, bool begins) {
     case FaultKind::kDiskError:
       if (begins) ++host_->disk.fail_next;
       return;
-    case FaultKind::kTorn:
-      if (begins) host_->disk.TearNewest();
+    case FaultKind::kCrashWrite:
+      if (begins) host_->die_while_writing = true;
       return;
     case FaultKind::kClockJump:
       if (begins) host_->clock.wall_ms += fault.amount * 1000;
