@@ -158,7 +158,9 @@ class JoinCore {
   std::map<std::uint64_t, std::uint64_t> groups_in_;  // of this session: sequence -> lease
   std::optional<PolicyVersion> version_;              // loaded
   std::deque<PolicyAnnouncement> wanted_;             // announced and not yet loaded, ascending
+  PolicyVersion told_until_;  // the version that ends the chain of this link
   bool fetching_ = false;
+  bool replacing_ = false;  // what is being fetched begins a history that is not that of version_
   std::set<std::uint64_t> held_;      // leases granted and not ended
   std::set<std::uint64_t> sampling_;  // leases that the worker core works on
   std::deque<Lease> waiting_;         // for newer weights
