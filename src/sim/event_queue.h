@@ -17,7 +17,15 @@ class EventQueue {
 
   Micros now() const { return now_; }
   void At(Micros time, Action action) {
-    heap_.push_back({std::max(time, now_), next_++, std::move(action)});
+    std::size_t slot = actions_.size();
+    if (free_.empty()) {
+      actions_.push_back(std::move(action));
+    } else {
+      slot = free_.back();
+      free_.pop_back();
+      actions_[slot] = std::move(action);
+    }
+    heap_.push_back({std::max(time, now_), next_++, slot});
     std::push_heap(heap_.begin(), heap_.end(), Later{});
   }
   void After(Micros delay, Action action) { At(now_ + delay, std::move(action)); }
@@ -28,18 +36,20 @@ class EventQueue {
   void Step() {
     Check(!heap_.empty(), "there is a next event");
     std::pop_heap(heap_.begin(), heap_.end(), Later{});
-    Event event = std::move(heap_.back());
+    const Event event = heap_.back();
     heap_.pop_back();
     now_ = event.time;
     ++done_;
-    event.action();
+    const Action action = std::move(actions_[event.slot]);
+    free_.push_back(event.slot);
+    action();
   }
 
  private:
   struct Event {
     Micros time = 0;
     std::uint64_t number = 0;
-    Action action;
+    std::size_t slot = 0;  // of actions_: what is small moves about in the heap
   };
   struct Later {
     bool operator()(const Event& a, const Event& b) const {
@@ -50,6 +60,8 @@ class EventQueue {
   Micros now_ = 0;
   std::uint64_t next_ = 0, done_ = 0;
   std::vector<Event> heap_;
+  std::vector<Action> actions_;
+  std::vector<std::size_t> free_;  // slots
 };
 
 // A machine's clocks. The monotonic one begins anywhere at each start of a process and may run a

@@ -172,7 +172,8 @@ Result<SimFault> ParseFault(std::string_view line) {
     }
   }
   if (doc == nullptr) return fail("it is empty");
-  if (doc->host && !doc->worker) fault.target = SimFault::kHost;  // whose else
+  if (doc->host && !doc->worker && fault.target == SimFault::kNobody)
+    fault.target = SimFault::kHost;  // whose else
   if (const Status status = CheckFault(fault); !status) return fail(status.error().what);
   return fault;
 }

@@ -10,8 +10,8 @@ namespace {
 
 TEST(Scenario, EveryKindOfFaultReadsBack) {
   for (const char* line : {"kill host at=300 for=10",
-                           "kill worker=4 at=1.5",
-                           "crash-loop worker=2 at=1 for=60 every=0.5",
+                           "kill worker=4 at=1.500",
+                           "crash-loop worker=2 at=1 for=60 every=0.500",
                            "cut worker=all at=60 for=5",
                            "half-cut worker=1 at=2",
                            "stall worker=0 at=3 for=4",
@@ -19,7 +19,7 @@ TEST(Scenario, EveryKindOfFaultReadsBack) {
                            "flap worker=1 at=1 for=20 every=2",
                            "slow worker=4 times=50",
                            "disk-full host at=3 for=4",
-                           "disk-error host at=3.25",
+                           "disk-error host at=3.250",
                            "torn host at=9 for=2",
                            "crash-write host at=3",
                            "clock-jump host at=1 by=-3600",
@@ -29,7 +29,7 @@ TEST(Scenario, EveryKindOfFaultReadsBack) {
                            "rogue for=9 nodes=3",
                            "lie worker=2 at=1 how=logps",
                            "repeat worker=1 for=3",
-                           "noise worker=1 for=3 every=0.25",
+                           "noise worker=1 for=3 every=0.250",
                            "forge worker=3 at=2 for=5",
                            "late worker=1 at=20",
                            "leave worker=1 at=20"}) {

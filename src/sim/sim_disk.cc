@@ -57,15 +57,17 @@ void SimDisk::TearNewest() {
     checkpoints_.back().torn = true;
 }
 
-Status SimDisk::Commit(const StoreBatch& batch) {
+Status SimDisk::Commit(StoreBatch batch, const std::function<void(const StoreEntry&)>& kept) {
   if (batch.empty()) return {};
   WG_TRY(Write());
-  for (const StoreEntry& entry : batch) {
+  for (StoreEntry& entry : batch) {
+    kept(entry);
     if (const auto* holder = std::get_if<LeaseHolder>(&entry)) {
       newest_[holder->lease.id.value] = grants_;
       open_.insert_or_assign({holder->lease.id.value, holder->node}, Grant{grants_++, *holder});
-    } else if (const auto* record = std::get_if<GroupRecord>(&entry)) {
-      groups_.insert_or_assign(record->lease.id.value, *record);
+    } else if (auto* record = std::get_if<GroupRecord>(&entry)) {
+      const std::uint64_t lease = record->lease.id.value;
+      groups_.insert_or_assign(lease, std::move(*record));
     } else {
       const auto& outcome = std::get<OutcomeRecord>(entry);
       open_.erase({outcome.lease.value, outcome.worker});

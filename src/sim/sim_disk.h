@@ -2,6 +2,7 @@
 // is whole or absent once it returned; what was not written when a process died is gone.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -30,8 +31,9 @@ class SimDisk {
   std::optional<Checkpoint> Newest(bool read_torn = false) const;
   void TearNewest();
 
-  // As store/run_store.h has them: all of a batch or nothing.
-  Status Commit(const StoreBatch& batch);
+  // As store/run_store.h has them: all of a batch or nothing. kept: told of each entry, in order,
+  // once they are on disk.
+  Status Commit(StoreBatch batch, const std::function<void(const StoreEntry&)>& kept);
   std::vector<GroupRecord> Groups(std::uint64_t first, std::uint64_t end) const;
   std::vector<OpenGrant> OpenGrants() const;
 

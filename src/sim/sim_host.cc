@@ -187,18 +187,17 @@ bool SimHost::DieWhileWriting() {
 
 Status SimHost::Commit() {
   StoreBatch batch;
-  for (const HostEffect& effect : pending_) {
-    if (const auto* keep = std::get_if<Keep>(&effect)) batch.push_back(keep->entry);
+  for (HostEffect& effect : pending_) {
+    if (auto* keep = std::get_if<Keep>(&effect)) batch.push_back(std::move(keep->entry));
   }
   if (batch.empty()) return {};
   if (parts_.planted(Plant::kCountTwice) && stats_.commits % 16 == 15 &&
       std::holds_alternative<OutcomeRecord>(batch.back()))
     batch.push_back(batch.back());
-  WG_TRY(disk.Commit(batch));
   ++stats_.commits;
   stats_.entries += batch.size();
-  for (const StoreEntry& entry : batch) parts_.ledger.Kept(entry);
-  return {};
+  return disk.Commit(std::move(batch),
+                     [this](const StoreEntry& entry) { parts_.ledger.Kept(entry); });
 }
 
 Status SimHost::Perform(HostEffect effect) {
@@ -230,7 +229,9 @@ Status SimHost::Train(TrainOn batch) {
     std::rotate(batch.groups.begin(), batch.groups.begin() + 1, batch.groups.end());
     std::rotate(batch.leases.begin(), batch.leases.begin() + 1, batch.leases.end());
   }
-  std::vector<TrainerEffect> effects = conduct_->Step(BatchReady{batch});
+  // The conduct only looks whether there is anything to train on.
+  TrainOn first{.batch = batch.batch, .groups = {batch.groups.at(0)}, .leases = {}};
+  const std::vector<TrainerEffect> effects = conduct_->Step(BatchReady{std::move(first)});
   Check(std::holds_alternative<RunStep>(effects.front()), "a batch here is never empty");
   training_ = true;
   const std::uint32_t life = life_;
@@ -280,6 +281,23 @@ void SimHost::Publish(PolicyOut& out) {
   }
   Step(out);
   if (alive() && catching_up_ && !training_ && !settle_planned_) Listen();
+}
+
+std::string SimHost::State() const {
+  if (!alive()) return "its process is dead";
+  const LeaseBook::Counts counts = core_->leases().counts();
+  std::string out;
+  const std::uint64_t wave = conduct_->version().value;
+  for (std::uint64_t i = 0; i < parts_.scenario.run.groups_per_step; ++i) {
+    const LeaseId lease{wave << 24 | i};
+    if (core_->orchestrator().LeaseOut(lease) != nullptr) out += fmt::format(" {}", i);
+  }
+  return fmt::format("{}{} of {} workers are here, {} wait, {} grants are open; out of wave {}:{}",
+                     training_      ? "training, "
+                     : catching_up_ ? "catching up, "
+                                    : "",
+                     counts.present, counts.workers, counts.waiting, counts.open_grants, wave,
+                     out.empty() ? " none" : out);
 }
 
 // The run is over and everybody was told.

@@ -36,6 +36,7 @@ class SimHost {
     std::optional<Micros> finished;
   };
   const Stats& stats() const { return stats_; }
+  std::string State() const;  // in words, for whoever wonders why nothing moves
   PolicyVersion version() const { return conduct_ ? conduct_->version() : PolicyVersion{}; }
 
  private:

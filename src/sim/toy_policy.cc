@@ -69,6 +69,7 @@ Hash256 RootOf(const ToyPolicy& policy) {
   return Sha256Hasher()
       .Update(std::as_bytes(std::span(policy.table)))
       .Update(std::as_bytes(std::span(&policy.salt, 1)))
+      .Update(std::as_bytes(std::span(&policy.end, 1)))
       .Finish();
 }
 

@@ -377,9 +377,9 @@ SimResult World::Run() {
     if (EverybodyLeft()) break;
   }
   if (!host_->done())
-    ledger_.Break(fmt::format("the run is not over after {} virtual minutes, at version {} of {}",
-                              scenario_.limit_minutes, host_->version().value,
-                              scenario_.run.steps));
+    ledger_.Break(fmt::format(
+        "the run is not over after {} virtual minutes, at version {} of {}: {}",
+        scenario_.limit_minutes, host_->version().value, scenario_.run.steps, host_->State()));
   if (!EverybodyLeft()) ledger_.Break("the run is over and a worker stays");
   return Sum();
 }
