@@ -119,6 +119,7 @@ void SimNetwork::SendDown(LinkId id, Bytes bytes) {
   if (link.down.bytes + bytes.size() > std::size_t{settings_.outbound_kib_max} << 10) {
     // It does not read. As the real transport does: the event comes later, never inside a send.
     HostCloses(id);
+    link.overran = true;
     ++untold_;
     queue_.After(0, [this, id] {
       --untold_;

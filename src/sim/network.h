@@ -52,7 +52,8 @@ class SimNetwork {
   void PeerCloses(LinkId link);  // its process too, if it died
   // When `bytes` more would have come down this link, if it holds until then.
   Micros FetchTime(LinkId link, std::uint64_t bytes);
-  bool PeerEndOpen(LinkId link) const { return At(link).peer_end; }
+  // The peer holds it open, and the host did not give up on it for not reading.
+  bool PeerEndOpen(LinkId link) const { return At(link).peer_end && !At(link).overran; }
 
   // The host's side.
   void HostBorn() { host_alive_ = true; }
@@ -85,7 +86,7 @@ class SimNetwork {
   struct Link {
     PeerIndex peer = 0;
     bool host_end = false, peer_end = false, opened = false;
-    bool said = false;
+    bool said = false, overran = false;
     Micros heard = 0;
     Way up, down;
   };
