@@ -79,6 +79,12 @@ constexpr Command kCommands[] = {
      "waggle key create\nwaggle key show\nwaggle key backup > paper.txt\nwaggle key restore < "
      "paper.txt\nwaggle key create --file spare.key --passphrase",
      DefineKey},
+    {"sim", "simulate a whole network with its faults from one seed, and check what must hold",
+     "waggle sim tests/sim/fast/host_dies.toml --seed 7\n"
+     "waggle sim tests/sim/nightly/chaos.toml --seeds 1000 --jobs 2\n"
+     "waggle sim tests/sim/fast/chaos.toml --seed 3 --plant ack-before-store\n"
+     "waggle sim tests/sim/big/hour.toml",
+     DefineSim},
     {"kat", "run the known answers of canonical arithmetic on every instruction set here",
      "waggle kat", DefineKat},
     {"bench", "speeds side by side with the usual libraries, or the behaviour signature",

@@ -8,9 +8,31 @@
 #include "roles/host_metrics.h"
 #include "roles/recipe.h"
 #include "roles/telemetry.h"
+#include "sim/scenario.h"
 
 namespace waggle {
 namespace {
+
+std::string ScenarioMarkdown() {
+  Scenario scenario;
+  std::string text =
+      "\n# Settings of a scenario\n\nFor the files and `--set` of `waggle sim` "
+      "(docs/simulator.md).\n\n" +
+      DocTable(scenario) +
+      "\nEach line of `faults` is a kind, whom it is for (`host`, `worker=N`, `worker=all` or "
+      "nobody), when (`at=S`) and what else it takes.\n\n| kind | for | and |\n|---|---|---|\n";
+  for (const FaultDoc& doc : FaultDocs()) {
+    const char* target = doc.host && doc.worker ? "host, worker"
+                         : doc.host             ? "host"
+                         : doc.worker           ? "worker"
+                                                : "";
+    std::string words = doc.words;
+    for (std::size_t at = 0; (at = words.find('|', at)) != std::string::npos; at += 2)
+      words.insert(at, "\\");
+    text += fmt::format("| `{}` | {} | {} |\n", doc.name, target, words);
+  }
+  return text;
+}
 
 std::string SettingsMarkdown() {
   Recipe recipe;
@@ -21,7 +43,7 @@ std::string SettingsMarkdown() {
          "line.\n\n" +
          DocTable(recipe) +
          "\n# Settings of `waggle sft`\n\nFor `--recipe` and `--set` of `waggle sft`.\n\n" +
-         DocTable(sft);
+         DocTable(sft) + ScenarioMarkdown();
 }
 
 std::string MetricsMarkdown() {

@@ -6,7 +6,7 @@
 
 namespace waggle {
 
-HostCore::HostCore(const KeyPair& key, const Hash256& run, const HostSettings& settings,
+HostCore::HostCore(const Signer& key, const Hash256& run, const HostSettings& settings,
                    OrchestratorCore orchestrator, const Hash256& snapshot,
                    std::function<SessionNonce()> draw_nonce)
     : key_(key),

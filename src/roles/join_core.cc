@@ -6,7 +6,7 @@
 
 namespace waggle {
 
-JoinCore::JoinCore(const KeyPair& key, const Hash256& run, std::optional<NodeId> host,
+JoinCore::JoinCore(const Signer& key, const Hash256& run, std::optional<NodeId> host,
                    const JoinSettings& settings, const TaskCodec& codec,
                    std::function<SessionNonce()> draw_nonce)
     : key_(key),
@@ -80,6 +80,7 @@ void JoinCore::On(const FrameHeard& event) {
 
 void JoinCore::Heard(const Welcome& message) {
   host_ = session_->peer();
+  told_until_ = message.version;
   retry_ms_ = settings_.retry_ms_min;
   heartbeat_ms_ = std::max<Milliseconds>(100, message.heartbeat_ms);
   beat_at_ = now_ + heartbeat_ms_ / 2;
@@ -91,10 +92,12 @@ void JoinCore::Heard(const Welcome& message) {
   for (const auto& [lease, group] : unanswered_) Submit(group);
 }
 
-// Announcements come as a chain, oldest first: a snapshot, then what leads on from it. If what we
-// hold is part of it, we go on from there; else, and the next tick knows, from the snapshot.
+// Announcements come as a chain, oldest first: a snapshot, then what leads on from it, up to the
+// version that Welcome named. If what we hold is part of it, we go on from there; else, and the
+// next tick knows, from the snapshot. Once that is under way it will replace what we hold, whatever
+// is announced meanwhile.
 void JoinCore::Heard(const PolicyAnnouncement& message) {
-  if (version_ == message.version && manifest_ == message.manifest) {
+  if (!replacing_ && version_ == message.version && manifest_ == message.manifest) {
     on_chain_ = true;
     wanted_.clear();
     return;
@@ -107,12 +110,15 @@ void JoinCore::Heard(const PolicyAnnouncement& message) {
 
 void JoinCore::FetchNext() {
   if (fetching_ || wanted_.empty()) return;
+  // What we hold may still be named.
+  if (!on_chain_ && version_ && wanted_.back().version < told_until_) return;
   fetching_ = true;
+  replacing_ = !on_chain_ && version_;
   effects_.push_back(FetchPolicy{wanted_.front().version, wanted_.front().manifest});
 }
 
 void JoinCore::On(const PolicyLoaded& event) {
-  fetching_ = false;
+  fetching_ = replacing_ = false;
   const bool awaited = !wanted_.empty() && wanted_.front().version == event.version;
   if (!on_chain_) DropAll();  // a history that is not this host's
   version_ = event.version;
@@ -134,7 +140,7 @@ void JoinCore::DropAll() {
 
 // The next link tells the chain anew.
 void JoinCore::On(const PolicyFailed& event) {
-  fetching_ = false;
+  fetching_ = replacing_ = false;
   wanted_.clear();
   if (session_)
     effects_.push_back(HangUp{"policy " + std::to_string(event.version.value) + ": " + event.why});
@@ -168,7 +174,8 @@ std::optional<std::string> JoinCore::WhyNot(const Lease& lease) const {
 
 void JoinCore::Accept(const Lease& lease) {
   const std::uint64_t id = lease.id.value;
-  // One that was taken back and comes again while we are still at it: the same work serves.
+  // One that was taken back and comes again while we are still at it: the same work serves. It may
+  // have been made anew under later weights; its task and its key are those of before.
   if (sampling_.contains(id) || unanswered_.contains(id)) return;
   if (on_chain_ && lease.version <= *version_) {
     sampling_.insert(id);

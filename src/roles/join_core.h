@@ -87,7 +87,7 @@ class JoinCore {
  public:
   // `key` and `codec` outlive the core. host: whose signature counts; unknown: whoever answers
   // first (on a line whose other end is pinned), and nobody else from then on.
-  JoinCore(const KeyPair& key, const Hash256& run, std::optional<NodeId> host,
+  JoinCore(const Signer& key, const Hash256& run, std::optional<NodeId> host,
            const JoinSettings& settings, const TaskCodec& codec,
            std::function<SessionNonce()> draw_nonce);
 
@@ -135,7 +135,7 @@ class JoinCore {
   void Submit(const Group& group);
   void LeaveIfDone();
 
-  const KeyPair& key_;
+  const Signer& key_;
   const Hash256 run_;
   std::optional<NodeId> host_;
   const JoinSettings settings_;
@@ -159,7 +159,9 @@ class JoinCore {
   std::map<std::uint64_t, std::uint64_t> groups_in_;  // of this session: sequence -> lease
   std::optional<PolicyVersion> version_;              // loaded
   std::deque<PolicyAnnouncement> wanted_;             // announced and not yet loaded, ascending
+  PolicyVersion told_until_;  // the version that ends the chain of this link
   bool fetching_ = false;
+  bool replacing_ = false;  // what is being fetched begins a history that is not that of version_
   std::set<std::uint64_t> held_;      // leases granted and not ended
   std::set<std::uint64_t> sampling_;  // leases that the worker core works on
   std::deque<Lease> waiting_;         // for newer weights
