@@ -25,6 +25,11 @@ constexpr Command kCommands[] = {
      DefineJoin},
     {"invite", "print the line that volunteers type, for a run that listens",
      "waggle invite runs/demo\nwaggle invite runs/demo --qr", DefineInvite},
+    {"relay", "give a run's policies to its volunteers, from this machine's disk and line",
+     "waggle relay waggle://my.address.org:7100/... --listen 0.0.0.0:7180 --disk 10GB\nwaggle "
+     "relay "
+     "--from http://relay.example.org:7180 --listen 0.0.0.0:7180",
+     DefineRelay},
     {"sft", "learn from text files or JSON lines, with a checkpoint to go on from at any moment",
      "waggle train-tokenizer stories.txt --vocab 1024 --out tok.json\n"
      "waggle sft stories.txt --tokenizer tok.json --out runs/stories --set model.layers=4 --set "

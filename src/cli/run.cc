@@ -22,7 +22,7 @@ struct RunArguments {
   MachineOptions machine;
   // A run that others join.
   std::string listen, key = DefaultKeyFile().string(), passphrase_file;
-  std::vector<std::string> hosts;
+  std::vector<std::string> hosts, mirrors;
 };
 
 Result<RunOptions> OptionsFrom(const RunArguments& arguments,
@@ -73,6 +73,7 @@ Status Announce(const HostRun& run, const RunArguments& arguments,
 HostOptions HostOptionsFrom(const RunArguments& arguments) {
   return {.listen = arguments.listen,
           .hosts = arguments.hosts,
+          .mirrors = arguments.mirrors,
           .software = std::string("waggle ") + WAGGLE_VERSION};
 }
 
@@ -81,6 +82,11 @@ void DefineHostOptions(CLI::App& app, RunArguments& arguments) {
                                 "Let others sample: address:port to listen on (port 0: any free).");
   app.add_option("--host", arguments.hosts,
                  "host:port under which volunteers reach this machine, for the invite; repeatable.")
+      ->needs(listen);
+  app.add_option(
+         "--mirror", arguments.mirrors,
+         "URL where volunteers also find the policies: a relay, or any HTTP server that has "
+         "a relay's folder; repeatable.")
       ->needs(listen);
   app.add_option("--key", arguments.key, "This node's key file; made if it does not exist.")
       ->needs(listen);

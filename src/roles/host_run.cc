@@ -87,6 +87,17 @@ Status CheckReachable(const HostOptions& options) {
               options.listen);
 }
 
+// What newcomers are told: two ways to the version where a newer chain begins.
+std::vector<PolicyAnnouncement> ChainOf(const PolicyShelf& shelf) {
+  std::vector<PolicyAnnouncement> chain;
+  for (const PolicyShelf::Manifests& one : shelf.Published()) {
+    for (const auto& manifest : {one.update, one.snapshot}) {
+      if (manifest) chain.push_back({.version = one.version, .manifest = *manifest, .sources = {}});
+    }
+  }
+  return chain;
+}
+
 PolicyKind DeltaKindOf(const Recipe& recipe) {
   return recipe.trainer.lora.rank > 0 ? PolicyKind::kAdapter : PolicyKind::kDelta;
 }
@@ -97,9 +108,9 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   WG_TRY(CheckJoinable(run.recipe));
   const WeightFormat format = run.numerics.weights;
   const PolicyVersion version = run.conduct->version();
-  WG_ASSIGN(const auto first,
-            shelf.Put(version, ImageOfTrainer(*run.trainer, format, run.pool, nullptr),
-                      DeltaKindOf(run.recipe)));
+  WG_TRY(shelf.Open(run.folder.root() / "policies"));
+  WG_TRY(shelf.Put(version, ImageOfTrainer(*run.trainer, format, run.pool, nullptr),
+                   DeltaKindOf(run.recipe)));
   shelf.PutDescription(
       EncodeDescription(run.recipe, run.base->model.config, run.base->tokenizer, run.start));
   const auto tls = run.folder.root() / "tls";
@@ -120,8 +131,13 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   invite.pin = certificate.pin;
   invite.run = run.run_id;
   outcomes.open(run.folder.root() / "outcomes.jsonl", std::ios::app);
-  core.emplace(key, run.run_id, HostSettings{.software = options.software},
-               std::move(*run.orchestrator), *first.snapshot, DrawNonce);
+  HostSettings settings{.software = options.software,
+                        .sources = options.mirrors,
+                        .chain = ChainOf(shelf),
+                        .older_chain = true};
+  const Hash256 newest = settings.chain.back().manifest;
+  core.emplace(key, run.run_id, std::move(settings), std::move(*run.orchestrator), newest,
+               DrawNonce);
   training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
   return {};
 }
@@ -175,7 +191,7 @@ Status HostRun::Loop::Train(TrainOn batch) {
   // Nothing to learn from: the version moves all the same, and so do its (equal) weights.
   WG_ASSIGN(const auto manifests,
             shelf.Put(PolicyVersion{current.value + 1}, *shelf.newest(), DeltaKindOf(run.recipe)));
-  PolicyOut out{.manifest = manifests.manifest, .snapshot = manifests.snapshot};
+  PolicyOut out{.manifest = *manifests.update, .snapshot = manifests.snapshot};
   WG_TRY(Perform(std::move(effects), out));
   return Step(out);
 }
@@ -186,7 +202,8 @@ Status HostRun::Loop::Trained(StepDone done) {
         "lease {:x}: log-probs that the weights do not give; left out of the batch", lease.value));
   }
   run.times.train_seconds = done.seconds;
-  PolicyOut out{.manifest = done.manifests.manifest, .snapshot = done.manifests.snapshot};
+  PolicyOut out{.manifest = done.manifests.update.value_or(Hash256{}),
+                .snapshot = done.manifests.snapshot};
   if (!done.report) {
     WG_TRY(Perform(run.conduct->Step(StepFailed{done.report.error()}), out));
   } else {
@@ -270,6 +287,7 @@ Result<RunSummary> HostRun::Drive() {
   while (loop.finished && loop.core->links() > 0 && loop.NowMs() < deadline) WG_TRY(loop.Pump());
   loop.server->Stop();
   loop.training.reset();
+  loop.run.telemetry->Say(fmt::format("policies: {} bytes served", loop.shelf.bytes_served()));
   WG_ASSIGN(RunSummary summary, loop.run.Finish());
   summary.seconds = static_cast<double>(loop.run.clock.MonotonicNs() - begin) * 1e-9;
   return summary;

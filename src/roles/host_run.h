@@ -2,7 +2,8 @@
 // trains on a thread of its own, publishes policies as blobs. It samples nothing itself.
 //
 // Beside the folder of any run (run_parts.h): tls/ (certificate and key, so that an invite outlives
-// a restart) and outcomes.jsonl (one line for each lease that ended).
+// a restart), policies/ (what was published, so that a restart publishes the same) and
+// outcomes.jsonl (one line for each lease that ended).
 #pragma once
 
 #include <memory>
@@ -16,7 +17,8 @@ namespace waggle {
 
 struct HostOptions {
   std::string listen = "127.0.0.1:0";
-  std::vector<std::string> hosts;  // "host:port" for the invite; empty: where it listens
+  std::vector<std::string> hosts;    // "host:port" for the invite; empty: where it listens
+  std::vector<std::string> mirrors;  // URLs where policies also are (docs/policy-channel.md)
   std::string software;
 };
 
