@@ -30,6 +30,17 @@ constexpr Command kCommands[] = {
      "relay "
      "--from http://relay.example.org:7180 --listen 0.0.0.0:7180",
      DefineRelay},
+    {"outcomes", "print how every lease of a run ended, one JSON object a line",
+     "waggle outcomes runs/demo\nwaggle outcomes runs/demo | grep rejected", DefineOutcomes},
+    {"replay", "train a run again from its accepted groups; the weights must be the same bits",
+     "waggle replay runs/demo\nwaggle replay runs/demo --to 50 --out runs/demo-again",
+     DefineReplay},
+    {"backup", "copy a run, also one that is going on, so that it can be gone on with",
+     "waggle backup runs/demo /mnt/backup/demo-tuesday", DefineBackup},
+    {"restore", "make a run's folder of a backup",
+     "waggle restore /mnt/backup/demo-tuesday runs/demo\n"
+     "waggle restore /mnt/backup/demo-tuesday runs/demo --store postgresql://me@db.local/waggle",
+     DefineRestore},
     {"sft", "learn from text files or JSON lines, with a checkpoint to go on from at any moment",
      "waggle train-tokenizer stories.txt --vocab 1024 --out tok.json\n"
      "waggle sft stories.txt --tokenizer tok.json --out runs/stories --set model.layers=4 --set "

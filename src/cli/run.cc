@@ -23,6 +23,7 @@ struct RunArguments {
   // A run that others join.
   std::string listen, key = DefaultKeyFile().string(), passphrase_file;
   std::vector<std::string> hosts, mirrors;
+  std::string store;
 };
 
 Result<RunOptions> OptionsFrom(const RunArguments& arguments,
@@ -73,6 +74,7 @@ Status Announce(const HostRun& run, const RunArguments& arguments,
 HostOptions HostOptionsFrom(const RunArguments& arguments) {
   return {.listen = arguments.listen,
           .hosts = arguments.hosts,
+          .store = arguments.store,
           .mirrors = arguments.mirrors,
           .software = std::string("waggle ") + WAGGLE_VERSION};
 }
@@ -87,6 +89,10 @@ void DefineHostOptions(CLI::App& app, RunArguments& arguments) {
          "--mirror", arguments.mirrors,
          "URL where volunteers also find the policies: a relay, or any HTTP server that has "
          "a relay's folder; repeatable.")
+      ->needs(listen);
+  app.add_option("--store", arguments.store,
+                 "Where grants and accepted groups are kept: postgresql://... or an SQLite file "
+                 "(default: run.db in the run's folder; remembered for `waggle resume`).")
       ->needs(listen);
   app.add_option("--key", arguments.key, "This node's key file; made if it does not exist.")
       ->needs(listen);

@@ -1,4 +1,4 @@
-// Addresses as text. (Internal to net/.)
+// Addresses as text.
 #pragma once
 
 #include <sys/socket.h>

@@ -20,6 +20,8 @@ namespace {
 
 constexpr int kTickMs = 20;
 constexpr int kBacklog = 256;
+// Two system calls each: ten thousand sockets must not cost a core.
+constexpr std::size_t kLooksPerTick = 512;
 constexpr std::int64_t kNsPerMs = 1'000'000;
 
 // What TLS, HTTP/2 and gRPC add: a part of the bytes, something per frame, and what may lie in
@@ -157,7 +159,7 @@ void Gate::AcceptAll() {
       }
       ++per_host_[socket->peer.host];
       auto& place = sockets_[socket->peer.text];
-      if (place != nullptr) --per_host_[place->peer.host];  // gone, not yet noticed
+      if (place != nullptr) Forget(*place);  // gone, not yet noticed
       place = std::move(socket);
     }
     const int on = 1;
@@ -190,40 +192,56 @@ bool Gate::Expired(Socket& socket, std::int64_t now_ns) const {
   return now_ns - socket.unused_since_ns > limits_.idle_ms_max * kNsPerMs;
 }
 
+// Some of them at each tick, in turn: all of them, up to kLooksPerTick.
 void Gate::LookAtSockets() {
   const std::int64_t now_ns = clock_.MonotonicNs();
-  const std::uint64_t frame_max = limits_.frame_bytes_max;
-  std::uint64_t total = 0, most = 0;
-  std::shared_ptr<Socket> holder;
   const std::scoped_lock lock(mutex_);
-  for (auto at = sockets_.begin(); at != sockets_.end();) {
-    Socket& socket = *at->second;
-    tcp_info info{};
-    socklen_t size = sizeof info;
-    const bool known = ::getsockopt(socket.fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0;
-    // After the question: if the number is still this socket's, so was the answer.
-    if (Inode(socket.fd) != socket.inode) {
-      const auto host = per_host_.find(socket.peer.host);
-      if (--host->second == 0) per_host_.erase(host);
+  auto at = sockets_.upper_bound(looked_at_);
+  for (std::size_t left = std::min(sockets_.size(), kLooksPerTick); left > 0; --left) {
+    if (at == sockets_.end()) at = sockets_.begin();
+    looked_at_ = at->first;
+    if (LookAt(*at->second, now_ns)) {
+      ++at;
+    } else {
+      Forget(*at->second);
       at = sockets_.erase(at);
-      continue;
     }
-    const std::uint64_t partial =
-        known ? PartialBytes(socket, info.tcpi_bytes_received, info.tcpi_bytes_acked) : 0;
-    total += partial;
-    if (partial > most) {
-      most = partial;
-      holder = at->second;
-    }
-    if (partial > frame_max + frame_max / kOverheadShare + kSlackBytes) {
-      Kill(socket, CloseReason::kFrameTooLarge);
-    } else if (Expired(socket, now_ns)) {
-      Kill(socket, socket.spoken ? CloseReason::kIdle : CloseReason::kNoFirstFrame);
-    }
-    ++at;
   }
-  partial_bytes_ = total;
-  if (total > limits_.partial_bytes_max) Kill(*holder, CloseReason::kPartialBytes);
+  if (partial_bytes_ > limits_.partial_bytes_max) KillTheLargest();
+}
+
+bool Gate::LookAt(Socket& socket, std::int64_t now_ns) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  const bool known = ::getsockopt(socket.fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0;
+  // After the question: if the number is still this socket's, so was the answer.
+  if (Inode(socket.fd) != socket.inode) return false;
+  const std::uint64_t partial =
+      known ? PartialBytes(socket, info.tcpi_bytes_received, info.tcpi_bytes_acked) : 0;
+  partial_bytes_ += partial - socket.partial_bytes;
+  socket.partial_bytes = partial;
+  const std::uint64_t frame_max = limits_.frame_bytes_max;
+  if (partial > frame_max + frame_max / kOverheadShare + kSlackBytes) {
+    Kill(socket, CloseReason::kFrameTooLarge);
+  } else if (Expired(socket, now_ns)) {
+    Kill(socket, socket.spoken ? CloseReason::kIdle : CloseReason::kNoFirstFrame);
+  }
+  return true;
+}
+
+// In the accounts; the caller takes it out of sockets_.
+void Gate::Forget(const Socket& socket) {
+  partial_bytes_ -= socket.partial_bytes;
+  const auto host = per_host_.find(socket.peer.host);
+  if (--host->second == 0) per_host_.erase(host);
+}
+
+void Gate::KillTheLargest() {
+  const auto largest = std::max_element(
+      sockets_.begin(), sockets_.end(), [](const auto& a, const auto& b) {
+        return a.second->partial_bytes < b.second->partial_bytes;
+      });
+  Kill(*largest->second, CloseReason::kPartialBytes);
 }
 
 std::shared_ptr<Socket> Gate::Find(std::string_view grpc_peer) const {

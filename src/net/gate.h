@@ -37,6 +37,7 @@ struct Socket {
   int fd = -1;
   std::uint64_t inode = 0;
   std::int64_t accepted_ns = 0, unused_since_ns = 0;
+  std::uint64_t partial_bytes = 0;  // at the gate's last look
 };
 
 class Gate {
@@ -61,7 +62,7 @@ class Gate {
   // The connection of a call, by gRPC's name of the peer; null if it is already gone.
   std::shared_ptr<Socket> Find(std::string_view grpc_peer) const;
   std::size_t sockets() const;
-  std::size_t partial_bytes() const { return partial_bytes_; }  // at the last look
+  std::size_t partial_bytes() const { return partial_bytes_; }  // at the last looks
 
  private:
   Gate(int listener, int wake, std::uint16_t port, const NetLimits& limits, Clock& clock);
@@ -69,6 +70,9 @@ class Gate {
   void AcceptAll();
   bool Admit(const PeerAddress& peer) const;
   void LookAtSockets();
+  bool LookAt(Socket& socket, std::int64_t now_ns);  // false: it is gone
+  void Forget(const Socket& socket);
+  void KillTheLargest();
   bool Expired(Socket& socket, std::int64_t now_ns) const;
   std::uint64_t PartialBytes(const Socket& socket, std::uint64_t received,
                              std::uint64_t sent) const;
@@ -87,6 +91,7 @@ class Gate {
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Socket>, std::less<>> sockets_;  // by peer text
   std::map<std::string, std::size_t> per_host_;
+  std::string looked_at_;  // the last of them, in the order of sockets_
 };
 
 }  // namespace waggle

@@ -1,31 +1,11 @@
 // A short line of policy versions, published as a trainer would, for the tests of this folder.
 #pragma once
 
-#include <stdlib.h>
-
-#include <filesystem>
-
+#include "base/test_folder.h"
 #include "policy/store.h"
 #include "policy/test_images.h"
 
 namespace waggle {
-
-class TempFolder {
- public:
-  TempFolder() {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "waggle-policy-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TempFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 struct Update {
   PolicyManifest manifest;

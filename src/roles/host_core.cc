@@ -24,10 +24,6 @@ std::vector<HostEffect> HostCore::Step(Milliseconds now, const HostEvent& event)
   now_ = now;
   std::visit([&](const auto& e) { On(e); }, event);
   if (finished_ && !ended_) End();
-  if (save_due_ && orchestrator_.quiescent()) {
-    save_due_ = false;
-    effects_.push_back(SaveCheckpointNow{});
-  }
   return std::exchange(effects_, {});
 }
 
@@ -105,9 +101,9 @@ void HostCore::Act(const NodeId& node, const NodeMessage& message) {
     Book(WorkRequested{node, request->rollouts_max});
   } else if (const auto* submission = std::get_if<GroupSubmission>(&message)) {
     const Group& group = submission->group;
-    judged_[group.lease.value] = group;
+    came_ = &group;
     Book(GroupCame{node, group.lease, Sha256(Encode(group))});
-    judged_.erase(group.lease.value);
+    came_ = nullptr;
   } else if (const auto* returned = std::get_if<LeaseReturn>(&message)) {
     Book(LeasesReturned{node, *returned});
   }
@@ -124,22 +120,44 @@ void HostCore::Perform(LeaseBookEffect effect) {
     Orchestrate(WorkerIdle{ask->worker, ask->rollouts_max});
     Book(WorkOffered{ask->worker, std::exchange(offered_, {})});
   } else if (const auto* judge = std::get_if<JudgeGroup>(&effect)) {
-    const Group& group = judged_.at(judge->lease.value);
-    GroupGraded graded{judge->worker, judge->lease, {}, 0};
-    for (const Rollout& rollout : group.rollouts) {
-      for (const std::uint8_t sampled : rollout.loss_mask) graded.tokens += sampled;
-    }
-    Orchestrate(GroupArrived{judge->worker, group});
-    Check(verdict_.has_value(), "a group that arrives is judged");
-    graded.verdict = *std::exchange(verdict_, std::nullopt);
-    Book(graded);
+    Check(came_ != nullptr && came_->lease == judge->lease, "a group is judged as it comes");
+    Judge(judge->worker, *came_);
+  } else if (auto* again = std::get_if<GiveAgain>(&effect)) {
+    Orchestrate(LeaseRestored{again->worker, std::move(again->lease)});
   } else {
-    auto& send = std::get<SendTo>(effect);
-    if (const auto* record = std::get_if<OutcomeRecord>(&send.message))
-      effects_.push_back(OutcomeReached{*record});
-    const auto link = link_of_.find(send.node);
-    if (link != link_of_.end()) Send(link->second, std::move(send.message));
+    Deliver(std::get<SendTo>(effect));
   }
+}
+
+void HostCore::Judge(WorkerId worker, const Group& group) {
+  GroupGraded graded{worker, group.lease, {}, 0};
+  for (const Rollout& rollout : group.rollouts) {
+    for (const std::uint8_t sampled : rollout.loss_mask) graded.tokens += sampled;
+  }
+  const Lease* out = orchestrator_.LeaseOut(group.lease);
+  const Lease lease = out == nullptr ? Lease{} : *out;
+  // Kept before anything that follows from it: the batch that it completes, the receipt.
+  const std::size_t before = effects_.size();
+  Orchestrate(GroupArrived{worker, group});
+  Check(verdict_.has_value(), "a group that arrives is judged");
+  graded.verdict = *std::exchange(verdict_, std::nullopt);
+  if (std::holds_alternative<Accepted>(graded.verdict)) {
+    effects_.insert(effects_.begin() + static_cast<std::ptrdiff_t>(before),
+                    Keep{GroupRecord{lease, group}});
+  }
+  Book(graded);
+}
+
+// The store hears of grants and outcomes before the worker does.
+void HostCore::Deliver(SendTo& send) {
+  if (const auto* record = std::get_if<OutcomeRecord>(&send.message)) {
+    effects_.push_back(Keep{*record});
+  } else if (const auto* grant = std::get_if<LeaseGrant>(&send.message)) {
+    for (const GrantedLease& granted : grant->leases)
+      effects_.push_back(Keep{LeaseHolder{send.node, granted.lease}});
+  }
+  const auto link = link_of_.find(send.node);
+  if (link != link_of_.end()) Send(link->second, std::move(send.message));
 }
 
 void HostCore::Orchestrate(const OrchestratorEvent& event) {
@@ -176,26 +194,24 @@ void HostCore::AddToChain(const PolicyOut& event) {
 void HostCore::On(const PolicyOut& event) {
   AddToChain(event);
   Orchestrate(PolicyPublished{event.version});
-  if (event.save) {
-    Orchestrate(CheckpointDue{});
-    save_due_ = true;
-  }
-  if (finished_) return;
+  if (event.save) effects_.push_back(SaveCheckpointNow{orchestrator_.SavePosition()});
   SendToAll(PolicyAnnouncement{
       .version = event.version, .manifest = event.manifest, .sources = settings_.sources});
   Book(WorkMayExist{});
+  Orchestrate(Proceed{});
+}
+
+void HostCore::On(const HostRestarted& event) {
+  for (const OpenGrant& grant : event.open_grants)
+    Book(GrantRestored{grant.holder.node, grant.holder.lease, grant.superseded});
+  Orchestrate(Proceed{});
 }
 
 void HostCore::End() {
   ended_ = true;
-  Book(RunDraining{});
+  Book(RunOver{});
   SendToAll(Drain{.finish_ms = 0, .text = "the run is over"});
   effects_.push_back(RunFinished{});
-}
-
-void HostCore::On(const CheckpointSaved&) {
-  Orchestrate(CheckpointTaken{});
-  if (!finished_) Book(WorkMayExist{});
 }
 
 void HostCore::On(const HostTick&) { Book(TimePassed{}); }

@@ -18,6 +18,7 @@
 #include "protocol/session.h"
 #include "roles/lease_book.h"
 #include "roles/orchestrator_core.h"
+#include "store/run_store.h"
 
 namespace waggle {
 
@@ -52,17 +53,20 @@ struct LinkClosed {
 };
 // The trainer finished a step and its weights can be fetched by the hash of their manifest: from
 // the version before them, and sometimes as a snapshot from nothing, where newcomers begin from
-// then on. `save`: a checkpoint is due before anything is sampled under them.
+// then on. `save`: a checkpoint is due.
 struct PolicyOut {
   PolicyVersion version;
   Hash256 manifest{};
   std::optional<Hash256> snapshot;
   bool save = false;
 };
-struct CheckpointSaved {};
+// First, after a start: grants that had not ended when the host did (RunStore::OpenGrants).
+struct HostRestarted {
+  std::vector<OpenGrant> open_grants;
+};
 struct HostTick {};
 using HostEvent =
-    std::variant<LinkOpened, FrameCame, LinkClosed, PolicyOut, CheckpointSaved, HostTick>;
+    std::variant<LinkOpened, FrameCame, LinkClosed, PolicyOut, HostRestarted, HostTick>;
 
 // Effects, to be performed in order
 struct SendFrame {
@@ -73,12 +77,17 @@ struct CloseLink {
   LinkId link;
   std::string why;
 };
-struct OutcomeReached {
-  OutcomeRecord record;
+// To be on disk before any effect that comes after it is performed: what it is about is told to
+// somebody next. Many may share one commit.
+struct Keep {
+  StoreEntry entry;
 };
-struct SaveCheckpointNow {};  // orchestrator().Save(); answer with CheckpointSaved
-using HostEffect = std::variant<SendFrame, CloseLink, OutcomeReached, SaveCheckpointNow, TrainOn,
-                                Evaluated, RunFinished>;
+// Of the version that PolicyOut named, before the next step begins.
+struct SaveCheckpointNow {
+  std::string state;  // OrchestratorCore::SavePosition()
+};
+using HostEffect =
+    std::variant<SendFrame, CloseLink, Keep, SaveCheckpointNow, TrainOn, Evaluated, RunFinished>;
 
 class HostCore {
  public:
@@ -87,6 +96,11 @@ class HostCore {
   HostCore(const KeyPair& key, const Hash256& run, const HostSettings& settings,
            OrchestratorCore orchestrator, const Hash256& snapshot,
            std::function<SessionNonce()> draw_nonce);
+
+  // OrchestratorCore::Remember(), while the host catches up with what it had accepted.
+  Status Remember(std::vector<GroupRecord> records) {
+    return orchestrator_.Remember(std::move(records));
+  }
 
   // `now` never goes back.
   [[nodiscard]] std::vector<HostEffect> Step(Milliseconds now, const HostEvent& event);
@@ -108,7 +122,7 @@ class HostCore {
   void On(const FrameCame& event);
   void On(const LinkClosed& event);
   void On(const PolicyOut& event);
-  void On(const CheckpointSaved& event);
+  void On(const HostRestarted& event);
   void On(const HostTick& event);
 
   void Heard(LinkId id, const NodeMessage& message);
@@ -120,6 +134,8 @@ class HostCore {
   void SendToAll(const NodeMessage& message);
   void Book(const LeaseBookEvent& event);
   void Perform(LeaseBookEffect effect);
+  void Judge(WorkerId worker, const Group& group);
+  void Deliver(SendTo& send);
   void Orchestrate(const OrchestratorEvent& event);
   void AddToChain(const PolicyOut& event);
   void End();
@@ -137,11 +153,11 @@ class HostCore {
   Milliseconds now_ = 0;
   std::vector<HostEffect> effects_;  // of the step in progress
   std::map<std::uint64_t, Link> links_;
-  std::map<NodeId, LinkId> link_of_;       // the newest link of each node that joined
-  std::map<std::uint64_t, Group> judged_;  // by lease: came, verdict not yet given
-  std::vector<Lease> offered_;             // grants of the orchestrator's step in progress
-  std::optional<Verdict> verdict_;         // of the orchestrator's step in progress
-  bool save_due_ = false, finished_ = false, ended_ = false;
+  std::map<NodeId, LinkId> link_of_;  // the newest link of each node that joined
+  const Group* came_ = nullptr;       // of the book's step in progress
+  std::vector<Lease> offered_;        // grants of the orchestrator's step in progress
+  std::optional<Verdict> verdict_;    // of the orchestrator's step in progress
+  bool finished_ = false, ended_ = false;
 };
 
 }  // namespace waggle

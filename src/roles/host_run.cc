@@ -3,11 +3,6 @@
 #include <fmt/format.h>
 #include <sodium.h>
 
-#include <fstream>
-#include <nlohmann/json.hpp>
-
-#include "base/check.h"
-#include "base/hex.h"
 #include "net/server.h"
 #include "protocol/limits.h"
 #include "roles/host_core.h"
@@ -17,9 +12,10 @@
 namespace waggle {
 namespace {
 
-constexpr std::int64_t kPollMs = 10;   // the trainer's results are looked for this often
+constexpr int kPollMs = 10;            // the trainer's results are looked for this often
 constexpr std::int64_t kTickMs = 250;  // of HostCore's time
 constexpr std::int64_t kGoodbyeMs = 3'000;
+constexpr int kEventsMax = 512;  // that share one commit
 
 }  // namespace
 
@@ -33,23 +29,30 @@ struct HostRun::Loop {
   const KeyPair key;
   PolicyShelf shelf;
   Invite invite;
-  std::unique_ptr<NodeServer> server;
+  std::unique_ptr<RunStore> store;
+  std::unique_ptr<NodeServer> server;  // none while the host catches up
   std::optional<HostCore> core;
   std::optional<TrainThread> training;
-  std::ofstream outcomes;
+  std::vector<HostEffect> pending;  // not performed yet
   std::int64_t ticked_ms = 0;
-  bool finished = false;
+  bool catching_up = true, finished = false;
 
   std::int64_t NowMs() const { return run.clock.MonotonicNs() / 1'000'000; }
   Status Start(const HostOptions& options);
-  Status Step(const HostEvent& event);
+  Status OpenStore(const HostOptions& options);
+  Status CatchUp();
+  Status Remember(std::uint64_t first, std::uint64_t end);
+  Status Listen(const HostOptions& options);
+  void Step(const HostEvent& event);
+  Status Settle();
+  Status Commit(std::vector<HostEffect>& effects);
   Status Perform(HostEffect effect);
   Status Perform(std::vector<TrainerEffect> effects, PolicyOut& out);
   Status Train(TrainOn batch);
   Status Trained(StepDone done);
-  Status Hear(const Event& event);
+  Status Publish(const PolicyOut& out);
+  void Hear(const Event& event);
   Status Pump();
-  void Note(const OutcomeRecord& record);
   bool StopDue(PolicyVersion version) const {
     return run.options.stop_after != 0 && version.value >= run.options.stop_after;
   }
@@ -107,13 +110,58 @@ PolicyKind DeltaKindOf(const Recipe& recipe) {
 Status HostRun::Loop::Start(const HostOptions& options) {
   WG_TRY(CheckJoinable(run.recipe));
   const WeightFormat format = run.numerics.weights;
-  const PolicyVersion version = run.conduct->version();
   WG_TRY(shelf.Open(run.folder.root() / "policies"));
-  WG_TRY(shelf.Put(version, ImageOfTrainer(*run.trainer, format, run.pool, nullptr),
+  WG_TRY(shelf.Put(run.conduct->version(), ImageOfTrainer(*run.trainer, format, run.pool, nullptr),
                    DeltaKindOf(run.recipe)));
   shelf.PutDescription(
       EncodeDescription(run.recipe, run.base->model.config, run.base->tokenizer, run.start));
-  const auto tls = run.folder.root() / "tls";
+  WG_TRY(OpenStore(options));
+  HostSettings settings{.software = options.software,
+                        .sources = options.mirrors,
+                        .chain = ChainOf(shelf),
+                        .older_chain = true};
+  const Hash256 newest = settings.chain.back().manifest;
+  core.emplace(key, run.run_id, settings, std::move(*run.orchestrator), newest, DrawNonce);
+  training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
+  WG_TRY(CatchUp());
+  return Listen(options);
+}
+
+Status HostRun::Loop::OpenStore(const HostOptions& options) {
+  if (!options.store.empty()) WG_TRY(run.folder.RememberStore(options.store));
+  WG_ASSIGN(const std::string place, run.folder.StorePlace());
+  WG_ASSIGN(store, RunStore::Open(place, run.run_id, RunStore::Access::kWrite));
+  return {};
+}
+
+// From the checkpoint to where the host was when it ended: the batches that were complete are
+// trained on again, and nobody notices more than a pause. Groups are read as their turn comes.
+Status HostRun::Loop::CatchUp() {
+  const std::uint64_t from = run.conduct->version().value;
+  WG_TRY(Remember(from, from + run.recipe.orchestrator.ahead + 1));
+  WG_ASSIGN(auto open_grants, store->OpenGrants());
+  Step(HostRestarted{std::move(open_grants)});
+  WG_TRY(Settle());
+  while (training->busy() && !finished) {
+    if (auto done = training->Take(kTickMs)) WG_TRY(Trained(std::move(*done)));
+    WG_TRY(Settle());
+  }
+  catching_up = false;
+  if (const std::uint64_t now = run.conduct->version().value; now > from) {
+    run.telemetry->Say(fmt::format(
+        "caught up: {} step{} since the checkpoint, from groups that were accepted before",
+        now - from, now == from + 1 ? "" : "s"));
+  }
+  return {};
+}
+
+Status HostRun::Loop::Remember(std::uint64_t first, std::uint64_t end) {
+  WG_ASSIGN(auto records, store->Groups(first, end));
+  return core->Remember(std::move(records));
+}
+
+Status HostRun::Loop::Listen(const HostOptions& options) {
+  const auto tls = run.folder.tls();
   std::error_code error;
   std::filesystem::create_directories(tls, error);
   if (error) return Fail(Blame::kMachine, "{}: {}", tls.string(), error.message());
@@ -130,22 +178,35 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   WG_ASSIGN(invite.hosts, EndpointsOf(hosts));
   invite.pin = certificate.pin;
   invite.run = run.run_id;
-  outcomes.open(run.folder.root() / "outcomes.jsonl", std::ios::app);
-  HostSettings settings{.software = options.software,
-                        .sources = options.mirrors,
-                        .chain = ChainOf(shelf),
-                        .older_chain = true};
-  const Hash256 newest = settings.chain.back().manifest;
-  core.emplace(key, run.run_id, std::move(settings), std::move(*run.orchestrator), newest,
-               DrawNonce);
-  training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
   return {};
 }
 
-Status HostRun::Loop::Step(const HostEvent& event) {
+void HostRun::Loop::Step(const HostEvent& event) {
   for (HostEffect& effect : core->Step(static_cast<Milliseconds>(NowMs()), event))
-    WG_TRY(Perform(std::move(effect)));
+    pending.push_back(std::move(effect));
+}
+
+// Performs what is pending, and what comes of it. What is to be kept is on disk before anybody
+// hears of it.
+Status HostRun::Loop::Settle() {
+  while (!pending.empty()) {
+    std::vector<HostEffect> effects = std::exchange(pending, {});
+    WG_TRY(Commit(effects));
+    for (HostEffect& effect : effects) WG_TRY(Perform(std::move(effect)));
+  }
   return {};
+}
+
+Status HostRun::Loop::Commit(std::vector<HostEffect>& effects) {
+  StoreBatch batch;
+  for (HostEffect& effect : effects) {
+    auto* keep = std::get_if<waggle::Keep>(&effect);
+    if (keep == nullptr) continue;
+    if (const auto* record = std::get_if<OutcomeRecord>(&keep->entry))
+      run.times.sampled_tokens += record->tokens;
+    batch.push_back(std::move(keep->entry));
+  }
+  return store->Commit(batch);
 }
 
 Status HostRun::Loop::Perform(HostEffect effect) {
@@ -155,29 +216,14 @@ Status HostRun::Loop::Perform(HostEffect effect) {
     server->Close(ConnectionId{close->link.value});
   } else if (auto* train = std::get_if<TrainOn>(&effect)) {
     return Train(std::move(*train));
-  } else if (auto* ended = std::get_if<OutcomeReached>(&effect)) {
-    Note(ended->record);
   } else if (auto* evaluated = std::get_if<Evaluated>(&effect)) {
     return run.Evaluated(evaluated->evaluation);
-  } else if (std::holds_alternative<SaveCheckpointNow>(effect)) {
-    WG_TRY(run.Checkpoint(core->orchestrator(), core->orchestrator().version()));
-    return Step(CheckpointSaved{});
-  } else {
+  } else if (auto* save = std::get_if<SaveCheckpointNow>(&effect)) {
+    return run.Checkpoint(save->state, run.conduct->version());
+  } else if (std::holds_alternative<RunFinished>(effect)) {
     finished = true;
-  }
+  }  // Keep: committed
   return {};
-}
-
-// One JSON object a line: for people, and for whoever pays one day.
-void HostRun::Loop::Note(const OutcomeRecord& record) {
-  run.times.sampled_tokens += record.tokens;
-  nlohmann::ordered_json line = {{"lease", record.lease.value},
-                                 {"worker", ToText(record.worker)},
-                                 {"outcome", ToString(record.outcome)},
-                                 {"tokens", record.tokens}};
-  if (record.reason) line["reason"] = ToString(*record.reason);
-  if (!record.text.empty()) line["text"] = record.text;
-  outcomes << line.dump() << '\n' << std::flush;
 }
 
 Status HostRun::Loop::Train(TrainOn batch) {
@@ -193,7 +239,7 @@ Status HostRun::Loop::Train(TrainOn batch) {
             shelf.Put(PolicyVersion{current.value + 1}, *shelf.newest(), DeltaKindOf(run.recipe)));
   PolicyOut out{.manifest = *manifests.update, .snapshot = manifests.snapshot};
   WG_TRY(Perform(std::move(effects), out));
-  return Step(out);
+  return Publish(out);
 }
 
 Status HostRun::Loop::Trained(StepDone done) {
@@ -209,7 +255,14 @@ Status HostRun::Loop::Trained(StepDone done) {
   } else {
     WG_TRY(Perform(run.conduct->Step(StepFinished{std::move(*done.report)}), out));
   }
-  return Step(out);
+  return Publish(out);
+}
+
+Status HostRun::Loop::Publish(const PolicyOut& out) {
+  const std::uint64_t last = out.version.value + run.recipe.orchestrator.ahead;
+  if (catching_up) WG_TRY(Remember(last, last + 1));
+  Step(out);
+  return {};
 }
 
 Status HostRun::Loop::Perform(std::vector<TrainerEffect> effects, PolicyOut& out) {
@@ -227,7 +280,7 @@ Status HostRun::Loop::Perform(std::vector<TrainerEffect> effects, PolicyOut& out
   return {};
 }
 
-Status HostRun::Loop::Hear(const Event& event) {
+void HostRun::Loop::Hear(const Event& event) {
   const LinkId link{static_cast<std::uint64_t>(event.connection)};
   switch (event.kind) {
     case Event::Kind::kOpened:
@@ -237,18 +290,18 @@ Status HostRun::Loop::Hear(const Event& event) {
     case Event::Kind::kClosed:
       return Step(LinkClosed{link});
   }
-  return {};
 }
 
 Status HostRun::Loop::Pump() {
   Event event;
-  if (server->Next(event, kPollMs)) WG_TRY(Hear(event));
+  int wait = kPollMs;
+  for (int i = 0; i < kEventsMax && server->Next(event, wait); ++i, wait = 0) Hear(event);
   if (auto done = training->Take()) WG_TRY(Trained(std::move(*done)));
   if (const std::int64_t now = NowMs(); now >= ticked_ms + kTickMs) {
     ticked_ms = now;
-    WG_TRY(Step(HostTick{}));
+    Step(HostTick{});
   }
-  return {};
+  return Settle();
 }
 
 Result<std::unique_ptr<HostRun>> HostRun::Around(std::unique_ptr<RunParts> parts, HostOptions host,

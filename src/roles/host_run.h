@@ -2,8 +2,8 @@
 // trains on a thread of its own, publishes policies as blobs. It samples nothing itself.
 //
 // Beside the folder of any run (run_parts.h): tls/ (certificate and key, so that an invite outlives
-// a restart), policies/ (what was published, so that a restart publishes the same) and
-// outcomes.jsonl (one line for each lease that ended).
+// a restart), policies/ (what was published, so that a restart publishes the same) and run.db, the
+// store of grants, outcomes and accepted groups.
 #pragma once
 
 #include <memory>
@@ -17,7 +17,8 @@ namespace waggle {
 
 struct HostOptions {
   std::string listen = "127.0.0.1:0";
-  std::vector<std::string> hosts;    // "host:port" for the invite; empty: where it listens
+  std::vector<std::string> hosts;  // "host:port" for the invite; empty: where it listens
+  std::string store;               // RunStore::Open; empty: as before, at first in the run's folder
   std::vector<std::string> mirrors;  // URLs where policies also are (docs/policy-channel.md)
   std::string software;
 };
@@ -28,6 +29,7 @@ class HostRun {
   // nobody cheats.
   static Result<std::unique_ptr<HostRun>> Open(const Recipe& recipe, const RunOptions& options,
                                                HostOptions host, KeyPair key, Clock& clock);
+  // Before it listens it trains again, from what it had accepted, up to where it was.
   static Result<std::unique_ptr<HostRun>> Resume(const RunOptions& options, HostOptions host,
                                                  KeyPair key, Clock& clock);
   ~HostRun();

@@ -241,12 +241,15 @@ void JoinCore::Heard(const OutcomeRecord& message) {
    : message.outcome == Outcome::kRejected ? counts_.rejected
                                            : counts_.other) += 1;
   effects_.push_back(LeaseEnded{message});
+  if (full_) ask_at_ = now_;  // we held as much as we might; now we hold less
+  full_ = false;
   AskIfRoom();
 }
 
 void JoinCore::Heard(const SlowDown& message) {
   asked_ = false;
   ask_at_ = now_ + message.retry_after_ms;
+  full_ = message.cause == SlowDownCause::kQuota && !held_.empty();
 }
 
 void JoinCore::Heard(const Drain&) { draining_ = host_done_ = true; }

@@ -155,6 +155,7 @@ class JoinCore {
   Milliseconds ask_at_ = 0, beat_at_ = 0;     // of the next request and heartbeat
   Milliseconds heartbeat_ms_ = 5'000;
   bool asked_ = false;  // a request is with the host
+  bool full_ = false;   // it said that we hold as much as we may
   std::uint32_t rate_ = 0;
   bool on_chain_ = false;   // our weights are of the chain that this link told
   Hash256 manifest_{};      // of version_, as it was announced

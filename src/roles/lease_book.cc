@@ -101,14 +101,49 @@ void LeaseBook::On(const WorkerJoined& event) {
     known->heard = now_;
     return;
   }
-  if (workers_.size() >= settings_.workers_max && !MakeRoom()) {
+  const std::uint64_t id = Admit(event.node);
+  if (id == 0) {
     effects_.push_back(SendTo{
         event.node, Refusal{.kind = RefusalKind::kFull, .text = "no room for another node"}});
     return;
   }
+  workers_.at(id).present = true;
+  workers_.at(id).rate = event.tokens_per_second;
+}
+
+// Not present yet.
+std::uint64_t LeaseBook::Admit(const NodeId& node) {
+  if (workers_.size() >= settings_.workers_max && !MakeRoom()) return 0;
   const std::uint64_t id = next_id_++;
-  workers_.emplace(id, Worker{.node = event.node, .rate = event.tokens_per_second, .heard = now_});
-  id_of_.emplace(event.node, id);
+  workers_.emplace(id, Worker{.node = node, .present = false, .heard = now_});
+  id_of_.emplace(node, id);
+  return id;
+}
+
+// As if its worker had just left: it keeps the lease until somebody else asks for work. Where there
+// is no room the grant ends at once.
+void LeaseBook::On(const GrantRestored& event) {
+  const auto known = id_of_.find(event.node);
+  const std::uint64_t id = known != id_of_.end() ? known->second : Admit(event.node);
+  ++granted_;
+  if (id == 0) {
+    ++ended_;
+    effects_.push_back(SendTo{event.node, OutcomeRecord{.lease = event.lease.id,
+                                                        .worker = event.node,
+                                                        .outcome = Outcome::kExpired,
+                                                        .text = "no room after a restart"}});
+    return;
+  }
+  const auto [entry, is_new] = workers_.at(id).grants.emplace(
+      event.lease.id.value, Grant{.rollouts = event.lease.group_size});
+  Check(is_new, "a grant is restored once");
+  BecomeOverdue(id, event.lease.id.value, entry->second, now_);
+  if (!event.superseded) {
+    effects_.push_back(GiveAgain{WorkerId{id}, event.lease});
+    return;
+  }
+  overdue_.erase({entry->second.timer, id, event.lease.id.value});
+  entry->second.state = State::kSuperseded;
 }
 
 void LeaseBook::On(const WorkRequested& event) {
@@ -237,6 +272,14 @@ void LeaseBook::On(const RunDraining&) {
     Worker& worker = workers_.at(waiting_.front());
     StopWaiting(worker);
     SlowDownFor(worker, SlowDownCause::kDraining, settings_.wait_ms_max);
+  }
+}
+
+void LeaseBook::On(const RunOver&) {
+  On(RunDraining{});
+  for (auto& [id, worker] : workers_) {
+    while (!worker.grants.empty())
+      End(id, worker.grants.begin()->first, Outcome::kExpired, "the run is over");
   }
 }
 

@@ -80,6 +80,11 @@ struct GroupGraded {  // the orchestrator's verdict, in answer to JudgeGroup
   Verdict verdict;
   std::uint64_t tokens = 0;  // sampled by the policy, in the group
 };
+struct GrantRestored {  // of before a restart: its worker may come back with a group
+  NodeId node;
+  Lease lease;
+  bool superseded = false;
+};
 struct LeasesReturned {
   NodeId node;
   LeaseReturn message;
@@ -93,9 +98,10 @@ struct WorkerLeft {
 struct WorkMayExist {};  // the policy moved on, a wave began
 struct TimePassed {};
 struct RunDraining {};  // no grant from here on
-using LeaseBookEvent =
-    std::variant<WorkerJoined, WorkRequested, WorkOffered, GroupCame, GroupGraded, LeasesReturned,
-                 WorkerHeard, WorkerLeft, WorkMayExist, TimePassed, RunDraining>;
+struct RunOver {};      // nor any group: what is open ends now
+using LeaseBookEvent = std::variant<WorkerJoined, WorkRequested, WorkOffered, GroupCame,
+                                    GroupGraded, GrantRestored, LeasesReturned, WorkerHeard,
+                                    WorkerLeft, WorkMayExist, TimePassed, RunDraining, RunOver>;
 
 // Effects, to be performed in order, before the next event.
 struct TakeBack {  // OrchestratorCore::Step(LeaseTakenBack)
@@ -110,11 +116,15 @@ struct JudgeGroup {  // Step(GroupArrived); its GroupJudged effect comes back as
   WorkerId worker;
   LeaseId lease;
 };
+struct GiveAgain {  // Step(LeaseRestored)
+  WorkerId worker;
+  Lease lease;
+};
 struct SendTo {  // LeaseGrant, OutcomeRecord, SlowDown or Refusal
   NodeId node;
   NodeMessage message;
 };
-using LeaseBookEffect = std::variant<TakeBack, AskOrchestrator, JudgeGroup, SendTo>;
+using LeaseBookEffect = std::variant<TakeBack, AskOrchestrator, JudgeGroup, GiveAgain, SendTo>;
 
 class LeaseBook {
  public:
@@ -159,16 +169,19 @@ class LeaseBook {
   void On(const WorkOffered& event);
   void On(const GroupCame& event);
   void On(const GroupGraded& event);
+  void On(const GrantRestored& event);
   void On(const LeasesReturned& event);
   void On(const WorkerHeard& event);
   void On(const WorkerLeft& event);
   void On(const WorkMayExist&) {}
   void On(const TimePassed& event);
   void On(const RunDraining& event);
+  void On(const RunOver&);
 
   Worker* Find(const NodeId& node);
   Worker* Present(const NodeId& node);  // refuses, and null, if it is not here
   std::uint64_t IdOf(const Worker& worker) const { return id_of_.at(worker.node); }
+  std::uint64_t Admit(const NodeId& node);  // a new worker's id; 0: no room
   bool MakeRoom();
   void Forget(std::uint64_t id);
   void Lose(Worker& worker);

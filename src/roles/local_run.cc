@@ -149,7 +149,7 @@ Status LocalRun::Loop::Hold(PolicyVersion version) {
 // says (orchestrator_core.h).
 Status LocalRun::Loop::AskForWork() {
   if (checkpoint_due && run.orchestrator->quiescent()) {
-    WG_TRY(run.Checkpoint(*run.orchestrator, *checkpoint_due));
+    WG_TRY(run.Checkpoint(run.orchestrator->Save(), *checkpoint_due));
     checkpoint_due.reset();
     WG_TRY(Perform(run.orchestrator->Step(CheckpointTaken{})));
   }

@@ -2,9 +2,10 @@
 #include "roles/local_run.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "base/hex.h"
+#include "base/test_folder.h"
+#include "roles/test_recipe.h"
 
 namespace waggle {
 namespace {
@@ -13,37 +14,8 @@ namespace fs = std::filesystem;
 
 class LocalRunTest : public ::testing::Test {
  protected:
-  LocalRunTest() {
-    std::string pattern = (fs::temp_directory_path() / "waggle-run-XXXXXX").string();
-    root_ = ::mkdtemp(pattern.data());
-  }
-  ~LocalRunTest() override { fs::remove_all(root_); }
-
-  static Recipe Small() {
-    Recipe recipe;
-    recipe.model.hidden = 32;
-    recipe.model.intermediate = 64;
-    recipe.model.positions = 64;
-    recipe.warmup.steps = 40;
-    recipe.warmup.batch = 32;
-    recipe.environment.name = "reverse";
-    recipe.environment.settings = {"length_min=1", "length_max=2", "alphabet=0123"};
-    recipe.sampling.tokens_max = 12;
-    recipe.orchestrator.steps = 6;
-    recipe.orchestrator.groups_per_step = 4;
-    recipe.orchestrator.group_size = 4;
-    recipe.evaluation.tasks = 8;
-    recipe.evaluation.every = 2;
-    return recipe;
-  }
-
-  RunOptions Options(const std::string& name) const {
-    return {.run_directory = root_ / name,
-            .cache_directory = root_ / "cache",
-            .threads = 1,
-            .ops = &BestOps(),
-            .quiet = true};
-  }
+  static Recipe Small() { return SmallRecipe(); }
+  RunOptions Options(const std::string& name) const { return SmallRunOptions(root_, name); }
 
   static std::string HashOf(Result<std::unique_ptr<LocalRun>> run) {
     if (!run) return "error: " + run.error().what;
@@ -54,7 +26,8 @@ class LocalRunTest : public ::testing::Test {
     return HashOf(LocalRun::Open(recipe, Options(name), SystemClock()));
   }
 
-  fs::path root_;
+  TempFolder folder_;
+  const fs::path root_ = folder_.path();
 };
 
 TEST_F(LocalRunTest, StalenessChangesTheRunButBatchingAndCheckpointsDoNot) {

@@ -48,6 +48,7 @@ OrchestratorCore::OrchestratorCore(const Hash256& run, const Recipe& recipe, con
 std::vector<OrchestratorEffect> OrchestratorCore::Step(const OrchestratorEvent& event) {
   std::vector<OrchestratorEffect> effects;
   if (const auto* idle = std::get_if<WorkerIdle>(&event)) {
+    Recall();  // what was granted before is not granted again
     GrantTo(*idle, effects);
   } else if (const auto* arrived = std::get_if<GroupArrived>(&event)) {
     OnGroup(*arrived, effects);
@@ -61,11 +62,17 @@ std::vector<OrchestratorEffect> OrchestratorCore::Step(const OrchestratorEvent& 
     batch_in_training_ = false;
     StartEvaluationIfDue();
     return effects;  // the driver may want a checkpoint first
-  } else {
+  } else if (const auto* restored = std::get_if<LeaseRestored>(&event)) {
+    Outstanding out{.lease = restored->lease, .worker = restored->worker};
+    memory_.insert_or_assign(restored->lease.id.value, Memory{std::move(out), std::nullopt});
+    return effects;
+  } else if (!std::holds_alternative<Proceed>(event)) {
     paused_ = std::holds_alternative<CheckpointDue>(event);
     return effects;  // leases of this version are asked for before the next batch moves it
   }
-  Advance(effects);
+  do {
+    Advance(effects);
+  } while (Recall());
   return effects;
 }
 
@@ -105,9 +112,15 @@ Lease OrchestratorCore::MakeLease(LeaseId id, std::uint64_t task_seed, std::uint
 
 std::optional<Lease> OrchestratorCore::NextEvaluationLease() {
   if (!evaluation_ || evaluation_->granted == recipe_.evaluation.tasks) return std::nullopt;
-  const std::uint64_t index = evaluation_->granted++;
-  const LeaseId id{kEvaluationBit | (version_.value << kIndexBits) | index};
-  return MakeLease(id, kHeldOutBit | index, 1, /*evaluation=*/true);
+  return EvaluationLease(evaluation_->granted++);
+}
+
+LeaseId OrchestratorCore::EvaluationLeaseId(std::uint64_t index) const {
+  return LeaseId{kEvaluationBit | (version_.value << kIndexBits) | index};
+}
+
+Lease OrchestratorCore::EvaluationLease(std::uint64_t index) const {
+  return MakeLease(EvaluationLeaseId(index), kHeldOutBit | index, 1, /*evaluation=*/true);
 }
 
 // The oldest wave that still has leases to give, or the next one if the trainer is near enough.
@@ -124,16 +137,19 @@ OrchestratorCore::Wave* OrchestratorCore::WaveWithWork() {
 std::optional<Lease> OrchestratorCore::NextTrainingLease(std::uint64_t& wave_number) {
   Wave* wave = WaveWithWork();
   if (wave == nullptr) return std::nullopt;
+  wave_number = wave->number;
+  return TrainingLease(wave->number, wave->granted++);
+}
+
+Lease OrchestratorCore::TrainingLease(std::uint64_t wave, std::uint32_t index) const {
   // A stream of task seeds for each wave, so that topping up one wave does not move the tasks of
   // the next.
-  const std::uint32_t index = wave->granted++;
-  const auto words = Philox({index, static_cast<std::uint32_t>(wave->number),
-                             static_cast<std::uint32_t>(wave->number >> 32), 6},
-                            PhiloxKeyFrom(recipe_.seed));
+  const auto words =
+      Philox({index, static_cast<std::uint32_t>(wave), static_cast<std::uint32_t>(wave >> 32), 6},
+             PhiloxKeyFrom(recipe_.seed));
   const std::uint64_t seed = (words[0] | (std::uint64_t{words[1]} << 32)) & ~kHeldOutBit;
-  wave_number = wave->number;
-  return MakeLease(LeaseId{(wave->number << kIndexBits) | index}, seed,
-                   recipe_.orchestrator.group_size, /*evaluation=*/false);
+  return MakeLease(LeaseId{(wave << kIndexBits) | index}, seed, recipe_.orchestrator.group_size,
+                   /*evaluation=*/false);
 }
 
 void OrchestratorCore::GrantTo(WorkerIdle idle, std::vector<OrchestratorEffect>& effects) {
@@ -176,7 +192,8 @@ void OrchestratorCore::OnGroup(const GroupArrived& event,
     return;
   }
   const Outstanding out = found->second;
-  Admission admission = Judge(out.lease, event.group, recipe_.orchestrator.lag_versions_max);
+  Admission admission =
+      Judge(out.lease, event.group, version_, recipe_.orchestrator.lag_versions_max);
   effects.push_back(GroupJudged{event.worker, out.lease.id, admission.verdict});
   outstanding_.erase(found);
   if (const auto* reject = std::get_if<Reject>(&admission.verdict)) {
@@ -190,18 +207,19 @@ void OrchestratorCore::OnGroup(const GroupArrived& event,
     }
     return;
   }
-  if (out.lease.evaluation) {
-    OnEvaluationGroup(out.lease, admission.scored);
-    return;
-  }
+  Admit(out, std::move(admission.scored));
+}
+
+void OrchestratorCore::Admit(const Outstanding& out, ScoredGroup scored) {
+  if (out.lease.evaluation) return OnEvaluationGroup(out.lease, scored);
   for (Wave& wave : waves_) {
     if (wave.number != out.wave) continue;
-    wave.groups.emplace(out.lease.id.value, Wave::Admitted{out.lease, std::move(admission.scored)});
+    wave.groups.emplace(out.lease.id.value, Wave::Admitted{out.lease, std::move(scored)});
     ++wave.resolved;
   }
 }
 
-Admission OrchestratorCore::Judge(const Lease& lease, const Group& group,
+Admission OrchestratorCore::Judge(const Lease& lease, const Group& group, PolicyVersion current,
                                   std::uint64_t lag_versions_max) const {
   const auto task = codec_.environment().MakeTask(lease.task_seed);
   Check(task.has_value(), "a leased task can be made again");
@@ -210,7 +228,7 @@ Admission OrchestratorCore::Judge(const Lease& lease, const Group& group,
       .vocab = vocab_,
       .random_reward = recipe_.orchestrator.reward == "random" && !lease.evaluation,
       .random_seed = recipe_.seed};
-  return Admit(lease, *task, group, version_, codec_, policy);
+  return waggle::Admit(lease, *task, group, current, codec_, policy);
 }
 
 void OrchestratorCore::OnEvaluationGroup(const Lease& lease, const ScoredGroup& scored) {
@@ -302,9 +320,81 @@ void OrchestratorCore::Advance(std::vector<OrchestratorEffect>& effects) {
   effects.push_back(std::move(batch));
 }
 
+// Staleness was judged when the group came in; everything else is judged again.
+Result<ScoredGroup> OrchestratorCore::JudgeKept(const GroupRecord& record) const {
+  PolicyVersion newest = std::max(version_, record.lease.version);
+  for (const Rollout& rollout : record.group.rollouts) {
+    for (const VersionSpan& span : rollout.spans) newest = std::max(newest, span.version);
+  }
+  Admission admission = Judge(record.lease, record.group, newest, newest.value);
+  if (const auto* reject = std::get_if<Reject>(&admission.verdict)) {
+    return Fail(Blame::kMachine, "the group of lease {:x} was accepted once and is {} now: {}",
+                record.lease.id.value, ToString(reject->reason), reject->detail);
+  }
+  return std::move(admission.scored);
+}
+
+Status OrchestratorCore::Remember(std::vector<GroupRecord> records) {
+  for (GroupRecord& record : records) {
+    WG_ASSIGN(ScoredGroup scored, JudgeKept(record));
+    const std::uint64_t id = record.lease.id.value;
+    memory_.insert_or_assign(id, Memory{{.lease = std::move(record.lease)}, std::move(scored)});
+  }
+  return {};
+}
+
+// Takes the leases that memory knows, and those that were granted before them, out of the granting
+// order and back to where they were: accepted, with their worker, or free. True: something moved.
+bool OrchestratorCore::Recall() {
+  bool moved = false;
+  while (evaluation_ && Remembers(EvaluationLeaseId(evaluation_->granted),
+                                  EvaluationLeaseId(recipe_.evaluation.tasks))) {
+    Recall({.lease = EvaluationLease(evaluation_->granted++)});
+    moved = true;
+  }
+  while (Remembers(LeaseId{0}, LeaseId{kEvaluationBit})) {
+    Wave* wave = WaveWithWork();
+    if (wave == nullptr ||
+        !Remembers(LeaseId{wave->number << kIndexBits | wave->granted}, LeaseId{kEvaluationBit}))
+      break;
+    Recall({.lease = TrainingLease(wave->number, wave->granted++), .wave = wave->number});
+    moved = true;
+  }
+  return moved;
+}
+
+bool OrchestratorCore::Remembers(LeaseId first, LeaseId end) const {
+  const auto found = memory_.lower_bound(first.value);
+  return found != memory_.end() && found->first < end.value;
+}
+
+void OrchestratorCore::Recall(Outstanding out) {
+  const auto found = memory_.find(out.lease.id.value);
+  if (found == memory_.end()) {  // lost by whoever had it, and not granted again
+    returned_.push_back(std::move(out));
+    return;
+  }
+  Memory memory = std::move(found->second);
+  memory_.erase(found);
+  out.lease = std::move(memory.out.lease);  // of the version that it was granted under
+  out.worker = memory.out.worker;
+  if (memory.scored) return Admit(out, std::move(*memory.scored));
+  outstanding_.emplace(out.lease.id.value, std::move(out));
+}
+
+const Lease* OrchestratorCore::LeaseOut(LeaseId id) const {
+  const auto found = outstanding_.find(id.value);
+  return found == outstanding_.end() ? nullptr : &found->second.lease;
+}
+
 bool OrchestratorCore::quiescent() const {
   const bool evaluating = evaluation_ && evaluation_->granted > 0;
   return outstanding_.empty() && returned_.empty() && !batch_in_training_ && !evaluating;
+}
+
+std::string OrchestratorCore::SavePosition() const {
+  Check(!batch_in_training_, "a position lies between two steps");
+  return StateOf(version_.value, nlohmann::json::array());
 }
 
 std::string OrchestratorCore::Save() const {
@@ -321,8 +411,12 @@ std::string OrchestratorCore::Save() const {
                      {"rounds", wave.rounds},
                      {"groups", ToHex(EncodeRecords(records))}});
   }
+  return StateOf(next_wave_, std::move(waves));
+}
+
+std::string OrchestratorCore::StateOf(std::uint64_t next_wave, nlohmann::json waves) const {
   const nlohmann::json state = {{"version", version_.value},
-                                {"next_wave", next_wave_},
+                                {"next_wave", next_wave},
                                 {"batches_sent", batches_sent_},
                                 {"evaluated", evaluated_version_.has_value()},
                                 {"evaluated_version", evaluated_version_.value_or(0)},
@@ -347,14 +441,8 @@ Status OrchestratorCore::LoadWave(const nlohmann::json& saved) {
   WG_ASSIGN(const auto records,
             DecodeRecords({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}));
   for (const GroupRecord& record : records) {
-    // Staleness was judged when the group came in; everything else is judged again.
-    Admission admission = Judge(record.lease, record.group, /*lag_versions_max=*/version_.value);
-    if (const auto* reject = std::get_if<Reject>(&admission.verdict)) {
-      return Fail(Blame::kMachine, "orchestrator state: a saved group is {}: {}",
-                  ToString(reject->reason), reject->detail);
-    }
-    wave.groups.emplace(record.lease.id.value,
-                        Wave::Admitted{record.lease, std::move(admission.scored)});
+    WG_ASSIGN(ScoredGroup scored, JudgeKept(record));
+    wave.groups.emplace(record.lease.id.value, Wave::Admitted{record.lease, std::move(scored)});
   }
   waves_.push_back(std::move(wave));
   return {};

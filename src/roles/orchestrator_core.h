@@ -22,6 +22,7 @@
 #include "roles/admission.h"
 #include "roles/recipe.h"
 #include "roles/task_codec.h"
+#include "rollout/encoding.h"
 
 namespace waggle {
 
@@ -57,8 +58,15 @@ struct PolicyPublished {
 struct CheckpointDue {
 };  // no new lease and no batch until CheckpointTaken; the driver saves once the core is quiescent
 struct CheckpointTaken {};
-using OrchestratorEvent = std::variant<WorkerIdle, GroupArrived, WorkerLost, LeaseTakenBack,
-                                       PolicyPublished, CheckpointDue, CheckpointTaken>;
+struct LeaseRestored {
+  WorkerId worker;
+  Lease lease;
+};  // of before a restart, still out: becomes this worker's again once its turn comes
+struct Proceed {
+};  // who was to be asked under this version was asked: a wave that is complete may be trained on
+using OrchestratorEvent =
+    std::variant<WorkerIdle, GroupArrived, WorkerLost, LeaseTakenBack, PolicyPublished,
+                 CheckpointDue, CheckpointTaken, LeaseRestored, Proceed>;
 
 // Effects
 struct GrantLease {
@@ -94,6 +102,19 @@ class OrchestratorCore {
   std::string Save() const;
   Status Load(std::string_view state);
 
+  // Position alone, at any moment between two steps of the trainer: for a driver that keeps every
+  // accepted group itself, and gives them back to Remember() after Load().
+  std::string SavePosition() const;
+
+  // Groups that were accepted after what Load() read. When the turn of their leases comes they are
+  // taken as they were instead of being sampled again, so the batches are those of before. Judged
+  // here, staleness apart; one that would be refused now is Blame::kMachine. In any order, and
+  // again for later waves.
+  Status Remember(std::vector<GroupRecord> records);
+
+  // The lease if it is out; else null. Valid until the next Step.
+  const Lease* LeaseOut(LeaseId id) const;
+
   PolicyVersion version() const { return version_; }
   std::uint64_t batches_sent() const { return batches_sent_; }
 
@@ -112,6 +133,11 @@ class OrchestratorCore {
     };
     std::map<std::uint64_t, Admitted> groups;  // by lease id
   };
+  // What is known of a lease from before a restart.
+  struct Memory {
+    Outstanding out;                    // worker: who holds it, if nothing was accepted
+    std::optional<ScoredGroup> scored;  // accepted
+  };
   struct EvaluationRound {
     struct Outcome {
       bool correct = false;
@@ -128,13 +154,23 @@ class OrchestratorCore {
   std::optional<Lease> NextEvaluationLease();
   std::optional<Lease> NextTrainingLease(std::uint64_t& wave);
   Wave* WaveWithWork();
+  LeaseId EvaluationLeaseId(std::uint64_t index) const;
+  Lease EvaluationLease(std::uint64_t index) const;
+  Lease TrainingLease(std::uint64_t wave, std::uint32_t index) const;
+  bool Recall();
+  void Recall(Outstanding out);
+  bool Remembers(LeaseId first, LeaseId end) const;
   Lease MakeLease(LeaseId id, std::uint64_t task_seed, std::uint32_t group_size,
                   bool evaluation) const;
-  Admission Judge(const Lease& lease, const Group& group, std::uint64_t lag_versions_max) const;
+  Admission Judge(const Lease& lease, const Group& group, PolicyVersion current,
+                  std::uint64_t lag_versions_max) const;
+  Result<ScoredGroup> JudgeKept(const GroupRecord& record) const;
+  std::string StateOf(std::uint64_t next_wave, nlohmann::json waves) const;
   Status LoadWave(const nlohmann::json& saved);
   void OnGroup(const GroupArrived& event, std::vector<OrchestratorEffect>& effects);
   void OnLost(WorkerLost event);
   void OnTakenBack(LeaseTakenBack event);
+  void Admit(const Outstanding& out, ScoredGroup scored);
   void OnEvaluationGroup(const Lease& lease, const ScoredGroup& scored);
   void FinishEvaluation(std::vector<OrchestratorEffect>& effects);
   void Advance(std::vector<OrchestratorEffect>& effects);
@@ -150,8 +186,9 @@ class OrchestratorCore {
   std::uint64_t next_wave_ = 0, batches_sent_ = 0;
   bool batch_in_training_ = false, paused_ = false, finished_ = false;
   std::map<std::uint64_t, Outstanding> outstanding_;
-  std::deque<Outstanding> returned_;  // leases without a worker, first to be granted again
-  std::deque<Wave> waves_;            // oldest first
+  std::deque<Outstanding> returned_;        // leases without a worker, first to be granted again
+  std::deque<Wave> waves_;                  // oldest first
+  std::map<std::uint64_t, Memory> memory_;  // by lease id
   std::optional<EvaluationRound> evaluation_;
   std::optional<std::uint64_t> evaluated_version_;
 };

@@ -21,16 +21,21 @@ Status PolicyShelf::Open(const std::filesystem::path& folder) {
   return {};
 }
 
+// The trainer's bits decide: a run that was resumed further back publishes the same again, or has
+// gone another way, and then what was published from here on is history that never was.
 Result<Digest256> PolicyShelf::Publish(PolicyManifest facts, const Bytes& payload) {
   const PolicyManifest manifest = MakeManifest(std::move(facts), payload, pool_);
+  const Digest256 digest = DigestOf(manifest);
+  const auto known = store_->DigestOf({manifest.base, manifest.version});
+  if (known && *known != digest) WG_TRY(store_->RemoveFrom(manifest.version));
+  WG_TRY(Agree(manifest.version, manifest.root));
   WG_TRY(store_->Publish(manifest, payload));
-  return DigestOf(manifest);
+  return digest;
 }
 
-// The trainer's bits decide: a run that was resumed further back may go another way.
-Status PolicyShelf::Begin(PolicyVersion version, const Digest256& root) {
+Status PolicyShelf::Agree(PolicyVersion version, const Digest256& root) {
   const auto known = store_->RootOf(version);
-  return store_->RemoveFrom(known && *known != root ? version : PolicyVersion{version.value + 1});
+  return known && *known != root ? store_->RemoveFrom(version) : Status{};
 }
 
 Result<Digest256> PolicyShelf::PutUpdate(PolicyVersion version, const PolicyImage& image,
@@ -50,17 +55,17 @@ Result<Digest256> PolicyShelf::PutSnapshot(PolicyVersion version, const PolicyIm
   return Publish({.run = run_, .version = version, .root = image.root()}, EncodeSnapshot(image));
 }
 
-bool PolicyShelf::NewChainDue() const {
+bool PolicyShelf::NewChainDue(PolicyVersion version) const {
   std::uint64_t snapshot = 0, updates = 0, update_bytes = 0;
   PolicyVersion begin;
   const std::vector<PolicyLink> links = store_->Links();
   for (const PolicyLink& link : links) {
-    if (link.base) continue;
+    if (link.base || link.version >= version) continue;
     snapshot = link.bytes;
     begin = link.version;
   }
   for (const PolicyLink& link : links) {
-    if (!link.base || link.version <= begin) continue;
+    if (!link.base || link.version <= begin || link.version > version) continue;
     ++updates;
     update_bytes += link.bytes;
   }
@@ -73,11 +78,13 @@ Result<PolicyShelf::Manifests> PolicyShelf::Put(PolicyVersion version, PolicyIma
   Manifests out{.version = version};
   bool snapshot = false;
   if (!newest_) {
-    WG_TRY(Begin(version, image.root()));
+    WG_TRY(Agree(version, image.root()));
     snapshot = !ShortestChain(store_->Links(), version, std::nullopt);
+    // The ring had left this version behind; it begins here again.
+    if (snapshot) WG_TRY(store_->RemoveFrom(version));
   } else {
     WG_ASSIGN(out.update, PutUpdate(version, image, delta_kind));
-    snapshot = NewChainDue();
+    snapshot = NewChainDue(version);
   }
   if (snapshot) {
     WG_ASSIGN(out.snapshot, PutSnapshot(version, image));
@@ -91,6 +98,7 @@ Result<PolicyShelf::Manifests> PolicyShelf::Put(PolicyVersion version, PolicyIma
 std::vector<PolicyShelf::Manifests> PolicyShelf::Published() const {
   std::map<PolicyVersion, Manifests> versions;
   for (const PolicyLink& link : store_->Links()) {
+    if (link.version > version_) continue;
     Manifests& at = versions[link.version];
     at.version = link.version;
     (link.base ? at.update : at.snapshot) = store_->DigestOf(link);

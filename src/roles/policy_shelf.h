@@ -26,11 +26,12 @@ class PolicyShelf final : public BlobSource {
     PolicyVersion version;
     std::optional<Digest256> update, snapshot;
   };
-  // Versions are put in order. One thread. The first after Open is where the run stands: what was
-  // published beyond it is forgotten, and if other bits were published under its number, that too.
+  // Versions are put in order. One thread. The first after Open is where the run stands. What was
+  // published before under the same number stays if it is the same, and else goes, with all that
+  // came after it.
   Result<Manifests> Put(PolicyVersion version, PolicyImage image, PolicyKind delta_kind);
   const PolicyImage* newest() const { return newest_ ? &*newest_ : nullptr; }
-  // All that is published, ascending; what newcomers are told.
+  // All that is published up to the newest that was put, ascending; what newcomers are told.
   std::vector<Manifests> Published() const;
 
   Result<std::unique_ptr<Blob>> Open(const Digest256& hash) override { return blobs_.Open(hash); }
@@ -38,10 +39,10 @@ class PolicyShelf final : public BlobSource {
 
  private:
   Result<Digest256> Publish(PolicyManifest facts, const Bytes& payload);
-  Status Begin(PolicyVersion version, const Digest256& root);
+  Status Agree(PolicyVersion version, const Digest256& root);
   Result<Digest256> PutUpdate(PolicyVersion version, const PolicyImage& image, PolicyKind kind);
   Result<Digest256> PutSnapshot(PolicyVersion version, const PolicyImage& image);
-  bool NewChainDue() const;
+  bool NewChainDue(PolicyVersion version) const;
 
   const Hash256 run_;
   ThreadPool& pool_;

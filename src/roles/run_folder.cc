@@ -1,16 +1,23 @@
 #include "roles/run_folder.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <cstring>
 #include <system_error>
+
+#include "base/files.h"
+#include "base/hex.h"
 
 namespace waggle {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr std::size_t kStorePlaceBytesMax = 4096;
 constexpr std::string_view kPrefix = "step-", kStaged = ".staged";
 
 std::optional<std::uint64_t> VersionOf(const std::string& name) {
@@ -33,6 +40,36 @@ void SyncFolder(const fs::path& folder) {
 
 fs::path RunFolder::checkpoint(std::uint64_t version) const {
   return root_ / "checkpoints" / fmt::format("step-{:08}", version);
+}
+
+Result<FolderLock> RunFolder::Lock() const {
+  const fs::path path = root_ / "lock";
+  FolderLock lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (lock.get() < 0) return Fail(Blame::kMachine, "{}: {}", path.string(), std::strerror(errno));
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
+  return Fail(Blame::kOperator, "{}: another process is driving this run", root_.string());
+}
+
+Result<Hash256> RunFolder::RunId() const {
+  const auto versions = Checkpoints();
+  if (versions.empty()) return Fail(Blame::kOperator, "{}: no run is there", root_.string());
+  const fs::path path = checkpoint(versions.back()) / "run_id";
+  WG_ASSIGN(const std::string text, ReadFile(path, 64));
+  WG_ASSIGN(const std::string bytes, FromHex(text));
+  Hash256 run{};
+  if (bytes.size() != run.size()) return Fail(Blame::kMachine, "{}: damaged", path.string());
+  std::copy(bytes.begin(), bytes.end(), run.begin());
+  return run;
+}
+
+Result<std::string> RunFolder::StorePlace() const {
+  const fs::path path = root_ / "store";
+  if (!fs::exists(path)) return (root_ / "run.db").string();
+  return ReadFile(path, kStorePlaceBytesMax);
+}
+
+Status RunFolder::RememberStore(const std::string& where) const {
+  return WriteFileAtomic(root_ / "store", where, {.mode = 0600, .replace = true});
 }
 
 std::vector<std::uint64_t> RunFolder::Checkpoints() const {

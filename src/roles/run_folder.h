@@ -4,11 +4,18 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "base/result.h"
+#include "rollout/rollout.h"
 
 namespace waggle {
+
+// While it lives, no other process drives the run of this folder. The kernel gives it up when the
+// process dies, however it does.
+using FolderLock = Descriptor;
 
 class RunFolder {
  public:
@@ -22,6 +29,18 @@ class RunFolder {
   std::filesystem::path faults() const { return root_ / "faults"; }
   std::filesystem::path result() const { return root_ / "result.json"; }
   std::filesystem::path checkpoint(std::uint64_t version) const;
+  std::filesystem::path tls() const { return root_ / "tls"; }
+
+  // Blame::kOperator if another process has it.
+  Result<FolderLock> Lock() const;
+
+  // Of its newest complete checkpoint.
+  Result<Hash256> RunId() const;
+
+  // Where the store of a hosted run is (store/run_store.h): run.db here, unless the operator said
+  // otherwise once; that is remembered in a file which only he can read.
+  Result<std::string> StorePlace() const;
+  Status RememberStore(const std::string& where) const;
 
   // Versions of the complete checkpoints, ascending.
   std::vector<std::uint64_t> Checkpoints() const;

@@ -55,8 +55,9 @@ Status RunParts::Assemble(std::unique_ptr<Trainer> ready_trainer, PolicyVersion 
   return {};
 }
 
-Result<std::unique_ptr<RunParts>> RunParts::Open(const Recipe& recipe, const RunOptions& options,
-                                                 Clock& clock) {
+// The folder, and what does not depend on the starting model.
+Result<std::unique_ptr<RunParts>> RunParts::Begin(const Recipe& recipe, const RunOptions& options,
+                                                  Clock& clock) {
   auto parts = std::make_unique<RunParts>(recipe, options, clock);
   const RunFolder& folder = parts->folder;
   if (std::filesystem::exists(folder.recipe())) {
@@ -69,8 +70,30 @@ Result<std::unique_ptr<RunParts>> RunParts::Open(const Recipe& recipe, const Run
   std::filesystem::create_directories(folder.root(), error);
   if (error)
     return Fail(Blame::kOperator, "cannot create {}: {}", folder.root().string(), error.message());
+  WG_ASSIGN(parts->lock, folder.Lock());
   WG_ASSIGN(parts->environment, MakeEnvironment(recipe.environment, {}));
   WG_ASSIGN(parts->numerics, NumericsOf(recipe.model));
+  return parts;
+}
+
+Status RunParts::StartFrom(BaseModel model) {
+  WG_TRY(SaveBaseModel(folder.base(), model.model.config, model.model.parameters, model.tokenizer,
+                       WeightFormat::kF32));
+  base.emplace(std::move(model));
+  WG_ASSIGN(auto ready,
+            Trainer::Create(base->model.config, numerics, std::move(base->model.parameters),
+                            recipe.trainer, *options.ops, pool));
+  WG_ASSIGN(start, KeepTeacher(ready->StateHash()));
+  run_id = RunIdOf(recipe, start);
+  WG_TRY(Assemble(std::move(ready), PolicyVersion{0}));
+  // Last, so that a folder with a recipe is a run that can be resumed.
+  WG_TRY(Checkpoint(orchestrator->Save(), PolicyVersion{0}));
+  return WriteFileAtomic(folder.recipe(), WriteToml(recipe));
+}
+
+Result<std::unique_ptr<RunParts>> RunParts::Open(const Recipe& recipe, const RunOptions& options,
+                                                 Clock& clock) {
+  WG_ASSIGN(auto parts, Begin(recipe, options, clock));
   const BaseModelContext context{.ops = options.ops,
                                  .pool = &parts->pool,
                                  .cache_directory = options.cache_directory,
@@ -78,28 +101,37 @@ Result<std::unique_ptr<RunParts>> RunParts::Open(const Recipe& recipe, const Run
                                    if (!quiet) fmt::print(stderr, "{}\n", line);
                                  }};
   WG_ASSIGN(BaseModel base, PrepareBaseModel(recipe, context));
-  WG_TRY(SaveBaseModel(folder.base(), base.model.config, base.model.parameters, base.tokenizer,
-                       WeightFormat::kF32));
-  parts->base.emplace(std::move(base));
-  WG_ASSIGN(auto trainer, Trainer::Create(parts->base->model.config, parts->numerics,
-                                          std::move(parts->base->model.parameters), recipe.trainer,
-                                          *options.ops, parts->pool));
-  WG_ASSIGN(parts->start, parts->KeepTeacher(trainer->StateHash()));
-  parts->run_id = RunIdOf(recipe, parts->start);
-  WG_TRY(parts->Assemble(std::move(trainer), PolicyVersion{0}));
-  // Last, so that a folder with a recipe is a run that can be resumed.
-  WG_TRY(parts->Checkpoint(*parts->orchestrator, PolicyVersion{0}));
-  WG_TRY(WriteFileAtomic(folder.recipe(), WriteToml(parts->recipe)));
+  WG_TRY(parts->StartFrom(std::move(base)));
   return parts;
 }
+
+Result<std::unique_ptr<RunParts>> RunParts::Repeat(const RunFolder& original,
+                                                   const RunOptions& options, Clock& clock) {
+  WG_ASSIGN(Recipe recipe, LoadRecipe(original.recipe(), {}));
+  // A path, on which the run's id does not depend.
+  if (!recipe.trainer.algorithm.kl.teacher.empty())
+    recipe.trainer.algorithm.kl.teacher = original.teacher().string();
+  WG_ASSIGN(auto parts, Begin(recipe, options, clock));
+  WG_ASSIGN(BaseModel base, LoadBaseModel(original.base()));
+  WG_TRY(parts->StartFrom(std::move(base)));
+  return parts;
+}
+
+namespace {
+
+Hash256 WithTeacher(const Hash256& start_weights, const BaseModel& teacher, ThreadPool& pool) {
+  const std::string header = "WGL-TEACHER-1\n" + ToHex(start_weights) + "\n";
+  return HashState(pool, header, {{"p", &teacher.model.parameters}});
+}
+
+}  // namespace
 
 // A teacher is copied into the run's folder, and its weights become part of the run's identity.
 Result<Hash256> RunParts::KeepTeacher(const Hash256& start_weights) {
   const std::string& path = recipe.trainer.algorithm.kl.teacher;
   if (path.empty()) return start_weights;
   WG_ASSIGN(const BaseModel teacher, LoadBaseModel(path));
-  const std::string header = "WGL-TEACHER-1\n" + ToHex(start_weights) + "\n";
-  const Hash256 both = HashState(pool, header, {{"p", &teacher.model.parameters}});
+  const Hash256 both = WithTeacher(start_weights, teacher, pool);
   WG_TRY(SaveBaseModel(folder.teacher(), teacher.model.config, teacher.model.parameters,
                        teacher.tokenizer, WeightFormat::kF32));
   return both;
@@ -124,9 +156,27 @@ Status RunParts::Restore(std::uint64_t version) {
   return orchestrator->Load(state);
 }
 
+namespace {
+
+// What the run began with, again, from its own copies: newcomers check the run's id against it. A
+// trainer at step 0 is made for that and thrown away.
+Result<Hash256> StartOf(RunParts& parts) {
+  WG_ASSIGN(const auto fresh,
+            Trainer::Create(parts.base->model.config, parts.numerics,
+                            std::move(parts.base->model.parameters), parts.recipe.trainer,
+                            *parts.options.ops, parts.pool));
+  const Hash256 weights = fresh->StateHash();
+  if (parts.recipe.trainer.algorithm.kl.teacher.empty()) return weights;
+  WG_ASSIGN(const BaseModel teacher, LoadBaseModel(parts.folder.teacher()));
+  return WithTeacher(weights, teacher, parts.pool);
+}
+
+}  // namespace
+
 Result<std::unique_ptr<RunParts>> RunParts::Resume(const RunOptions& options, Clock& clock) {
   const RunFolder folder(options.run_directory);
   WG_ASSIGN(const Recipe recipe, LoadRecipe(folder.recipe(), {}));
+  WG_ASSIGN(FolderLock lock, folder.Lock());
   auto versions = folder.Checkpoints();
   std::string damage;
   for (; !versions.empty(); versions.pop_back()) {
@@ -137,6 +187,8 @@ Result<std::unique_ptr<RunParts>> RunParts::Resume(const RunOptions& options, Cl
     parts->base.emplace(std::move(base));
     const Status restored = parts->Restore(versions.back());
     if (restored) {
+      WG_ASSIGN(parts->start, StartOf(*parts));
+      parts->lock = std::move(lock);
       parts->first_evaluation = FirstEvaluation(folder.root() / "evaluations.jsonl");
       return parts;
     }
@@ -148,11 +200,10 @@ Result<std::unique_ptr<RunParts>> RunParts::Resume(const RunOptions& options, Cl
               damage.empty() ? "" : ": ", damage);
 }
 
-Status RunParts::Checkpoint(const OrchestratorCore& core, PolicyVersion version) {
-  Check(core.quiescent(), "a checkpoint is taken while no lease is out");
+Status RunParts::Checkpoint(const std::string& state, PolicyVersion version) {
   WG_ASSIGN(const auto staged, folder.StageCheckpoint(version.value));
   WG_TRY(trainer->SaveCheckpoint(staged / "trainer"));
-  const std::string state = core.Save(), id = ToHex(run_id);
+  const std::string id = ToHex(run_id);
   WG_TRY(WriteFileAtomic(staged / "orchestrator.json", state));
   WG_TRY(WriteFileAtomic(staged / "run_id", id));
   WG_TRY(WriteFileAtomic(staged / "seal", SealOf(state, id)));

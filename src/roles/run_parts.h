@@ -50,11 +50,15 @@ struct RunParts {
   // A new run; run_directory must not hold one already.
   static Result<std::unique_ptr<RunParts>> Open(const Recipe& recipe, const RunOptions& options,
                                                 Clock& clock);
+  // A new run from the start of another: its recipe, starting model and teacher.
+  static Result<std::unique_ptr<RunParts>> Repeat(const RunFolder& original,
+                                                  const RunOptions& options, Clock& clock);
   // At the newest complete checkpoint of run_directory.
   static Result<std::unique_ptr<RunParts>> Resume(const RunOptions& options, Clock& clock);
 
-  // REQUIRES a quiescent orchestrator. Complete or absent, at any moment.
-  Status Checkpoint(const OrchestratorCore& orchestrator, PolicyVersion version);
+  // state: the orchestrator's, OrchestratorCore::Save or SavePosition. Complete or absent, at any
+  // moment.
+  Status Checkpoint(const std::string& state, PolicyVersion version);
   Status Evaluated(const Evaluation& evaluation);
   // After a step: metrics, or a line that says why there are none.
   Status Stepped(const PublishPolicy& publish);
@@ -65,6 +69,7 @@ struct RunParts {
   Recipe recipe;
   RunOptions options;
   RunFolder folder;
+  FolderLock lock;
   ThreadPool pool;
   Clock& clock;
 
@@ -84,6 +89,9 @@ struct RunParts {
   PolicyVersion saved_version;  // of the newest checkpoint
 
  private:
+  static Result<std::unique_ptr<RunParts>> Begin(const Recipe& recipe, const RunOptions& options,
+                                                 Clock& clock);
+  Status StartFrom(BaseModel model);
   Status Assemble(std::unique_ptr<Trainer> ready_trainer, PolicyVersion version);
   Status Restore(std::uint64_t version);
   Result<Hash256> KeepTeacher(const Hash256& start_weights);

@@ -1,5 +1,7 @@
 #include "roles/train_thread.h"
 
+#include <chrono>
+
 #include "base/check.h"
 
 namespace waggle {
@@ -47,8 +49,10 @@ void TrainThread::Start(std::vector<ScoredGroup> groups, PolicyVersion current) 
   ready_.notify_one();
 }
 
-std::optional<StepDone> TrainThread::Take() {
-  const std::lock_guard lock(mutex_);
+std::optional<StepDone> TrainThread::Take(std::int64_t timeout_ms) {
+  std::unique_lock lock(mutex_);
+  finished_.wait_for(lock, std::chrono::milliseconds(timeout_ms),
+                     [this] { return done_.has_value(); });
   if (!done_) return std::nullopt;
   busy_ = false;
   return std::exchange(done_, std::nullopt);
@@ -62,6 +66,7 @@ void TrainThread::Work(const std::stop_token& stop) {
     StepDone done = Run(std::move(job));
     lock.lock();
     done_.emplace(std::move(done));
+    finished_.notify_one();
   }
 }
 

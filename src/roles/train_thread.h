@@ -44,7 +44,7 @@ class TrainThread {
 
   void Start(std::vector<ScoredGroup> groups, PolicyVersion current);  // REQUIRES !busy()
   bool busy() const { return busy_; }
-  std::optional<StepDone> Take();  // when it is done
+  std::optional<StepDone> Take(std::int64_t timeout_ms = 0);  // once it is done
 
  private:
   struct Job {
@@ -63,7 +63,7 @@ class TrainThread {
   bool busy_ = false;  // the consumer's
 
   std::mutex mutex_;
-  std::condition_variable_any ready_;
+  std::condition_variable_any ready_, finished_;
   std::optional<Job> job_;
   std::optional<StepDone> done_;
   std::jthread thread_;  // last: it uses the others

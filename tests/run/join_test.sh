@@ -67,12 +67,18 @@ volunteer 1
 first=$volunteer_pid
 volunteer 2
 second=$volunteer_pid
-wait_for "$dir/run/outcomes.jsonl" 60 accepted
+n=0
+until "$waggle" outcomes "$dir/run" 2>/dev/null | grep -q accepted; do
+  n=$((n + 1))
+  [ $n -gt 600 ] && fail "nothing was accepted after 60 s"
+  sleep 0.1
+done
 kill -9 "$first"
 volunteer 3
 third=$volunteer_pid
 wait_for "$dir/run/metrics.jsonl" 60
 kill -9 "$host_pid"
+"$waggle" backup "$dir/run" "$dir/backup" >/dev/null || fail "backup"
 sleep 0.5
 host resume "$dir/run"
 wait "$host_pid" || fail "the host"
@@ -81,4 +87,14 @@ wait "$host_pid" || fail "the host"
 wait "$second" || fail "volunteer 2"
 wait "$third" || fail "volunteer 3"
 grep -q "the run is over" "$dir/worker2.log" || fail "volunteer 2 does not know that the run is over"
+# Every grant has one end, and the accepted groups alone give the same weights: of the run, and of its backup gone on with.
+"$waggle" outcomes "$dir/run" >"$dir/outcomes"
+accepted=$(grep -c '"outcome":"accepted"' "$dir/outcomes")
+[ "$(grep '"outcome":"accepted"' "$dir/outcomes" | sed 's/.*"lease":"\([0-9a-f]*\)".*/\1/' | sort -u | wc -l)" = "$accepted" ] || fail "a lease was accepted twice"
+"$waggle" replay "$dir/run" --quiet >"$dir/replay" || fail "replay"
+grep -q "$expected" "$dir/replay" || fail "replay: $(cat "$dir/replay")"
+"$waggle" restore "$dir/backup" "$dir/restored" >/dev/null || fail "restore"
+"$waggle" resume "$dir/restored" --quiet --threads 1 >/dev/null
+[ "$(hash_of "$dir/restored")" = "$expected" ] || fail "the restored backup ends elsewhere"
+
 echo "same weights with volunteers that come and go: $expected"

@@ -1,0 +1,459 @@
+#include "store/run_store.h"
+
+#include <soci/postgresql/soci-postgresql.h>
+#include <soci/soci.h>
+#include <soci/sqlite3/soci-sqlite3.h>
+#include <sodium.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <thread>
+
+#include "base/hex.h"
+#include "store/schema.h"
+
+namespace waggle {
+namespace {
+
+// A lease's id: bit 63 for evaluations, then wave (or version), then 24 bits of index
+// (roles/orchestrator_core.h).
+constexpr unsigned kIndexBits = 24;
+constexpr std::uint64_t kEvaluationBit = std::uint64_t{1} << 63;
+
+constexpr int kReconnects = 60;
+constexpr std::chrono::milliseconds kReconnectPause{500};
+
+long long AsRow(std::uint64_t value) { return static_cast<long long>(value); }
+std::uint64_t FromRow(long long value) { return static_cast<std::uint64_t>(value); }
+
+std::string ToBase64(const Bytes& bytes) {
+  constexpr int kVariant = sodium_base64_VARIANT_ORIGINAL;
+  std::string text(sodium_base64_ENCODED_LEN(bytes.size(), kVariant), '\0');
+  ::sodium_bin2base64(text.data(), text.size(), bytes.data(), bytes.size(), kVariant);
+  text.pop_back();  // the terminating zero
+  return text;
+}
+
+Result<Bytes> FromBase64(const std::string& text) {
+  Bytes bytes(text.size() / 4 * 3);
+  std::size_t size = 0;
+  if (::sodium_base642bin(bytes.data(), bytes.size(), text.data(), text.size(), nullptr, &size,
+                          nullptr, sodium_base64_VARIANT_ORIGINAL) != 0)
+    return Fail(Blame::kMachine, "the store holds bytes that are not base64");
+  bytes.resize(size);
+  return bytes;
+}
+
+bool IsPostgres(const std::string& where) {
+  return where.starts_with("postgresql://") || where.starts_with("postgres://");
+}
+
+template <class T>
+bool IsA(const StoreEntry& entry) {
+  return std::holds_alternative<T>(entry);
+}
+
+// What the database said, as ours: it is never a peer's doing.
+template <class F>
+auto Guarded(const char* doing, F&& work) -> decltype(work()) {
+  try {
+    return work();
+  } catch (const soci::soci_error& error) {
+    return Fail(Blame::kMachine, "store: {}: {}", doing, error.what());
+  }
+}
+
+// Statements with their row, prepared once for a batch.
+class GrantRow {
+ public:
+  GrantRow(soci::session& sql, const std::string& run)
+      : insert_((sql.prepare << "INSERT INTO grants (run, number, lease, worker, terms) "
+                                "VALUES (:run, :number, :lease, :worker, :terms)",
+                 soci::use(run), soci::use(number_), soci::use(lease_), soci::use(worker_),
+                 soci::use(terms_))) {}
+
+  void Write(long long number, const LeaseHolder& grant) {
+    number_ = number;
+    lease_ = AsRow(grant.lease.id.value);
+    worker_ = ToText(grant.node);
+    terms_ = ToBase64(Encode(grant.lease));
+    insert_.execute(true);
+  }
+
+ private:
+  long long number_ = 0, lease_ = 0;
+  std::string worker_, terms_;
+  soci::statement insert_;
+};
+
+class GroupRow {
+ public:
+  GroupRow(soci::session& sql, const std::string& run)
+      : insert_((sql.prepare << "INSERT INTO accepted_groups (run, lease, terms, rollouts) "
+                                "VALUES (:run, :lease, :terms, :rollouts) ON CONFLICT DO NOTHING",
+                 soci::use(run), soci::use(lease_), soci::use(terms_), soci::use(rollouts_))) {}
+
+  Status Write(const GroupRecord& record) {
+    lease_ = AsRow(record.lease.id.value);
+    terms_ = ToBase64(Encode(record.lease));
+    rollouts_ = ToBase64(Encode(record.group));
+    insert_.execute(true);
+    if (insert_.get_affected_rows() == 1) return {};
+    return Fail(Blame::kBug, "lease {:x} was accepted twice", record.lease.id.value);
+  }
+
+ private:
+  long long lease_ = 0;
+  std::string terms_, rollouts_;
+  soci::statement insert_;
+};
+
+class OutcomeRow {
+ public:
+  OutcomeRow(soci::session& sql, const std::string& run)
+      : update_((sql.prepare << "UPDATE grants SET ended = :ended, outcome = :outcome, "
+                                "reason = :reason, group_hash = :group, tokens = :tokens, "
+                                "detail = :detail WHERE run = :run AND lease = :lease "
+                                "AND worker = :worker AND ended IS NULL",
+                 soci::use(ended_), soci::use(outcome_), soci::use(reason_, has_reason_),
+                 soci::use(group_, has_group_), soci::use(tokens_), soci::use(detail_),
+                 soci::use(run), soci::use(lease_), soci::use(worker_))) {}
+
+  Status Write(long long ended, const OutcomeRecord& record) {
+    ended_ = ended;
+    lease_ = AsRow(record.lease.value);
+    tokens_ = AsRow(record.tokens);
+    outcome_ = static_cast<int>(record.outcome);
+    has_reason_ = record.reason ? soci::i_ok : soci::i_null;
+    reason_ = record.reason ? static_cast<int>(*record.reason) : 0;
+    has_group_ = record.group ? soci::i_ok : soci::i_null;
+    group_ = record.group ? ToHex(*record.group) : "";
+    detail_ = record.text;
+    worker_ = ToText(record.worker);
+    update_.execute(true);
+    if (update_.get_affected_rows() == 1) return {};
+    return Fail(Blame::kBug, "lease {:x} of {} ended and was not open", record.lease.value,
+                worker_);
+  }
+
+ private:
+  long long ended_ = 0, lease_ = 0, tokens_ = 0;
+  int outcome_ = 0, reason_ = 0;
+  soci::indicator has_reason_ = soci::i_null, has_group_ = soci::i_null;
+  std::string worker_, group_, detail_;
+  soci::statement update_;
+};
+
+class SqlStore final : public RunStore {
+ public:
+  SqlStore(std::string where, std::string run)
+      : where_(std::move(where)), run_(std::move(run)), postgres_(IsPostgres(where_)) {}
+
+  Status Connect(Access access);
+  Status Commit(const StoreBatch& batch) override;
+  Result<std::vector<GroupRecord>> Groups(std::uint64_t first, std::uint64_t end) override;
+  Result<std::vector<OpenGrant>> OpenGrants() override;
+  Result<Counts> Count() override;
+  Result<std::vector<Ended>> Outcomes(std::uint64_t after, std::uint32_t rows_max) override;
+  Status CopyTo(const std::string& where) override;
+
+ private:
+  Status Migrate();
+  Status CheckSchema();
+  Status BecomeWriter();
+  Status CheckAlone();
+  Status Write(const StoreBatch& batch);
+  Status GroupsBetween(long long first, long long end, std::vector<GroupRecord>& records);
+  long long Newest(const char* column);
+  Status CopyRows(soci::session& to);
+
+  const std::string where_, run_;
+  const bool postgres_;
+  soci::session sql_;
+  long long granted_ = 0, ended_ = 0;  // numbers given so far; a run has one writer
+};
+
+Status SqlStore::Connect(Access access) {
+  if (access == Access::kRead && !postgres_ && !std::filesystem::exists(where_))
+    return Fail(Blame::kOperator, "{}: no store of a run is there", where_);
+  return Guarded("opening", [&]() -> Status {
+    if (postgres_) {
+      sql_.open(soci::postgresql, where_);
+      sql_ << "SET client_min_messages TO warning";
+    } else {
+      sql_.open(soci::sqlite3, fmt::format("dbname=\"{}\" timeout=30", where_));
+    }
+    if (access == Access::kRead) return CheckSchema();
+    if (!postgres_) {
+      // FULL: a commit survives a loss of power, as everybody is told that it does.
+      sql_ << "PRAGMA journal_mode = WAL";
+      sql_ << "PRAGMA synchronous = FULL";
+    }
+    WG_TRY(BecomeWriter());
+    WG_TRY(Migrate());
+    WG_TRY(CheckAlone());
+    granted_ = Newest("number");
+    ended_ = Newest("ended");
+    return {};
+  });
+}
+
+// The lock of a run's folder keeps a second writer from its SQLite file; a database has no folder.
+Status SqlStore::BecomeWriter() {
+  if (!postgres_) return {};
+  int is_ours = 0;
+  sql_ << "SELECT CASE WHEN pg_try_advisory_lock(hashtext(:run)) THEN 1 ELSE 0 END",
+      soci::use(run_), soci::into(is_ours);
+  if (is_ours == 1) return {};
+  return Fail(Blame::kOperator, "run {}... has a host already, on this very database",
+              run_.substr(0, 12));
+}
+
+Status SqlStore::CheckSchema() {
+  std::size_t version = 0;
+  sql_ << "SELECT count(*) FROM schema_steps", soci::into(version);
+  if (version == SchemaSteps().size()) return {};
+  return Fail(Blame::kOperator, "store {}: schema {}, this waggle reads schema {}", where_, version,
+              SchemaSteps().size());
+}
+
+Status SqlStore::Migrate() {
+  sql_ << "CREATE TABLE IF NOT EXISTS schema_steps (version INTEGER PRIMARY KEY, what TEXT)";
+  const auto steps = SchemaSteps();
+  int version = 0;
+  sql_ << "SELECT count(*) FROM schema_steps", soci::into(version);
+  if (version > static_cast<int>(steps.size())) return CheckSchema();
+  for (; version < static_cast<int>(steps.size()); ++version) {
+    soci::transaction step(sql_);
+    for (const std::string& statement : steps[static_cast<std::size_t>(version)].statements)
+      sql_ << statement;
+    const std::string what = steps[static_cast<std::size_t>(version)].what;
+    sql_ << "INSERT INTO schema_steps VALUES (:version, :what)", soci::use(version),
+        soci::use(what);
+    step.commit();
+  }
+  return {};
+}
+
+// A PostgreSQL database may hold many runs; the file in a run's folder is that run's own.
+Status SqlStore::CheckAlone() {
+  if (postgres_) return {};
+  std::string other;
+  soci::indicator found = soci::i_null;
+  sql_ << "SELECT max(run) FROM grants WHERE run <> :run", soci::use(run_),
+      soci::into(other, found);
+  if (found == soci::i_null) return {};
+  return Fail(Blame::kOperator, "store {} is of another run ({}...)", where_, other.substr(0, 12));
+}
+
+long long SqlStore::Newest(const char* column) {
+  long long newest = 0;
+  sql_ << fmt::format("SELECT coalesce(max({}), 0) FROM grants WHERE run = :run", column),
+      soci::use(run_), soci::into(newest);
+  return newest;
+}
+
+// A database server may die and come back between two of our words.
+Status SqlStore::Commit(const StoreBatch& batch) {
+  if (batch.empty()) return {};
+  const long long granted = granted_, ended = ended_;
+  Status done = Write(batch);
+  for (int attempt = 0; !done && !sql_.is_connected() && attempt < kReconnects; ++attempt) {
+    std::this_thread::sleep_for(kReconnectPause);
+    granted_ = granted, ended_ = ended;
+    const Status back = Guarded("reconnecting", [&]() -> Status {
+      sql_.reconnect();
+      WG_TRY(BecomeWriter());
+      granted_ = Newest("number");
+      ended_ = Newest("ended");
+      return {};
+    });
+    if (!back) continue;
+    // A commit whose answer was lost is a commit.
+    const auto grants = std::count_if(batch.begin(), batch.end(), IsA<LeaseHolder>);
+    const auto ends = std::count_if(batch.begin(), batch.end(), IsA<OutcomeRecord>);
+    if (granted_ == granted + grants && ended_ == ended + ends) return {};
+    done = Write(batch);
+  }
+  if (!done) granted_ = granted, ended_ = ended;
+  return done;
+}
+
+Status SqlStore::Write(const StoreBatch& batch) {
+  return Guarded("writing", [&]() -> Status {
+    soci::transaction all(sql_);
+    GrantRow grant(sql_, run_);
+    GroupRow group(sql_, run_);
+    OutcomeRow outcome(sql_, run_);
+    for (const StoreEntry& entry : batch) {
+      if (const auto* granted = std::get_if<LeaseHolder>(&entry)) {
+        grant.Write(++granted_, *granted);
+      } else if (const auto* accepted = std::get_if<GroupRecord>(&entry)) {
+        WG_TRY(group.Write(*accepted));
+      } else {
+        WG_TRY(outcome.Write(++ended_, std::get<OutcomeRecord>(entry)));
+      }
+    }
+    all.commit();
+    return {};
+  });
+}
+
+Result<std::vector<GroupRecord>> SqlStore::Groups(std::uint64_t first, std::uint64_t end) {
+  return Guarded("reading groups", [&]() -> Result<std::vector<GroupRecord>> {
+    std::vector<GroupRecord> records;
+    for (const std::uint64_t kind : {std::uint64_t{0}, kEvaluationBit}) {
+      WG_TRY(GroupsBetween(AsRow(kind | (first << kIndexBits)), AsRow(kind | (end << kIndexBits)),
+                           records));
+    }
+    return records;
+  });
+}
+
+Status SqlStore::GroupsBetween(long long first, long long end, std::vector<GroupRecord>& records) {
+  std::string terms, rollouts;
+  soci::statement select =
+      (sql_.prepare << "SELECT terms, rollouts FROM accepted_groups "
+                       "WHERE run = :run AND lease >= :first AND lease < :last ORDER BY lease",
+       soci::use(run_), soci::use(first), soci::use(end), soci::into(terms), soci::into(rollouts));
+  select.execute();
+  while (select.fetch()) {
+    WG_ASSIGN(const Bytes lease_bytes, FromBase64(terms));
+    WG_ASSIGN(const Bytes group_bytes, FromBase64(rollouts));
+    WG_ASSIGN(Lease lease, DecodeLease(lease_bytes));
+    WG_ASSIGN(Group group, DecodeGroup(group_bytes));
+    records.push_back({std::move(lease), std::move(group)});
+  }
+  return {};
+}
+
+Result<std::vector<OpenGrant>> SqlStore::OpenGrants() {
+  return Guarded("reading grants", [&]() -> Result<std::vector<OpenGrant>> {
+    std::string worker, terms;
+    int superseded = 0;
+    soci::statement select =
+        (sql_.prepare << "SELECT worker, terms, CASE WHEN EXISTS (SELECT 1 FROM accepted_groups a "
+                         "WHERE a.run = g.run AND a.lease = g.lease) OR EXISTS (SELECT 1 FROM "
+                         "grants later WHERE later.run = g.run AND later.lease = g.lease AND "
+                         "later.number > g.number AND later.ended IS NULL) THEN 1 ELSE 0 END "
+                         "FROM grants g WHERE run = :run AND ended IS NULL ORDER BY number",
+         soci::use(run_), soci::into(worker), soci::into(terms), soci::into(superseded));
+    select.execute();
+    std::vector<OpenGrant> open;
+    while (select.fetch()) {
+      WG_ASSIGN(const Bytes bytes, FromBase64(terms));
+      WG_ASSIGN(Lease lease, DecodeLease(bytes));
+      WG_ASSIGN(const NodeId node, ParseNodeId(worker));
+      open.push_back({{node, std::move(lease)}, superseded == 1});
+    }
+    return open;
+  });
+}
+
+Result<RunStore::Counts> SqlStore::Count() {
+  return Guarded("counting", [&]() -> Result<Counts> {
+    long long granted = 0, ended = 0, tokens = 0, accepted = 0;
+    sql_ << "SELECT count(*), count(ended), coalesce(sum(tokens), 0) FROM grants WHERE run = :run",
+        soci::use(run_), soci::into(granted), soci::into(ended), soci::into(tokens);
+    sql_ << "SELECT count(*) FROM accepted_groups WHERE run = :run", soci::use(run_),
+        soci::into(accepted);
+    return Counts{FromRow(granted), FromRow(granted - ended), FromRow(accepted), FromRow(tokens)};
+  });
+}
+
+Result<std::vector<RunStore::Ended>> SqlStore::Outcomes(std::uint64_t after,
+                                                        std::uint32_t rows_max) {
+  return Guarded("reading outcomes", [&]() -> Result<std::vector<Ended>> {
+    long long number = 0, lease = 0, tokens = 0;
+    const long long from = AsRow(after), rows = rows_max;
+    int outcome = 0, reason = 0;
+    soci::indicator has_reason, has_group;
+    std::string worker, group, detail;
+    soci::statement select =
+        (sql_.prepare << "SELECT ended, lease, worker, outcome, reason, group_hash, tokens, detail "
+                         "FROM grants WHERE run = :run AND ended > :after ORDER BY ended "
+                         "LIMIT :rows",
+         soci::use(run_), soci::use(from), soci::use(rows), soci::into(number), soci::into(lease),
+         soci::into(worker), soci::into(outcome), soci::into(reason, has_reason),
+         soci::into(group, has_group), soci::into(tokens), soci::into(detail));
+    select.execute();
+    std::vector<Ended> all;
+    while (select.fetch()) {
+      OutcomeRecord record{.lease = LeaseId{FromRow(lease)},
+                           .outcome = static_cast<Outcome>(outcome),
+                           .tokens = FromRow(tokens),
+                           .text = detail};
+      WG_ASSIGN(record.worker, ParseNodeId(worker));
+      if (has_reason == soci::i_ok) record.reason = static_cast<RejectReason>(reason);
+      if (has_group == soci::i_ok) {
+        WG_ASSIGN(const std::string bytes, FromHex(group));
+        Hash256 hash{};
+        if (bytes.size() != hash.size())
+          return Fail(Blame::kMachine, "the store holds a group hash of {} bytes", bytes.size());
+        std::copy(bytes.begin(), bytes.end(), hash.begin());
+        record.group = hash;
+      }
+      all.push_back({FromRow(number), std::move(record)});
+    }
+    return all;
+  });
+}
+
+Status SqlStore::CopyTo(const std::string& where) {
+  SqlStore to(where, run_);
+  WG_TRY(to.Connect(Access::kWrite));
+  WG_ASSIGN(const Counts there, to.Count());
+  if (there != Counts{})
+    return Fail(Blame::kOperator, "{} holds rows of run {}... already", where, run_.substr(0, 12));
+  return Guarded("copying", [&]() -> Status {
+    soci::transaction as_it_stands(sql_);
+    if (postgres_) sql_ << "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+    soci::transaction all(to.sql_);
+    WG_TRY(CopyRows(to.sql_));
+    all.commit();
+    return {};
+  });
+}
+
+Status SqlStore::CopyRows(soci::session& to) {
+  long long number = 0, lease = 0, ended = 0, tokens = 0;
+  int outcome = 0, reason = 0;
+  soci::indicator has_end, has_outcome, has_reason, has_group;
+  std::string worker, terms, group, detail, rollouts;
+  soci::statement grants =
+      (sql_.prepare << "SELECT number, lease, worker, terms, ended, outcome, reason, group_hash, "
+                       "tokens, detail FROM grants WHERE run = :run ORDER BY number",
+       soci::use(run_), soci::into(number), soci::into(lease), soci::into(worker),
+       soci::into(terms), soci::into(ended, has_end), soci::into(outcome, has_outcome),
+       soci::into(reason, has_reason), soci::into(group, has_group), soci::into(tokens),
+       soci::into(detail));
+  soci::statement put_grant =
+      (to.prepare << "INSERT INTO grants VALUES (:run, :number, :lease, :worker, :terms, :ended, "
+                     ":outcome, :reason, :group, :tokens, :detail)",
+       soci::use(run_), soci::use(number), soci::use(lease), soci::use(worker), soci::use(terms),
+       soci::use(ended, has_end), soci::use(outcome, has_outcome), soci::use(reason, has_reason),
+       soci::use(group, has_group), soci::use(tokens), soci::use(detail));
+  grants.execute();
+  while (grants.fetch()) put_grant.execute(true);
+  soci::statement groups =
+      (sql_.prepare << "SELECT lease, terms, rollouts FROM accepted_groups WHERE run = :run",
+       soci::use(run_), soci::into(lease), soci::into(terms), soci::into(rollouts));
+  soci::statement put_group =
+      (to.prepare << "INSERT INTO accepted_groups VALUES (:run, :lease, :terms, :rollouts)",
+       soci::use(run_), soci::use(lease), soci::use(terms), soci::use(rollouts));
+  groups.execute();
+  while (groups.fetch()) put_group.execute(true);
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<RunStore>> RunStore::Open(const std::string& where, const Hash256& run,
+                                                 Access access) {
+  auto store = std::make_unique<SqlStore>(where, ToHex(run));
+  WG_TRY(store->Connect(access));
+  return std::unique_ptr<RunStore>(std::move(store));
+}
+
+}  // namespace waggle
