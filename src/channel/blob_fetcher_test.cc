@@ -25,8 +25,8 @@ class BlobFetcherTest : public testing::Test {
   NodeClient* Host() {
     if (!host_) {
       static const Certificate certificate = MakeCertificate().value();
-      server_ =
-          NodeServer::Start("127.0.0.1:0", certificate, NetLimits{}, &honest_, SystemClock()).value();
+      server_ = NodeServer::Start("127.0.0.1:0", certificate, NetLimits{}, &honest_, SystemClock())
+                    .value();
       host_ = NodeClient::Connect("127.0.0.1:" + std::to_string(server_->port()), certificate.pin,
                                   NetLimits{}, SystemClock())
                   .value();
