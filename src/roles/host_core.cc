@@ -24,6 +24,7 @@ std::vector<HostEffect> HostCore::Step(Milliseconds now, const HostEvent& event)
   now_ = now;
   std::visit([&](const auto& e) { On(e); }, event);
   if (finished_ && !ended_) End();
+  EndDrainIfDone();
   return std::exchange(effects_, {});
 }
 
@@ -42,6 +43,7 @@ void HostCore::On(const FrameCame& event) {
 }
 
 void HostCore::Refuse(LinkId id, Link& link, const Refused& refused) {
+  ++counts_.refusals;
   if (link.session.may_send(MessageKind::kRefusal)) Send(id, refused.refusal);
   if (++link.refusals >= settings_.refusals_max || !link.session.established())
     Close(id, std::string("refused: ") + ToString(refused.refusal.kind));
@@ -156,6 +158,8 @@ void HostCore::Deliver(SendTo& send) {
     for (const GrantedLease& granted : grant->leases)
       effects_.push_back(Keep{LeaseHolder{send.node, granted.lease}});
   }
+  counts_.refusals += std::holds_alternative<Refusal>(send.message) ? 1 : 0;
+  counts_.slow_downs += std::holds_alternative<SlowDown>(send.message) ? 1 : 0;
   const auto link = link_of_.find(send.node);
   if (link != link_of_.end()) Send(link->second, std::move(send.message));
 }
@@ -198,7 +202,7 @@ void HostCore::On(const PolicyOut& event) {
   SendToAll(PolicyAnnouncement{
       .version = event.version, .manifest = event.manifest, .sources = settings_.sources});
   Book(WorkMayExist{});
-  Orchestrate(Proceed{});
+  if (!draining()) Orchestrate(Proceed{});
 }
 
 void HostCore::On(const HostRestarted& event) {
@@ -212,6 +216,35 @@ void HostCore::End() {
   Book(RunOver{});
   SendToAll(Drain{.finish_ms = 0, .text = "the run is over"});
   effects_.push_back(RunFinished{});
+}
+
+// Volunteers are not told: they would leave, and the run is to go on. Who asks for work hears that
+// there is none now; when the line ends, they wait for the host to come back.
+void HostCore::On(const DrainRun& event) {
+  if (draining()) return;
+  drain_until_ = now_ + event.finish_ms;
+  Book(RunDraining{});
+}
+
+void HostCore::EndDrainIfDone() {
+  if (!draining() || drained_ || finished_ || orchestrator_.training()) return;
+  if (now_ < *drain_until_) {
+    for (const LeaseBook::WorkerView& worker : book_.workers()) {
+      if (worker.leases > 0) return;
+    }
+  }
+  drained_ = true;
+  effects_.push_back(SaveCheckpointNow{orchestrator_.SavePosition()});
+  effects_.push_back(RunDrained{});
+}
+
+void HostCore::On(const DrainNode& event) {
+  const auto link = link_of_.find(event.node);
+  if (link == link_of_.end()) return;
+  Book(WorkerDraining{event.node});
+  Send(link->second,
+       Drain{.finish_ms = static_cast<std::uint32_t>(settings_.leases.deadline_ms_max),
+             .text = "the host asks this node to leave"});
 }
 
 void HostCore::On(const HostTick&) { Book(TimePassed{}); }

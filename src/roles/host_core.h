@@ -65,8 +65,17 @@ struct HostRestarted {
   std::vector<OpenGrant> open_grants;
 };
 struct HostTick {};
-using HostEvent =
-    std::variant<LinkOpened, FrameCame, LinkClosed, PolicyOut, HostRestarted, HostTick>;
+// The operator: grant nothing more, let what is held end, save, stop. The run can be resumed, and
+// volunteers wait for that.
+struct DrainRun {
+  Milliseconds finish_ms = 120'000;  // what is held by then is not waited for
+};
+// The operator: one volunteer finishes what it holds and leaves.
+struct DrainNode {
+  NodeId node;
+};
+using HostEvent = std::variant<LinkOpened, FrameCame, LinkClosed, PolicyOut, HostRestarted,
+                               HostTick, DrainRun, DrainNode>;
 
 // Effects, to be performed in order
 struct SendFrame {
@@ -86,8 +95,9 @@ struct Keep {
 struct SaveCheckpointNow {
   std::string state;  // OrchestratorCore::SavePosition()
 };
-using HostEffect =
-    std::variant<SendFrame, CloseLink, Keep, SaveCheckpointNow, TrainOn, Evaluated, RunFinished>;
+struct RunDrained {};  // after a SaveCheckpointNow: the process may end
+using HostEffect = std::variant<SendFrame, CloseLink, Keep, SaveCheckpointNow, TrainOn, Evaluated,
+                                RunFinished, RunDrained>;
 
 class HostCore {
  public:
@@ -109,6 +119,12 @@ class HostCore {
   // For the live view.
   const LeaseBook& leases() const { return book_; }
   std::size_t links() const { return links_.size(); }
+  bool draining() const { return drain_until_.has_value(); }
+  struct Counts {
+    std::uint64_t refusals = 0, slow_downs = 0;  // sent
+  };
+  const Counts& counts() const { return counts_; }
+  bool Knows(const NodeId& node) const { return link_of_.contains(node); }
 
  private:
   struct Link {
@@ -124,6 +140,8 @@ class HostCore {
   void On(const PolicyOut& event);
   void On(const HostRestarted& event);
   void On(const HostTick& event);
+  void On(const DrainRun& event);
+  void On(const DrainNode& event);
 
   void Heard(LinkId id, const NodeMessage& message);
   void Act(const NodeId& node, const NodeMessage& message);
@@ -139,6 +157,7 @@ class HostCore {
   void Orchestrate(const OrchestratorEvent& event);
   void AddToChain(const PolicyOut& event);
   void End();
+  void EndDrainIfDone();
 
   const KeyPair& key_;
   const Hash256 run_;
@@ -157,7 +176,9 @@ class HostCore {
   const Group* came_ = nullptr;       // of the book's step in progress
   std::vector<Lease> offered_;        // grants of the orchestrator's step in progress
   std::optional<Verdict> verdict_;    // of the orchestrator's step in progress
-  bool finished_ = false, ended_ = false;
+  bool finished_ = false, ended_ = false, drained_ = false;
+  std::optional<Milliseconds> drain_until_;
+  Counts counts_;
 };
 
 }  // namespace waggle

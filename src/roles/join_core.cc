@@ -252,7 +252,15 @@ void JoinCore::Heard(const SlowDown& message) {
   full_ = message.cause == SlowDownCause::kQuota && !held_.empty();
 }
 
-void JoinCore::Heard(const Drain&) { draining_ = host_done_ = true; }
+// With time to finish: this node is asked to leave, the run goes on. Without: the run is over.
+void JoinCore::Heard(const Drain& message) {
+  if (message.finish_ms == 0) {
+    draining_ = host_done_ = true;
+    return;
+  }
+  sent_away_ = true;
+  On(DrainWanted{});
+}
 
 void JoinCore::Heard(const Refusal& message) {
   if (message.kind == RefusalKind::kUnknownLease) {
@@ -292,7 +300,9 @@ void JoinCore::LeaveIfDone() {
   if (!draining_ || left_) return;
   if (!host_done_ && !held_.empty()) return;
   left_ = true;
-  effects_.push_back(Leave{host_done_ ? "the run is over" : "drained"});
+  effects_.push_back(Leave{host_done_   ? "the run is over"
+                           : sent_away_ ? "asked to leave by the host"
+                                        : "drained"});
 }
 
 void JoinCore::Send(NodeMessage message) {

@@ -98,6 +98,7 @@ void LeaseBook::On(const WorkerJoined& event) {
     // It was here already: whatever it held, it came back without.
     if (known->present) Leave(*known);
     known->present = true;
+    known->draining = false;
     known->heard = now_;
     return;
   }
@@ -149,7 +150,8 @@ void LeaseBook::On(const GrantRestored& event) {
 void LeaseBook::On(const WorkRequested& event) {
   Worker* worker = Present(event.node);
   if (worker == nullptr) return;
-  if (draining_) return SlowDownFor(*worker, SlowDownCause::kDraining, settings_.wait_ms_max);
+  if (draining_ || worker->draining)
+    return SlowDownFor(*worker, SlowDownCause::kDraining, settings_.wait_ms_max);
   if (now_ < worker->hold_until)
     return SlowDownFor(*worker, SlowDownCause::kHoldOff, worker->hold_until - now_);
   worker->requested = event.rollouts_max;
@@ -257,6 +259,13 @@ void LeaseBook::On(const WorkerLeft& event) {
   if (worker != nullptr && worker->present) Leave(*worker);
 }
 
+void LeaseBook::On(const WorkerDraining& event) {
+  Worker* worker = Find(event.node);
+  if (worker == nullptr || !worker->present) return;
+  worker->draining = true;
+  StopWaiting(*worker);
+}
+
 void LeaseBook::On(const TimePassed&) {
   for (auto& [id, worker] : workers_) {
     if (worker.present && now_ - worker.heard > settings_.silence_ms_max) Leave(worker);
@@ -327,6 +336,8 @@ void LeaseBook::Finish(std::uint64_t id, std::uint64_t lease, OutcomeRecord reco
   overdue_.erase({found->second.timer, id, lease});
   worker.grants.erase(found);
   ++ended_;
+  worker.tokens += record.tokens;
+  ++(record.outcome == Outcome::kAccepted ? worker.accepted : worker.lost);
   effects_.push_back(SendTo{worker.node, std::move(record)});
 }
 
@@ -427,6 +438,26 @@ LeaseBook::Counts LeaseBook::counts() const {
     counts.open_grants += worker.grants.size();
   }
   return counts;
+}
+
+std::vector<LeaseBook::WorkerView> LeaseBook::workers() const {
+  std::vector<WorkerView> views;
+  views.reserve(workers_.size());
+  for (const auto& [id, worker] : workers_) {
+    const auto held = std::count_if(worker.grants.begin(), worker.grants.end(), [](const auto& g) {
+      return g.second.state == State::kHeld || g.second.state == State::kJudging;
+    });
+    views.push_back({.node = worker.node,
+                     .present = worker.present,
+                     .waiting = worker.waiting,
+                     .draining = worker.draining,
+                     .tokens_per_second = worker.rate,
+                     .leases = static_cast<std::size_t>(held),
+                     .accepted = worker.accepted,
+                     .lost = worker.lost,
+                     .tokens = worker.tokens});
+  }
+  return views;
 }
 
 std::uint32_t LeaseBook::RateOf(const NodeId& node) const {

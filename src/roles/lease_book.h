@@ -95,13 +95,17 @@ struct WorkerHeard {
 struct WorkerLeft {
   NodeId node;
 };
+struct WorkerDraining {  // no grant for this one from here on, until it joins anew
+  NodeId node;
+};
 struct WorkMayExist {};  // the policy moved on, a wave began
 struct TimePassed {};
 struct RunDraining {};  // no grant from here on
 struct RunOver {};      // nor any group: what is open ends now
-using LeaseBookEvent = std::variant<WorkerJoined, WorkRequested, WorkOffered, GroupCame,
-                                    GroupGraded, GrantRestored, LeasesReturned, WorkerHeard,
-                                    WorkerLeft, WorkMayExist, TimePassed, RunDraining, RunOver>;
+using LeaseBookEvent =
+    std::variant<WorkerJoined, WorkRequested, WorkOffered, GroupCame, GroupGraded, GrantRestored,
+                 LeasesReturned, WorkerHeard, WorkerLeft, WorkerDraining, WorkMayExist, TimePassed,
+                 RunDraining, RunOver>;
 
 // Effects, to be performed in order, before the next event.
 struct TakeBack {  // OrchestratorCore::Step(LeaseTakenBack)
@@ -140,6 +144,15 @@ class LeaseBook {
     bool operator==(const Counts&) const = default;
   };
   Counts counts() const;
+  // Everybody it knows, in the order of their coming.
+  struct WorkerView {
+    NodeId node;
+    bool present = false, waiting = false, draining = false;
+    std::uint32_t tokens_per_second = 0;  // measured, or its own claim before that
+    std::size_t leases = 0;               // held in time, or being judged
+    std::uint64_t accepted = 0, lost = 0, tokens = 0;
+  };
+  std::vector<WorkerView> workers() const;
   // Tokens per second as measured; 0 for nobody we know.
   std::uint32_t RateOf(const NodeId& node) const;
 
@@ -153,12 +166,14 @@ class LeaseBook {
   };
   struct Worker {
     NodeId node;
-    bool present = true, waiting = false;
+    bool present = true, waiting = false, draining = false;
     bool measured = false;        // rate is ours, no longer its own claim
     std::uint32_t rate = 0;       // tokens per second
     std::uint32_t requested = 0;  // rollouts, of the request that waits
     std::uint32_t losses = 0;     // in a row
     Milliseconds heard = 0, waits_since = 0, hold_until = 0, busy_since = 0;
+    std::uint64_t accepted = 0, lost = 0;   // grants that ended so, and otherwise
+    std::uint64_t tokens = 0;               // accepted
     std::uint64_t tokens_since = 0;         // accepted since busy_since
     std::map<std::uint64_t, Grant> grants;  // by lease id
   };
@@ -173,6 +188,7 @@ class LeaseBook {
   void On(const LeasesReturned& event);
   void On(const WorkerHeard& event);
   void On(const WorkerLeft& event);
+  void On(const WorkerDraining& event);
   void On(const WorkMayExist&) {}
   void On(const TimePassed& event);
   void On(const RunDraining& event);

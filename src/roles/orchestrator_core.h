@@ -116,6 +116,7 @@ class OrchestratorCore {
   const Lease* LeaseOut(LeaseId id) const;
 
   PolicyVersion version() const { return version_; }
+  bool training() const { return batch_in_training_; }  // SavePosition waits for its end
   std::uint64_t batches_sent() const { return batches_sent_; }
 
  private:

@@ -210,5 +210,70 @@ TEST_F(SwarmTest, AVolunteerThatDrainsLeavesWithItsWorkDone) {
   EXPECT_EQ(leaver.core->counts().other, 0u) << "nothing expired or came back undone";
 }
 
+TEST_F(SwarmTest, ADrainedHostSavesWhereItStandsAndGoesOnToTheSameBits) {
+  const auto swarm = Make("host-drain");
+  swarm->Add(10, 10);
+  swarm->Add(30, 20);
+  bool asked = false, stopped = false;
+  int granted_when_asked = 0;
+  const auto granted = [&] {
+    int all = 0;
+    for (const auto& [lease, times] : swarm->grants) all += times;
+    return all;
+  };
+  swarm->weather = [&](Volunteer&, Milliseconds now) {
+    if (now >= 1'500 && !asked) {
+      asked = true;
+      granted_when_asked = granted();
+      swarm->DrainHost();
+    }
+    if (!swarm->drained() || stopped) return;
+    stopped = true;
+    EXPECT_EQ(granted(), granted_when_asked) << "a grant after the drain began";
+    EXPECT_EQ(swarm->saved_version(), swarm->version());
+    swarm->KillHost();
+  };
+  EXPECT_EQ(swarm->Run(), local_);
+  EXPECT_TRUE(stopped);
+  EXPECT_EQ(swarm->outcomes[Outcome::kExpired], 0) << "what was held was waited for";
+}
+
+TEST_F(SwarmTest, ADrainDoesNotWaitForEverForASilentMachine) {
+  const auto swarm = Make("host-drain-silent");
+  Volunteer& silent = swarm->Add(10, 10);
+  bool asked = false;
+  Milliseconds drained_at = 0;
+  swarm->weather = [&](Volunteer& v, Milliseconds now) {
+    if (now >= 700 && !asked) {
+      asked = silent.dead = true;  // with what it holds; the line stays up
+      swarm->DrainHost(2'000);
+    }
+    if (!swarm->drained() || drained_at != 0) return;
+    drained_at = now;
+    v.dead = false;
+    swarm->KillHost();
+  };
+  EXPECT_EQ(swarm->Run(), local_);
+  EXPECT_GE(drained_at, 700u);
+  EXPECT_LE(drained_at, 2'710u);
+}
+
+TEST_F(SwarmTest, AVolunteerThatTheHostSendsAwayFinishesWhatItHolds) {
+  const auto swarm = Make("node-drain");
+  swarm->Add(10, 10);
+  Volunteer& guest = swarm->Add(10, 10);
+  bool asked = false;
+  swarm->weather = [&](Volunteer& v, Milliseconds now) {
+    if (&v != &guest || now < 500 || asked) return;
+    asked = true;
+    swarm->DrainByHost(guest);
+  };
+  EXPECT_EQ(swarm->Run(), local_);
+  EXPECT_TRUE(guest.left);
+  EXPECT_EQ(guest.why, "asked to leave by the host");
+  EXPECT_GT(guest.core->counts().accepted, 0u);
+  EXPECT_EQ(guest.core->counts().stale + guest.core->counts().rejected, 0u);
+}
+
 }  // namespace
 }  // namespace waggle

@@ -35,6 +35,7 @@ struct Volunteer {
   std::optional<std::uint64_t> loaded;  // policy version
   float lie = 0.0f;                     // that its log-probs are off by
   bool dead = false, left = false;
+  std::string why;  // it left
 };
 
 class Swarm {
@@ -101,6 +102,11 @@ class Swarm {
   }
 
   void Drain(Volunteer& v) { Join(v, DrainWanted{}); }
+  void DrainByHost(Volunteer& v) { Host(DrainNode{v.key.id()}); }
+  void DrainHost(Milliseconds finish_ms = 60'000) { Host(DrainRun{finish_ms}); }
+  bool drained() const { return drained_; }
+  std::uint64_t saved_version() const { return run_->saved_version.value; }
+  std::uint64_t version() const { return run_->conduct->version().value; }
 
   Milliseconds elapsed() const { return now_; }
   std::map<Outcome, int> outcomes;
@@ -197,6 +203,7 @@ class Swarm {
         Cut(v);
       } else if (std::holds_alternative<Leave>(effect)) {
         v.left = true;
+        v.why = std::get<Leave>(effect).why;
       }
     }
   }
@@ -221,6 +228,8 @@ class Swarm {
         ASSERT_TRUE(run_->Checkpoint(save->state, run_->conduct->version()));
       } else if (std::holds_alternative<RunFinished>(effect)) {
         finished_ = true;
+      } else if (std::holds_alternative<RunDrained>(effect)) {
+        drained_ = true;
       }
     }
   }
@@ -274,7 +283,7 @@ class Swarm {
   std::deque<Volunteer> volunteers_;
   Milliseconds now_ = 0;
   std::uint64_t links_ = 0, nonces_ = 0;
-  bool finished_ = false;
+  bool finished_ = false, drained_ = false;
 };
 
 }  // namespace waggle
