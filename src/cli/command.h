@@ -41,6 +41,7 @@ Action DefineInvite(CLI::App& app);
 Action DefineStatus(CLI::App& app);
 Action DefineDrain(CLI::App& app);
 Action DefineDoctor(CLI::App& app);
+Action DefineRelay(CLI::App& app);
 Action DefineOutcomes(CLI::App& app);
 Action DefineReplay(CLI::App& app);
 Action DefineBackup(CLI::App& app);

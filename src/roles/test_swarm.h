@@ -66,8 +66,11 @@ class Swarm {
     config.kv_bytes = std::size_t{8} << 20;
     v.engine =
         std::make_unique<Engine>(models_.begin()->second, PolicyVersion{0}, config, run_->pool);
-    const JoinSettings settings{
-        .software = "test", .environment = "reverse", .rollouts_max = 8, .response_tokens_max = 64};
+    const JoinSettings settings{.software = "test",
+                                .environment = "reverse",
+                                .rollouts_max = 8,
+                                .response_tokens_max = 64,
+                                .composes = volunteers_.size() % 2 == 0};
     v.core.emplace(v.key, run_->run_id, host_key_.id(), settings, *run_->codec,
                    [this] { return Nonce(); });
     return v;
@@ -129,7 +132,7 @@ class Swarm {
   void OpenHost() {
     const std::uint64_t version = run_->conduct->version().value;
     models_[version] = run_->trainer->WorkingModel().value();
-    HostSettings settings{.software = "test"};
+    HostSettings settings{.software = "test", .older_chain = true};
     settings.leases.deadline_ms_min = 1'000;
     settings.leases.deadline_ms_max = 4'000;
     settings.leases.silence_ms_max = 6'000;
@@ -183,10 +186,12 @@ class Swarm {
       } else if (auto* out = std::get_if<SendOut>(&effect)) {
         if (v.link) v.to_host.push_back({now_ + v.delay, std::move(out->bytes)});
       } else if (auto* fetch = std::get_if<FetchPolicy>(&effect)) {
-        if (fetch->manifest != SnapshotOf(fetch->version.value)) {
+        const PolicyAnnouncement& first = fetch->chain.front();
+        EXPECT_EQ(fetch->chain.back().manifest, fetch->manifest);
+        if (first.manifest != SnapshotOf(first.version.value)) {
           // A delta, which needs the version before it.
-          EXPECT_EQ(fetch->manifest, ManifestOf(fetch->version.value));
-          EXPECT_EQ(v.loaded, fetch->version.value - 1);
+          EXPECT_EQ(first.manifest, ManifestOf(first.version.value));
+          EXPECT_EQ(v.loaded, first.version.value - 1);
         }
         v.fetching = {now_ + 5 * v.delay, fetch->version};
       } else if (auto* start = std::get_if<StartSampling>(&effect)) {
