@@ -165,7 +165,6 @@ class JoinCore {
   std::deque<PolicyAnnouncement> wanted_;             // announced and not yet loaded, ascending
   std::vector<std::string> sources_;                  // the newest that were told
   bool fetching_ = false;
-  PolicyAnnouncement target_;  // of the newest fetch, whatever links came and went since
   std::set<std::uint64_t> held_;      // leases granted and not ended
   std::set<std::uint64_t> sampling_;  // leases that the worker core works on
   std::deque<Lease> waiting_;         // for newer weights
