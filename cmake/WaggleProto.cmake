@@ -2,6 +2,7 @@
 # grpc_cpp_plugin. Generated code is not ours: it compiles without our warnings, and its headers count as system headers.
 find_package(OpenSSL REQUIRED)
 find_package(Protobuf REQUIRED)
+find_package(absl CONFIG REQUIRED)
 find_package(gRPC CONFIG REQUIRED)
 
 function(waggle_proto target file)
@@ -17,7 +18,7 @@ function(waggle_proto target file)
   add_library(${target} STATIC ${generated})
   target_compile_options(${target} PRIVATE -w)
   target_include_directories(${target} SYSTEM PUBLIC ${out})
-  target_link_libraries(${target} PUBLIC gRPC::grpc++ protobuf::libprotobuf)
+  target_link_libraries(${target} PUBLIC gRPC::grpc++ protobuf::libprotobuf absl::synchronization)
 endfunction()
 
 waggle_proto(wg_node_proto proto/node.proto)

@@ -41,6 +41,15 @@ constexpr Command kCommands[] = {
      "waggle restore /mnt/backup/demo-tuesday runs/demo\n"
      "waggle restore /mnt/backup/demo-tuesday runs/demo --store postgresql://me@db.local/waggle",
      DefineRestore},
+    {"status", "show who works for a run that listens, and how it goes",
+     "waggle status runs/demo\nwaggle status runs/demo --once\nwaggle status http://127.0.0.1:9100 "
+     "--json",
+     DefineStatus},
+    {"drain", "end a run that listens so that it can be resumed, or send one volunteer away",
+     "waggle drain runs/demo\nwaggle drain runs/demo --node wgl1...", DefineDrain},
+    {"doctor", "check this machine, an invite or a run's folder, and say what to do",
+     "waggle doctor\nwaggle doctor --invite waggle://192.0.2.1:7100/...\nwaggle doctor runs/demo",
+     DefineDoctor},
     {"sft", "learn from text files or JSON lines, with a checkpoint to go on from at any moment",
      "waggle train-tokenizer stories.txt --vocab 1024 --out tok.json\n"
      "waggle sft stories.txt --tokenizer tok.json --out runs/stories --set model.layers=4 --set "
@@ -75,6 +84,12 @@ constexpr Command kCommands[] = {
      "waggle key create\nwaggle key show\nwaggle key backup > paper.txt\nwaggle key restore < "
      "paper.txt\nwaggle key create --file spare.key --passphrase",
      DefineKey},
+    {"sim", "simulate a whole network with its faults from one seed, and check what must hold",
+     "waggle sim tests/sim/fast/host_dies.toml --seed 7\n"
+     "waggle sim tests/sim/nightly/chaos.toml --seeds 1000 --jobs 2\n"
+     "waggle sim tests/sim/fast/chaos.toml --seed 3 --plant ack-before-store\n"
+     "waggle sim tests/sim/big/hour.toml",
+     DefineSim},
     {"kat", "run the known answers of canonical arithmetic on every instruction set here",
      "waggle kat", DefineKat},
     {"bench", "speeds side by side with the usual libraries, or the behaviour signature",

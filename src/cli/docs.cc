@@ -5,11 +5,34 @@
 #include "cli/command.h"
 #include "cli/sft.h"
 #include "environments/registry.h"
+#include "roles/host_metrics.h"
 #include "roles/recipe.h"
 #include "roles/telemetry.h"
+#include "sim/scenario.h"
 
 namespace waggle {
 namespace {
+
+std::string ScenarioMarkdown() {
+  Scenario scenario;
+  std::string text =
+      "\n# Settings of a scenario\n\nFor the files and `--set` of `waggle sim` "
+      "(docs/simulator.md).\n\n" +
+      DocTable(scenario) +
+      "\nEach line of `faults` is a kind, whom it is for (`host`, `worker=N`, `worker=all` or "
+      "nobody), when (`at=S`) and what else it takes.\n\n| kind | for | and |\n|---|---|---|\n";
+  for (const FaultDoc& doc : FaultDocs()) {
+    const char* target = doc.host && doc.worker ? "host, worker"
+                         : doc.host             ? "host"
+                         : doc.worker           ? "worker"
+                                                : "";
+    std::string words = doc.words;
+    for (std::size_t at = 0; (at = words.find('|', at)) != std::string::npos; at += 2)
+      words.insert(at, "\\");
+    text += fmt::format("| `{}` | {} | {} |\n", doc.name, target, words);
+  }
+  return text;
+}
 
 std::string SettingsMarkdown() {
   Recipe recipe;
@@ -20,7 +43,7 @@ std::string SettingsMarkdown() {
          "line.\n\n" +
          DocTable(recipe) +
          "\n# Settings of `waggle sft`\n\nFor `--recipe` and `--set` of `waggle sft`.\n\n" +
-         DocTable(sft);
+         DocTable(sft) + ScenarioMarkdown();
 }
 
 std::string MetricsMarkdown() {
@@ -29,6 +52,11 @@ std::string MetricsMarkdown() {
       "TensorBoard step, has these scalars.\n\n| name | |\n|---|---|\n";
   for (const MetricDoc& metric : MetricDocs())
     text += fmt::format("| `{}` | {} |\n", metric.name, metric.help);
+  text +=
+      "\n# Metrics of a host\n\nA host that listens serves these at `/metrics` (`--http`), in the "
+      "text format of Prometheus.\n\n| name | kind | |\n|---|---|---|\n";
+  for (const HostMetricDoc& metric : HostMetricDocs())
+    text += fmt::format("| `{}` | {} | {} |\n", metric.name, ToString(metric.kind), metric.help);
   return text;
 }
 

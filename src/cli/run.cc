@@ -23,7 +23,8 @@ struct RunArguments {
   // A run that others join.
   std::string listen, key = DefaultKeyFile().string(), passphrase_file;
   std::vector<std::string> hosts, mirrors;
-  std::string store;
+  std::string store, http = "127.0.0.1:0";
+  std::size_t volunteers_max = 1024, per_address_max = 64;
 };
 
 Result<RunOptions> OptionsFrom(const RunArguments& arguments,
@@ -68,15 +69,45 @@ Status Announce(const HostRun& run, const RunArguments& arguments,
   WG_TRY(WriteFileAtomic(directory / "invite.txt", invite + "\n"));
   if (!arguments.quiet)
     fmt::print(stderr, "listening. Anybody joins with\n\n  waggle join {}\n\n", invite);
+  if (!arguments.quiet && !run.http_url().empty())
+    fmt::print(stderr, "metrics at {}/metrics; `waggle status {}` shows who works\n",
+               run.http_url(), directory.string());
+  return {};
+}
+
+// The share of the time that the trainer, and the volunteers, had nothing to do.
+void PrintTimes(const HostTimes& times) {
+  const auto percent = [](double idle, double busy) {
+    return idle + busy > 0 ? 100.0 * idle / (idle + busy) : 0.0;
+  };
+  fmt::print("trainer            idle {:.0f} % of {}\n",
+             percent(times.trainer_idle, times.trainer_busy),
+             DurationText(times.trainer_idle + times.trainer_busy));
+  fmt::print("volunteers         idle {:.0f} % of {} together\n",
+             percent(times.worker_idle, times.worker_busy),
+             DurationText(times.worker_idle + times.worker_busy));
+}
+
+Status DriveHost(HostRun& run, const RunArguments& arguments,
+                 const std::filesystem::path& directory, RunSummary& summary) {
+  WG_TRY(Announce(run, arguments, directory));
+  WG_ASSIGN(summary, run.Drive());
+  if (run.drained())
+    fmt::print("drained and saved: `waggle resume {} --listen ...` goes on\n", directory.string());
   return {};
 }
 
 HostOptions HostOptionsFrom(const RunArguments& arguments) {
+  EndWanted();  // from here on, a signal means: drain and save
   return {.listen = arguments.listen,
           .hosts = arguments.hosts,
           .store = arguments.store,
           .mirrors = arguments.mirrors,
-          .software = std::string("waggle ") + WAGGLE_VERSION};
+          .software = std::string("waggle ") + WAGGLE_VERSION,
+          .volunteers_max = arguments.volunteers_max,
+          .volunteers_per_address_max = arguments.per_address_max,
+          .http = arguments.http,
+          .wants_to_end = EndWanted};
 }
 
 void DefineHostOptions(CLI::App& app, RunArguments& arguments) {
@@ -93,6 +124,18 @@ void DefineHostOptions(CLI::App& app, RunArguments& arguments) {
   app.add_option("--store", arguments.store,
                  "Where grants and accepted groups are kept: postgresql://... or an SQLite file "
                  "(default: run.db in the run's folder; remembered for `waggle resume`).")
+      ->needs(listen);
+  app.add_option("--volunteers", arguments.volunteers_max, "Connected at a time, at most.")
+      ->check(CLI::Range(1u, 1u << 20))
+      ->needs(listen);
+  app.add_option("--per-address", arguments.per_address_max,
+                 "Of them from one address: raise it for a laboratory behind one router.")
+      ->check(CLI::Range(1u, 1u << 20))
+      ->needs(listen);
+  app.add_option(
+         "--http", arguments.http,
+         "Where /metrics, /status and /health answer, for this machine's eyes: address:port "
+         "(port 0: any free), or off.")
       ->needs(listen);
   app.add_option("--key", arguments.key, "This node's key file; made if it does not exist.")
       ->needs(listen);
@@ -114,6 +157,7 @@ Status RunRecipe(const RunArguments& arguments, RunSummary* result, std::filesys
                options.threads, options.ops->name);
   }
   RunSummary summary;
+  std::optional<HostTimes> times;
   if (arguments.listen.empty()) {
     WG_ASSIGN(const auto run, LocalRun::Open(recipe, options, SystemClock()));
     WG_ASSIGN(summary, run->Drive());
@@ -121,10 +165,11 @@ Status RunRecipe(const RunArguments& arguments, RunSummary* result, std::filesys
     WG_ASSIGN(KeyPair key, NodeKey(arguments.key, arguments.passphrase_file));
     WG_ASSIGN(const auto run, HostRun::Open(recipe, options, HostOptionsFrom(arguments),
                                             std::move(key), SystemClock()));
-    WG_TRY(Announce(*run, arguments, directory));
-    WG_ASSIGN(summary, run->Drive());
+    WG_TRY(DriveHost(*run, arguments, directory, summary));
+    times = run->times();
   }
   PrintSummary(summary, directory);
+  if (times) PrintTimes(*times);
   if (result != nullptr) *result = summary;
   if (where != nullptr) *where = directory;
   return {};
@@ -133,6 +178,7 @@ Status RunRecipe(const RunArguments& arguments, RunSummary* result, std::filesys
 Status ResumeRun(const RunArguments& arguments) {
   WG_ASSIGN(const RunOptions options, OptionsFrom(arguments, arguments.out));
   RunSummary summary;
+  std::optional<HostTimes> times;
   if (arguments.listen.empty()) {
     WG_ASSIGN(const auto run, LocalRun::Resume(options, SystemClock()));
     WG_ASSIGN(summary, run->Drive());
@@ -140,10 +186,11 @@ Status ResumeRun(const RunArguments& arguments) {
     WG_ASSIGN(KeyPair key, NodeKey(arguments.key, arguments.passphrase_file));
     WG_ASSIGN(const auto run,
               HostRun::Resume(options, HostOptionsFrom(arguments), std::move(key), SystemClock()));
-    WG_TRY(Announce(*run, arguments, arguments.out));
-    WG_ASSIGN(summary, run->Drive());
+    WG_TRY(DriveHost(*run, arguments, arguments.out, summary));
+    times = run->times();
   }
   PrintSummary(summary, arguments.out);
+  if (times) PrintTimes(*times);
   return {};
 }
 

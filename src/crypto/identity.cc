@@ -60,6 +60,11 @@ std::span<const std::uint8_t, 32> KeyPair::seed() const {
   return std::span(secret_).first<32>();
 }
 
+bool KeyPair::Holds(const NodeId& signer, std::string_view domain,
+                    std::span<const std::uint8_t> message, const Signature& signature) const {
+  return Verify(signer, domain, message, signature);
+}
+
 bool Verify(const NodeId& signer, std::string_view domain, std::span<const std::uint8_t> message,
             const Signature& signature) {
   return Ed25519Verify(signer.value, SignedDigest(domain, message), signature);

@@ -30,8 +30,19 @@ std::string ToText(const NodeId& id);
 // that is no address, cut off or mistyped, and bytes that are no public key.
 Result<NodeId> ParseNodeId(std::string_view text);
 
+// Signs as one node, and checks what others signed. A seam: a simulated network of thousands has a
+// signer that costs little (sim/cheap_signer.h). Everybody else has a KeyPair. Const, any thread.
+class Signer {
+ public:
+  virtual ~Signer() = default;
+  virtual const NodeId& id() const = 0;
+  virtual Signature Sign(std::string_view domain, std::span<const std::uint8_t> message) const = 0;
+  virtual bool Holds(const NodeId& signer, std::string_view domain,
+                     std::span<const std::uint8_t> message, const Signature& signature) const = 0;
+};
+
 // A resource: owns the secret, movable, not copyable. Signing is const and may run on any thread.
-class KeyPair {
+class KeyPair final : public Signer {
  public:
   static KeyPair Generate();  // from the system's randomness
   static KeyPair FromSeed(std::span<const std::uint8_t, 32> seed);
@@ -39,8 +50,10 @@ class KeyPair {
   KeyPair(KeyPair&&) = default;
   KeyPair& operator=(KeyPair&&) = default;
 
-  const NodeId& id() const { return id_; }
-  Signature Sign(std::string_view domain, std::span<const std::uint8_t> message) const;
+  const NodeId& id() const override { return id_; }
+  Signature Sign(std::string_view domain, std::span<const std::uint8_t> message) const override;
+  bool Holds(const NodeId& signer, std::string_view domain, std::span<const std::uint8_t> message,
+             const Signature& signature) const override;  // Verify()
 
   // The secret from which all else follows; for key files and backups only.
   std::span<const std::uint8_t, 32> seed() const;

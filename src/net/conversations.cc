@@ -43,6 +43,7 @@ tl::expected<ConnectionId, CloseReason> Conversations::Open(Line& line,
   ++from_address;
   const ConnectionId id{next_id_++};
   Connection& connection = connections_[id];
+  connection.id = id;
   connection.line = &line;
   connection.address = address;
   connection.opened_ns = connection.heard_ns = clock_.MonotonicNs();
@@ -217,7 +218,7 @@ void Conversations::ReadIfRoom(Connection& connection) {
     if (side_ == Side::kServer || !connection.ended) return;
   } else if (connection.inbound_bytes >= limits_.inbound_bytes_max ||
              inbound_bytes_ >= limits_.queued_bytes_max / 2) {
-    connection.paused = true;
+    if (!std::exchange(connection.paused, true)) paused_.push_back(connection.id);
     return;
   }
   // Time during which we did not listen is not the peer's silence.
@@ -227,9 +228,14 @@ void Conversations::ReadIfRoom(Connection& connection) {
 }
 
 void Conversations::ResumePaused() {
-  for (auto& [id, connection] : connections_) {
+  for (std::size_t left = paused_.size(); left > 0; --left) {
     if (inbound_bytes_ >= limits_.queued_bytes_max / 2) return;
-    if (connection.paused) ReadIfRoom(connection);
+    const ConnectionId id = paused_.front();
+    paused_.pop_front();
+    Connection* connection = Find(id);
+    if (connection == nullptr || !connection->paused) continue;
+    ReadIfRoom(*connection);
+    if (connection->paused) paused_.push_back(id);
   }
 }
 

@@ -62,6 +62,7 @@ class Conversations {
 
  private:
   struct Connection {
+    ConnectionId id{};
     Line* line = nullptr;  // until OnDone
     std::string address;
     bool begun = false, reading = false, writing = false, paused = false;
@@ -104,6 +105,7 @@ class Conversations {
   Map connections_;
   std::map<std::string, std::size_t> per_address_;
   std::deque<Event> events_;
+  std::deque<ConnectionId> paused_;  // who waits for room to be read, in turn
   std::size_t inbound_bytes_ = 0, outbound_bytes_ = 0, lines_ = 0;
 };
 

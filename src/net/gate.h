@@ -37,7 +37,9 @@ struct Socket {
   int fd = -1;
   std::uint64_t inode = 0;
   std::int64_t accepted_ns = 0, unused_since_ns = 0;
-  std::uint64_t partial_bytes = 0;  // at the gate's last look
+  // At the gate's last look.
+  std::uint64_t received = 0, partial_bytes = 0;
+  std::uint32_t looks = 0;
 };
 
 class Gate {

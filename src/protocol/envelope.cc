@@ -32,7 +32,7 @@ Bytes Encode(const Envelope& envelope) {
   return WireEncode(envelope, kProtocol.envelope_bytes_max);
 }
 
-Bytes SealEnvelope(Envelope envelope, const KeyPair& key) {
+Bytes SealEnvelope(Envelope envelope, const Signer& key) {
   envelope.sender = key.id();
   envelope.signature = {};
   Bytes bytes = Encode(envelope);
@@ -58,6 +58,12 @@ std::optional<std::uint16_t> EnvelopeVersion(std::span<const std::uint8_t> bytes
 bool SignatureHolds(std::span<const std::uint8_t> bytes, const Envelope& envelope) {
   Check(bytes.size() >= kSignatureField, "the bytes are those of an envelope");
   return Verify(envelope.sender, kEnvelopeDomain, Signed(bytes), envelope.signature);
+}
+
+bool SignatureHolds(std::span<const std::uint8_t> bytes, const Envelope& envelope,
+                    const Signer& judge) {
+  Check(bytes.size() >= kSignatureField, "the bytes are those of an envelope");
+  return judge.Holds(envelope.sender, kEnvelopeDomain, Signed(bytes), envelope.signature);
 }
 
 }  // namespace waggle

@@ -34,7 +34,7 @@ struct Envelope {
 };
 
 // Signs; sets sender and signature. Returns the bytes that travel.
-Bytes SealEnvelope(Envelope envelope, const KeyPair& key);
+Bytes SealEnvelope(Envelope envelope, const Signer& key);
 
 // Form alone, of any version that shares this layout. Refuses truncated, oversized, malformed.
 tl::expected<Envelope, WireError> DecodeEnvelope(std::span<const std::uint8_t> bytes);
@@ -45,5 +45,8 @@ std::optional<std::uint16_t> EnvelopeVersion(std::span<const std::uint8_t> bytes
 
 // Whether `bytes`, from which `envelope` was decoded, are signed by its sender.
 bool SignatureHolds(std::span<const std::uint8_t> bytes, const Envelope& envelope);
+// As `judge` checks signatures.
+bool SignatureHolds(std::span<const std::uint8_t> bytes, const Envelope& envelope,
+                    const Signer& judge);
 
 }  // namespace waggle

@@ -62,7 +62,10 @@ requires std::same_as<std::remove_const_t<T>, LeaseGrant>
 void Fields(T& x, V&& v) { v.Structs(1, "leases", x.leases, kProtocol.leases_max); }
 template <class T, class V>
 requires std::same_as<std::remove_const_t<T>, GroupSubmission>
-void Fields(T& x, V&& v) { v(1, "group", x.group); }
+void Fields(T& x, V&& v) {
+  v(1, "group", x.group);
+  v(2, "rollouts_max", x.rollouts_max);
+}
 template <class T, class V>
 requires std::same_as<std::remove_const_t<T>, LeaseReturn>
 void Fields(T& x, V&& v) {

@@ -73,9 +73,10 @@ struct LeaseGrant {
   bool operator==(const LeaseGrant&) const = default;
 };
 
-// Initiator: the work of one lease.
+// Initiator: the work of one lease, and a LeaseRequest in the same breath.
 struct GroupSubmission {
   Group group;
+  std::uint32_t rollouts_max = 0;  // that it can take now; 0: does not ask
   bool operator==(const GroupSubmission&) const = default;
 };
 

@@ -31,14 +31,14 @@ RefusalKind KindOfProblem(WireProblem problem) {
 
 }  // namespace
 
-Session Session::Initiator(const KeyPair& key, const Hash256& run, const SessionNonce& nonce,
+Session Session::Initiator(const Signer& key, const Hash256& run, const SessionNonce& nonce,
                            std::optional<NodeId> peer) {
   return Session(/*initiator=*/true, key, run, nonce, std::move(peer));
 }
-Session Session::Acceptor(const KeyPair& key, const Hash256& run, const SessionNonce& nonce) {
+Session Session::Acceptor(const Signer& key, const Hash256& run, const SessionNonce& nonce) {
   return Session(/*initiator=*/false, key, run, nonce, std::nullopt);
 }
-Session::Session(bool initiator, const KeyPair& key, const Hash256& run, const SessionNonce& nonce,
+Session::Session(bool initiator, const Signer& key, const Hash256& run, const SessionNonce& nonce,
                  std::optional<NodeId> peer)
     : initiator_(initiator), key_(key), run_(run), nonce_(nonce), peer_(std::move(peer)) {
   if (initiator_) session_ = nonce_;
@@ -160,7 +160,7 @@ tl::expected<NodeMessage, Refused> Session::Open(std::span<const std::uint8_t> b
   if (!envelope) return Refuse(KindOfProblem(envelope.error().problem), envelope.error().what);
   if (auto refusal = CheckPlace(*envelope)) return tl::unexpected(Refused{std::move(*refusal)});
   const std::uint64_t sequence = envelope->sequence;
-  if (!SignatureHolds(bytes, *envelope))
+  if (!SignatureHolds(bytes, *envelope, key_))
     return Refuse(RefusalKind::kBadSignature, "the signature is not the sender's", sequence);
   if (const auto kind = CheckSequence(sequence)) {
     return Refuse(*kind, fmt::format("sequence {} after {}", sequence, *last_), sequence,

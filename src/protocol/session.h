@@ -34,9 +34,9 @@ class Session {
  public:
   // `key` outlives the session. `nonce` is used for no other session; predictable nonces let
   // conversations be replayed. `peer`: whom the initiator expects, when it knows.
-  static Session Initiator(const KeyPair& key, const Hash256& run, const SessionNonce& nonce,
+  static Session Initiator(const Signer& key, const Hash256& run, const SessionNonce& nonce,
                            std::optional<NodeId> peer = std::nullopt);
-  static Session Acceptor(const KeyPair& key, const Hash256& run, const SessionNonce& nonce);
+  static Session Acceptor(const Signer& key, const Hash256& run, const SessionNonce& nonce);
 
   // A key that is gone after this line cannot sign.
   static Session Initiator(KeyPair&&, const Hash256&, const SessionNonce&,
@@ -60,7 +60,7 @@ class Session {
  private:
   enum class State : std::uint8_t { kStart, kHello, kOpen };
 
-  Session(bool initiator, const KeyPair& key, const Hash256& run, const SessionNonce& nonce,
+  Session(bool initiator, const Signer& key, const Hash256& run, const SessionNonce& nonce,
           std::optional<NodeId> peer);
   std::optional<Refusal> CheckPlace(const Envelope& envelope) const;
   std::optional<RefusalKind> CheckSequence(std::uint64_t sequence) const;
@@ -69,7 +69,7 @@ class Session {
   void Establish(const SessionNonce& initiator, const SessionNonce& acceptor);
 
   const bool initiator_;
-  const KeyPair& key_;
+  const Signer& key_;
   const Hash256 run_;
   const SessionNonce nonce_;
   std::optional<NodeId> peer_;

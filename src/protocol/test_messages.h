@@ -59,7 +59,7 @@ inline std::vector<NodeMessage> TestMessages() {
                   .heartbeat_ms = 10000},
           LeaseRequest{.rollouts_max = 16, .tokens_per_second = 240, .version = PolicyVersion{4}},
           LeaseGrant{.leases = {{.lease = TestLease(), .deadline_ms = 60000}}},
-          GroupSubmission{.group = TestGroup()},
+          GroupSubmission{.group = TestGroup(), .rollouts_max = 24},
           LeaseReturn{
               .leases = {TestLease().id}, .cause = ReturnCause::kFault, .text = "out of memory"},
           OutcomeRecord{.lease = TestLease().id,

@@ -6,7 +6,7 @@
 
 namespace waggle {
 
-HostCore::HostCore(const KeyPair& key, const Hash256& run, const HostSettings& settings,
+HostCore::HostCore(const Signer& key, const Hash256& run, const HostSettings& settings,
                    OrchestratorCore orchestrator, const Hash256& snapshot,
                    std::function<SessionNonce()> draw_nonce)
     : key_(key),
@@ -106,6 +106,7 @@ void HostCore::Act(const NodeId& node, const NodeMessage& message) {
     came_ = &group;
     Book(GroupCame{node, group.lease, Sha256(Encode(group))});
     came_ = nullptr;
+    if (submission->rollouts_max > 0) Book(WorkRequested{node, submission->rollouts_max});
   } else if (const auto* returned = std::get_if<LeaseReturn>(&message)) {
     Book(LeasesReturned{node, *returned});
   }

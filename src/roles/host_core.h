@@ -103,7 +103,7 @@ class HostCore {
  public:
   // `key` and `orchestrator`'s codec outlive the core. draw_nonce: 16 unpredictable bytes, new ones
   // each time. snapshot: manifest of the policy that the orchestrator stands at.
-  HostCore(const KeyPair& key, const Hash256& run, const HostSettings& settings,
+  HostCore(const Signer& key, const Hash256& run, const HostSettings& settings,
            OrchestratorCore orchestrator, const Hash256& snapshot,
            std::function<SessionNonce()> draw_nonce);
 
@@ -159,7 +159,7 @@ class HostCore {
   void End();
   void EndDrainIfDone();
 
-  const KeyPair& key_;
+  const Signer& key_;
   const Hash256 run_;
   const HostSettings settings_;
   OrchestratorCore orchestrator_;

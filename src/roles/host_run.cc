@@ -1,8 +1,9 @@
 #include "roles/host_run.h"
 
 #include <fmt/format.h>
-#include <sodium.h>
+#include <sys/resource.h>
 
+#include "crypto/random.h"
 #include "net/server.h"
 #include "protocol/limits.h"
 #include "roles/host_core.h"
@@ -33,9 +34,11 @@ struct HostRun::Loop {
   std::unique_ptr<NodeServer> server;  // none while the host catches up
   std::optional<HostCore> core;
   std::optional<TrainThread> training;
+  std::unique_ptr<HostDesk> desk;
+  std::function<bool()> wants_to_end;
   std::vector<HostEffect> pending;  // not performed yet
   std::int64_t ticked_ms = 0;
-  bool catching_up = true, finished = false;
+  bool catching_up = true, finished = false, drained = false, end_said = false;
 
   std::int64_t NowMs() const { return run.clock.MonotonicNs() / 1'000'000; }
   Status Start(const HostOptions& options);
@@ -53,18 +56,13 @@ struct HostRun::Loop {
   Status Publish(const PolicyOut& out);
   void Hear(const Event& event);
   Status Pump();
+  void TakeOrders();
   bool StopDue(PolicyVersion version) const {
     return run.options.stop_after != 0 && version.value >= run.options.stop_after;
   }
 };
 
 namespace {
-
-SessionNonce DrawNonce() {
-  SessionNonce nonce;
-  ::randombytes_buf(nonce.data(), nonce.size());
-  return nonce;
-}
 
 Result<std::vector<Endpoint>> EndpointsOf(const std::vector<std::string>& hosts) {
   std::vector<Endpoint> endpoints;
@@ -101,6 +99,29 @@ std::vector<PolicyAnnouncement> ChainOf(const PolicyShelf& shelf) {
   return chain;
 }
 
+// As many files as a full house needs, if the system lets us.
+Result<NetLimits> LimitsFor(const HostOptions& options) {
+  NetLimits limits;
+  limits.frame_bytes_max = kProtocol.envelope_bytes_max;
+  limits.connections_max = options.volunteers_max;
+  limits.connections_per_address_max = options.volunteers_per_address_max;
+  // Beside a volunteer's own: what only fetches, and what has not said yet what it wants.
+  limits.sockets_max = limits.connections_max + limits.connections_max / 8 + 64;
+  limits.sockets_per_address_max = 2 * limits.connections_per_address_max;
+  rlimit files{};
+  ::getrlimit(RLIMIT_NOFILE, &files);
+  const rlim_t wanted = limits.sockets_max + 256;
+  if (files.rlim_cur < wanted) {
+    files.rlim_cur = std::min(wanted, files.rlim_max);
+    ::setrlimit(RLIMIT_NOFILE, &files);
+  }
+  if (files.rlim_cur >= wanted) return limits;
+  return Fail(Blame::kOperator,
+              "{} volunteers need {} open files and the system allows {}: raise the hard limit "
+              "(ulimit -Hn, LimitNOFILE=) or let fewer in (--volunteers)",
+              options.volunteers_max, wanted, files.rlim_max);
+}
+
 PolicyKind DeltaKindOf(const Recipe& recipe) {
   return recipe.trainer.lora.rank > 0 ? PolicyKind::kAdapter : PolicyKind::kDelta;
 }
@@ -120,8 +141,12 @@ Status HostRun::Loop::Start(const HostOptions& options) {
                         .sources = options.mirrors,
                         .chain = ChainOf(shelf),
                         .older_chain = true};
-  const Hash256 newest = settings.chain.back().manifest;
-  core.emplace(key, run.run_id, settings, std::move(*run.orchestrator), newest, DrawNonce);
+  settings.leases.workers_max = options.volunteers_max + options.volunteers_max / 4;
+  wants_to_end = options.wants_to_end;
+  WG_ASSIGN(desk,
+            HostDesk::Open(options.http, run.folder.root(), run.run_id, run.recipe, run.clock));
+  core.emplace(key, run.run_id, settings, std::move(*run.orchestrator),
+               settings.chain.back().manifest, RandomBytes<16>);
   training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
   WG_TRY(CatchUp());
   return Listen(options);
@@ -167,8 +192,7 @@ Status HostRun::Loop::Listen(const HostOptions& options) {
   if (error) return Fail(Blame::kMachine, "{}: {}", tls.string(), error.message());
   WG_ASSIGN(const Certificate certificate,
             LoadOrMakeCertificate(tls / "certificate.pem", tls / "key.pem"));
-  NetLimits limits;
-  limits.frame_bytes_max = kProtocol.envelope_bytes_max;
+  WG_ASSIGN(const NetLimits limits, LimitsFor(options));
   WG_ASSIGN(server, NodeServer::Start(options.listen, certificate, limits, &shelf, run.clock));
   std::vector<std::string> hosts = options.hosts;
   if (hosts.empty()) {
@@ -178,6 +202,7 @@ Status HostRun::Loop::Listen(const HostOptions& options) {
   WG_ASSIGN(invite.hosts, EndpointsOf(hosts));
   invite.pin = certificate.pin;
   invite.run = run.run_id;
+  run.telemetry->Say(NeedText(run.recipe.orchestrator, run.recipe.sampling.tokens_max));
   return {};
 }
 
@@ -204,6 +229,7 @@ Status HostRun::Loop::Commit(std::vector<HostEffect>& effects) {
     if (keep == nullptr) continue;
     if (const auto* record = std::get_if<OutcomeRecord>(&keep->entry))
       run.times.sampled_tokens += record->tokens;
+    desk->Kept(keep->entry);
     batch.push_back(std::move(keep->entry));
   }
   return store->Commit(batch);
@@ -212,6 +238,7 @@ Status HostRun::Loop::Commit(std::vector<HostEffect>& effects) {
 Status HostRun::Loop::Perform(HostEffect effect) {
   if (auto* send = std::get_if<SendFrame>(&effect)) {
     server->Send(ConnectionId{send->link.value}, send->bytes);
+    desk->Sent(send->bytes.size());
   } else if (auto* close = std::get_if<CloseLink>(&effect)) {
     server->Close(ConnectionId{close->link.value});
   } else if (auto* train = std::get_if<TrainOn>(&effect)) {
@@ -219,9 +246,12 @@ Status HostRun::Loop::Perform(HostEffect effect) {
   } else if (auto* evaluated = std::get_if<Evaluated>(&effect)) {
     return run.Evaluated(evaluated->evaluation);
   } else if (auto* save = std::get_if<SaveCheckpointNow>(&effect)) {
+    if (run.conduct->version() == run.saved_version) return {};
     return run.Checkpoint(save->state, run.conduct->version());
   } else if (std::holds_alternative<RunFinished>(effect)) {
     finished = true;
+  } else if (std::holds_alternative<RunDrained>(effect)) {
+    drained = true;
   }  // Keep: committed
   return {};
 }
@@ -229,6 +259,7 @@ Status HostRun::Loop::Perform(HostEffect effect) {
 Status HostRun::Loop::Train(TrainOn batch) {
   WG_TRY(run.KeepBatch(batch));
   const PolicyVersion current = run.conduct->version();
+  desk->Batch(batch, current);
   std::vector<TrainerEffect> effects = run.conduct->Step(BatchReady{std::move(batch)});
   if (auto* step = std::get_if<RunStep>(&effects.front())) {
     training->Start(std::move(step->groups), current);
@@ -248,6 +279,7 @@ Status HostRun::Loop::Trained(StepDone done) {
         "lease {:x}: log-probs that the weights do not give; left out of the batch", lease.value));
   }
   run.times.train_seconds = done.seconds;
+  if (const std::string line = desk->Stepped(done.seconds); !line.empty()) run.telemetry->Say(line);
   PolicyOut out{.manifest = done.manifests.update.value_or(Hash256{}),
                 .snapshot = done.manifests.snapshot};
   if (!done.report) {
@@ -300,8 +332,24 @@ Status HostRun::Loop::Pump() {
   if (const std::int64_t now = NowMs(); now >= ticked_ms + kTickMs) {
     ticked_ms = now;
     Step(HostTick{});
+    TakeOrders();
+    desk->Tick(*core, training->busy(), server->load());
   }
   return Settle();
+}
+
+// From the operator: by HTTP, or by a signal.
+void HostRun::Loop::TakeOrders() {
+  std::vector<HostEvent> orders = desk->TakeOrders();
+  if (!end_said && wants_to_end()) {
+    end_said = true;
+    orders.emplace_back(DrainRun{});
+  }
+  for (const HostEvent& order : orders) {
+    if (std::holds_alternative<DrainRun>(order) && !core->draining())
+      run.telemetry->Say("draining: no more leases; what is held ends first, then a checkpoint");
+    Step(order);
+  }
 }
 
 Result<std::unique_ptr<HostRun>> HostRun::Around(std::unique_ptr<RunParts> parts, HostOptions host,
@@ -314,6 +362,7 @@ Result<std::unique_ptr<HostRun>> HostRun::Around(std::unique_ptr<RunParts> parts
 Result<std::unique_ptr<HostRun>> HostRun::Open(const Recipe& recipe, const RunOptions& options,
                                                HostOptions host, KeyPair key, Clock& clock) {
   WG_TRY(CheckReachable(host));
+  WG_TRY(LimitsFor(host));
   WG_TRY(CheckJoinable(recipe));
   WG_ASSIGN(auto parts, RunParts::Open(recipe, options, clock));
   return Around(std::move(parts), std::move(host), std::move(key));
@@ -322,6 +371,7 @@ Result<std::unique_ptr<HostRun>> HostRun::Open(const Recipe& recipe, const RunOp
 Result<std::unique_ptr<HostRun>> HostRun::Resume(const RunOptions& options, HostOptions host,
                                                  KeyPair key, Clock& clock) {
   WG_TRY(CheckReachable(host));
+  WG_TRY(LimitsFor(host));
   WG_ASSIGN(auto parts, RunParts::Resume(options, clock));
   return Around(std::move(parts), std::move(host), std::move(key));
 }
@@ -330,11 +380,15 @@ HostRun::HostRun(std::unique_ptr<Loop> loop) : loop_(std::move(loop)) {}
 HostRun::~HostRun() = default;
 
 const Invite& HostRun::invite() const { return loop_->invite; }
+std::string HostRun::http_url() const { return loop_->desk->url(); }
+bool HostRun::drained() const { return loop_->drained; }
+HostTimes HostRun::times() const { return loop_->desk->times(); }
 
 Result<RunSummary> HostRun::Drive() {
   Loop& loop = *loop_;
   const std::int64_t begin = loop.run.clock.MonotonicNs();
-  while (!loop.finished && !loop.StopDue(loop.run.saved_version)) WG_TRY(loop.Pump());
+  while (!loop.finished && !loop.drained && !loop.StopDue(loop.run.saved_version))
+    WG_TRY(loop.Pump());
   // The good-byes: workers hang up when they have heard them.
   const std::int64_t deadline = loop.NowMs() + kGoodbyeMs;
   while (loop.finished && loop.core->links() > 0 && loop.NowMs() < deadline) WG_TRY(loop.Pump());

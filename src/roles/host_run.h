@@ -6,11 +6,13 @@
 // store of grants, outcomes and accepted groups.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "crypto/identity.h"
 #include "protocol/invite.h"
+#include "roles/host_status.h"
 #include "roles/run_parts.h"
 
 namespace waggle {
@@ -21,6 +23,11 @@ struct HostOptions {
   std::string store;               // RunStore::Open; empty: as before, at first in the run's folder
   std::vector<std::string> mirrors;  // URLs where policies also are (docs/policy-channel.md)
   std::string software;
+  std::size_t volunteers_max = 1024;            // connected at a time
+  std::size_t volunteers_per_address_max = 64;  // behind one router
+  std::string http = "127.0.0.1:0";             // metrics, health, status, orders; "off"
+  // Asked often; true: drain, save, and end so that the run can be resumed.
+  std::function<bool()> wants_to_end = [] { return false; };
 };
 
 class HostRun {
@@ -36,7 +43,12 @@ class HostRun {
 
   // What volunteers type.
   const Invite& invite() const;
+  // Where it answers HTTP; empty: nowhere.
+  std::string http_url() const;
   Result<RunSummary> Drive();
+  // After Drive: whether it ended by a drain, with steps left to do.
+  bool drained() const;
+  HostTimes times() const;
 
  private:
   struct Loop;

@@ -6,7 +6,7 @@
 
 namespace waggle {
 
-JoinCore::JoinCore(const KeyPair& key, const Hash256& run, std::optional<NodeId> host,
+JoinCore::JoinCore(const Signer& key, const Hash256& run, std::optional<NodeId> host,
                    const JoinSettings& settings, const TaskCodec& codec,
                    std::function<SessionNonce()> draw_nonce)
     : key_(key),
@@ -80,6 +80,7 @@ void JoinCore::On(const FrameHeard& event) {
 
 void JoinCore::Heard(const Welcome& message) {
   host_ = session_->peer();
+  told_until_ = message.version;
   retry_ms_ = settings_.retry_ms_min;
   heartbeat_ms_ = std::max<Milliseconds>(100, message.heartbeat_ms);
   beat_at_ = now_ + heartbeat_ms_ / 2;
@@ -91,11 +92,13 @@ void JoinCore::Heard(const Welcome& message) {
   for (const auto& [lease, group] : unanswered_) Submit(group);
 }
 
-// Announcements come as a chain, oldest first: a snapshot, then what leads on from it. If what we
-// hold is part of it, we go on from there; else, and the next tick knows, from the snapshot.
+// Announcements come as a chain, oldest first: a snapshot, then what leads on from it, up to the
+// version that Welcome named. If what we hold is part of it, we go on from there; else, and the
+// next tick knows, from the snapshot. Once that is under way it will replace what we hold, whatever
+// is announced meanwhile.
 void JoinCore::Heard(const PolicyAnnouncement& message) {
   if (!message.sources.empty()) sources_ = message.sources;
-  if (version_ == message.version && manifest_ == message.manifest) {
+  if (!replacing_ && version_ == message.version && manifest_ == message.manifest) {
     on_chain_ = true;
     wanted_.clear();
     return;
@@ -112,7 +115,11 @@ void JoinCore::Heard(const PolicyAnnouncement& message) {
 
 void JoinCore::FetchNext() {
   if (fetching_ || wanted_.empty()) return;
+  // What we hold may still be named.
+  if (!on_chain_ && (version_ || settings_.composes) && wanted_.back().version < told_until_)
+    return;
   fetching_ = true;
+  replacing_ = !on_chain_ && version_;
   const auto last = settings_.composes ? wanted_.end() : wanted_.begin() + 1;
   const PolicyAnnouncement& target = *(last - 1);
   effects_.push_back(
@@ -120,7 +127,7 @@ void JoinCore::FetchNext() {
 }
 
 void JoinCore::On(const PolicyLoaded& event) {
-  fetching_ = false;
+  fetching_ = replacing_ = false;
   const auto same = [&](const PolicyAnnouncement& a) { return a.version == event.version; };
   const auto found = std::find_if(wanted_.begin(), wanted_.end(), same);
   const bool awaited = found != wanted_.end();
@@ -145,7 +152,7 @@ void JoinCore::DropAll() {
 
 // The next link tells the chain anew.
 void JoinCore::On(const PolicyFailed& event) {
-  fetching_ = false;
+  fetching_ = replacing_ = false;
   wanted_.clear();
   if (session_)
     effects_.push_back(HangUp{"policy " + std::to_string(event.version.value) + ": " + event.why});
@@ -179,7 +186,8 @@ std::optional<std::string> JoinCore::WhyNot(const Lease& lease) const {
 
 void JoinCore::Accept(const Lease& lease) {
   const std::uint64_t id = lease.id.value;
-  // One that was taken back and comes again while we are still at it: the same work serves.
+  // One that was taken back and comes again while we are still at it: the same work serves. It may
+  // have been made anew under later weights; its task and its key are those of before.
   if (sampling_.contains(id) || unanswered_.contains(id)) return;
   if (on_chain_ && lease.version <= *version_) {
     sampling_.insert(id);
@@ -220,12 +228,18 @@ void JoinCore::Work(const WorkerEvent& event) {
   AskIfRoom();
 }
 
-void JoinCore::AskIfRoom() {
-  if (!connected() || draining_ || asked_ || now_ < ask_at_ || !on_chain_) return;
+// Rollouts to ask for now; 0: none. Whoever calls asks.
+std::uint32_t JoinCore::TakeRoom() {
+  if (!connected() || draining_ || asked_ || now_ < ask_at_ || !on_chain_) return 0;
   const std::uint32_t room = worker_.room() - std::min(worker_.room(), waiting_rollouts_);
-  if (room == 0) return;
-  asked_ = true;
-  Send(LeaseRequest{.rollouts_max = room, .tokens_per_second = rate_, .version = *version_});
+  asked_ = room > 0;
+  return room;
+}
+
+void JoinCore::AskIfRoom() {
+  const std::uint32_t room = TakeRoom();
+  if (room > 0)
+    Send(LeaseRequest{.rollouts_max = room, .tokens_per_second = rate_, .version = *version_});
 }
 
 void JoinCore::Heard(const OutcomeRecord& message) {
@@ -293,7 +307,7 @@ void JoinCore::On(const DrainWanted&) {
 void JoinCore::Submit(const Group& group) {
   if (!session_ || !session_->may_send(MessageKind::kGroupSubmission)) return;
   groups_in_.emplace(sent_, group.lease.value);
-  Send(GroupSubmission{group});
+  Send(GroupSubmission{.group = group, .rollouts_max = TakeRoom()});
 }
 
 void JoinCore::LeaveIfDone() {

@@ -92,7 +92,7 @@ class JoinCore {
  public:
   // `key` and `codec` outlive the core. host: whose signature counts; unknown: whoever answers
   // first (on a line whose other end is pinned), and nobody else from then on.
-  JoinCore(const KeyPair& key, const Hash256& run, std::optional<NodeId> host,
+  JoinCore(const Signer& key, const Hash256& run, std::optional<NodeId> host,
            const JoinSettings& settings, const TaskCodec& codec,
            std::function<SessionNonce()> draw_nonce);
 
@@ -134,12 +134,13 @@ class JoinCore {
   void StartWhatWaits();
   void FetchNext();
   void DropAll();
+  std::uint32_t TakeRoom();
   void AskIfRoom();
   void Send(NodeMessage message);
   void Submit(const Group& group);
   void LeaveIfDone();
 
-  const KeyPair& key_;
+  const Signer& key_;
   const Hash256 run_;
   std::optional<NodeId> host_;
   const JoinSettings settings_;
@@ -164,7 +165,9 @@ class JoinCore {
   std::optional<PolicyVersion> version_;              // loaded
   std::deque<PolicyAnnouncement> wanted_;             // announced and not yet loaded, ascending
   std::vector<std::string> sources_;                  // the newest that were told
+  PolicyVersion told_until_;  // the version that ends the chain of this link
   bool fetching_ = false;
+  bool replacing_ = false;  // what is being fetched begins a history that is not that of version_
   std::set<std::uint64_t> held_;      // leases granted and not ended
   std::set<std::uint64_t> sampling_;  // leases that the worker core works on
   std::deque<Lease> waiting_;         // for newer weights

@@ -1,19 +1,19 @@
 #include "roles/join_run.h"
 
 #include <fmt/format.h>
-#include <sodium.h>
 
 #include <cstring>
 #include <deque>
 
 #include "base/check.h"
 #include "base/hex.h"
+#include "crypto/random.h"
 #include "engine/engine.h"
 #include "net/client.h"
 #include "protocol/limits.h"
 #include "roles/base_model.h"
 #include "roles/policy_fetch.h"
-#include "roles/run_description.h"
+#include "roles/run_site.h"
 
 namespace waggle {
 namespace {
@@ -21,34 +21,10 @@ namespace {
 constexpr std::int64_t kIdleMs = 20;   // wait for the host while there is nothing to sample
 constexpr std::int64_t kTickMs = 100;  // of JoinCore's time
 
-SessionNonce DrawNonce() {
-  SessionNonce nonce;
-  ::randombytes_buf(nonce.data(), nonce.size());
-  return nonce;
-}
-
 NetLimits Limits() {
   NetLimits limits;
   limits.frame_bytes_max = kProtocol.envelope_bytes_max;
   return limits;
-}
-
-// Everything that a description leads to.
-struct Site {
-  RunDescription description;
-  std::unique_ptr<Environment> environment;
-  NumericsConfig numerics;
-  std::optional<TaskCodec> codec;
-};
-
-Result<std::unique_ptr<Site>> MakeSite(RunDescription description) {
-  auto site = std::make_unique<Site>(Site{std::move(description), nullptr, {}, std::nullopt});
-  const RunDescription& d = site->description;
-  WG_ASSIGN(site->environment, MakeEnvironment(d.recipe.environment, {}));
-  WG_ASSIGN(site->numerics, NumericsOf(d.recipe.model));
-  WG_ASSIGN(auto suffix, PromptSuffix(d.recipe, d.tokenizer));
-  site->codec.emplace(*site->environment, d.tokenizer, d.model.eos, std::move(suffix));
-  return site;
 }
 
 std::optional<LoraConfig> LoraConfigOf(const AdapterConfig& adapter) {
@@ -95,7 +71,7 @@ class Volunteering {
   Clock& clock_;
   ThreadPool pool_;
   std::unique_ptr<NodeClient> client_;
-  std::unique_ptr<Site> site_;
+  std::unique_ptr<RunSite> site_;
   std::optional<JoinCore> core_;
   std::optional<Engine> engine_;
   std::unique_ptr<PolicyFetch> fetch_;  // before client_ is replaced, it has come to its end
@@ -129,16 +105,7 @@ Status Volunteering::Describe() {
       why = event.text;
       continue;
     }
-    Bytes bytes;
-    const auto sink = [&](std::uint64_t, std::span<const std::byte> data) -> Status {
-      const auto* begin = reinterpret_cast<const std::uint8_t*>(data.data());
-      bytes.insert(bytes.end(), begin, begin + data.size());
-      return {};
-    };
-    const auto fetched = client_->FetchBlob(options_.invite.run, 0, kDescriptionBytesMax, sink);
-    if (!fetched) return Forward(fetched.error().error);
-    WG_ASSIGN(RunDescription description, DecodeDescription(bytes, options_.invite.run));
-    WG_ASSIGN(site_, MakeSite(std::move(description)));
+    WG_ASSIGN(site_, FetchRunSite(*client_, options_.invite.run));
     client_.reset();
     return {};
   }
@@ -267,7 +234,7 @@ Result<JoinSummary> Volunteering::Run() {
       .memory_bytes = options_.kv_bytes,
       .response_tokens_max = d.model.max_positions,
       .composes = true};
-  core_.emplace(key_, options_.invite.run, std::nullopt, settings, *site_->codec, DrawNonce);
+  core_.emplace(key_, options_.invite.run, std::nullopt, settings, *site_->codec, RandomBytes<16>);
   WG_ASSIGN(fetch_, PolicyFetch::Open({options_.invite.run, d.model, site_->numerics,
                                        LoraConfigOf(d.recipe.trainer.lora)},
                                       PlacesFor(options_, key_.id()), *options_.ops, clock_));

@@ -121,8 +121,8 @@ std::uint64_t LeaseBook::Admit(const NodeId& node) {
   return id;
 }
 
-// As if its worker had just left: it keeps the lease until somebody else asks for work. Where there
-// is no room the grant ends at once.
+// Its worker has the shortest of deadlines to come back. Where there is no room the grant
+// ends at once.
 void LeaseBook::On(const GrantRestored& event) {
   const auto known = id_of_.find(event.node);
   const std::uint64_t id = known != id_of_.end() ? known->second : Admit(event.node);
@@ -138,13 +138,14 @@ void LeaseBook::On(const GrantRestored& event) {
   const auto [entry, is_new] = workers_.at(id).grants.emplace(
       event.lease.id.value, Grant{.rollouts = event.lease.group_size});
   Check(is_new, "a grant is restored once");
-  BecomeOverdue(id, event.lease.id.value, entry->second, now_);
-  if (!event.superseded) {
-    effects_.push_back(GiveAgain{WorkerId{id}, event.lease});
+  Grant& grant = entry->second;
+  if (event.superseded) {
+    grant.state = State::kSuperseded;
+    SetTimer(id, event.lease.id.value, grant, now_ + settings_.grace_ms);
     return;
   }
-  overdue_.erase({entry->second.timer, id, event.lease.id.value});
-  entry->second.state = State::kSuperseded;
+  SetTimer(id, event.lease.id.value, grant, now_ + settings_.deadline_ms_min);
+  effects_.push_back(GiveAgain{WorkerId{id}, event.lease});
 }
 
 void LeaseBook::On(const WorkRequested& event) {

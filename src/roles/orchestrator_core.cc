@@ -15,6 +15,7 @@ constexpr std::size_t kSamplesKept = 8;
 // A lease's id: bit 63 for evaluations, then wave (or version), then the index within it.
 constexpr std::uint64_t kEvaluationBit = std::uint64_t{1} << 63;
 constexpr unsigned kIndexBits = 24;
+constexpr WorkerId kNobody{0};
 
 // The "prompt id" of a sampling key. The seed is part of it, so that tasks with equal prompts are
 // different races.
@@ -96,8 +97,11 @@ Lease OrchestratorCore::MakeLease(LeaseId id, std::uint64_t task_seed, std::uint
   lease.task_seed = task_seed;
   lease.group_size = group_size;
   lease.version = version_;
-  // Evaluations draw from keys of their own, so a training lease never sees the same race.
-  const std::uint64_t epoch = version_.value * 2 + (evaluation ? 1 : 0);
+  // The key hangs on the wave, not on the version of now: a lease that is made anew under later
+  // weights may be answered by work that was begun before, and a group does not say which of the
+  // two it answers. Evaluations draw from keys of their own.
+  const std::uint64_t number = (id.value & ~kEvaluationBit) >> kIndexBits;
+  const std::uint64_t epoch = number * 2 + (evaluation ? 1 : 0);
   lease.key = SamplingKey(run_, PromptId(codec_.PromptTokens(*task), task_seed), epoch);
   const auto& sampling = recipe_.sampling;
   lease.sampling = {.temperature = static_cast<float>(sampling.temperature),
@@ -256,6 +260,10 @@ void OrchestratorCore::OnLost(WorkerLost event) {
 }
 
 void OrchestratorCore::OnTakenBack(LeaseTakenBack event) {
+  // One whose turn has not come again since a restart will come without a worker.
+  const auto known = memory_.find(event.lease.value);
+  if (known != memory_.end() && known->second.out.worker == event.worker)
+    known->second.out.worker = kNobody;
   const auto found = outstanding_.find(event.lease.value);
   if (found == outstanding_.end() || found->second.worker != event.worker) return;
   returned_.push_back(std::move(found->second));
@@ -379,6 +387,7 @@ void OrchestratorCore::Recall(Outstanding out) {
   out.lease = std::move(memory.out.lease);  // of the version that it was granted under
   out.worker = memory.out.worker;
   if (memory.scored) return Admit(out, std::move(*memory.scored));
+  if (out.worker == kNobody) return returned_.push_back(std::move(out));
   outstanding_.emplace(out.lease.id.value, std::move(out));
 }
 

@@ -136,7 +136,7 @@ class OrchestratorCore {
   };
   // What is known of a lease from before a restart.
   struct Memory {
-    Outstanding out;                    // worker: who holds it, if nothing was accepted
+    Outstanding out;                    // worker: who holds it, or nobody
     std::optional<ScoredGroup> scored;  // accepted
   };
   struct EvaluationRound {

@@ -1,0 +1,274 @@
+#include "roles/host_status.h"
+
+#include <sodium.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "base/hex.h"
+
+namespace waggle {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::size_t kSeenMax = 10'000;
+
+HttpResponse JsonResponse(int status, const Json& value) {
+  HttpResponse response;
+  response.status = status;
+  response.content_type = "application/json";
+  response.text = value.dump() + "\n";
+  return response;
+}
+
+HttpResponse Text(int status, std::string text) {
+  HttpResponse response;
+  response.status = status;
+  response.text = std::move(text) + "\n";
+  return response;
+}
+
+double Share(double part, double rest) { return part + rest > 0 ? part / (part + rest) : 0.0; }
+
+}  // namespace
+
+std::string NeedText(const OrchestratorRecipe& plan, std::uint32_t tokens_max) {
+  return fmt::format(
+      "a step takes {} rollouts of up to {} tokens; how many tokens/s keep the trainer busy is "
+      "said "
+      "after the first step",
+      std::uint64_t{plan.groups_per_step} * plan.group_size, tokens_max);
+}
+
+std::string FeasibilityText(const OrchestratorRecipe& plan, double batch_tokens,
+                            double step_seconds) {
+  const double needed = step_seconds > 0 ? batch_tokens / step_seconds : 0;
+  std::string text = fmt::format(
+      "a step takes {:.0f} sampled tokens and {:.2f} s of the trainer: it never waits if "
+      "volunteers "
+      "sample {:.0f} tokens/s together",
+      batch_tokens, step_seconds, needed);
+  if (plan.ahead == 0) {
+    text +=
+        "; with orchestrator.ahead = 0 sampling and training take turns, so it waits in any case";
+  } else if (plan.ahead > plan.lag_versions_max) {
+    text += fmt::format(
+        "; rollouts then are {} versions old, beyond lag_versions_max = {}: they would be thrown "
+        "away",
+        plan.ahead, plan.lag_versions_max);
+  } else {
+    text += fmt::format("; rollouts then are {} versions old, of {} allowed", plan.ahead,
+                        plan.lag_versions_max);
+  }
+  return text;
+}
+
+HostDesk::HostDesk(const Hash256& run, const Recipe& recipe, Clock& clock)
+    : run_(run), plan_(recipe.orchestrator), clock_(clock) {
+  began_ns_ = ticked_ns_ = clock.MonotonicNs();
+}
+
+Result<std::unique_ptr<HostDesk>> HostDesk::Open(const std::string& address,
+                                                 const std::filesystem::path& run_directory,
+                                                 const Hash256& run, const Recipe& recipe,
+                                                 Clock& clock) {
+  std::unique_ptr<HostDesk> desk(new HostDesk(run, recipe, clock));
+  std::error_code ignored;
+  std::filesystem::remove(run_directory / "control.json", ignored);  // of a host that was killed
+  if (address == "off") return desk;
+  std::array<std::uint8_t, 32> secret{};
+  ::randombytes_buf(secret.data(), secret.size());
+  desk->token_ = ToHex(secret);
+  WG_ASSIGN(desk->http_, HttpServer::Start(address, {}, clock, [d = desk.get()](const auto& r) {
+              return d->Answer(r);
+            }));
+  desk->place_ = fmt::format("{}:{}", address.substr(0, address.rfind(':')), desk->http_->port());
+  desk->control_ = run_directory / "control.json";
+  WG_TRY(WriteFileAtomic(desk->control_,
+                         Json{{"http", desk->place_}, {"token", desk->token_}}.dump() + "\n",
+                         {.mode = 0600}));
+  return desk;
+}
+
+HostDesk::~HostDesk() {
+  if (http_) http_->Stop();
+  std::error_code ignored;
+  if (!control_.empty()) std::filesystem::remove(control_, ignored);
+}
+
+std::string HostDesk::url() const { return http_ ? "http://" + place_ : ""; }
+
+void HostDesk::Kept(const StoreEntry& entry) {
+  if (const auto* record = std::get_if<OutcomeRecord>(&entry)) {
+    metrics_.CountOutcome(record->outcome);
+    ++outcomes_[record->outcome];
+    metrics_.Add(HostMetric::kTokens, static_cast<double>(record->tokens));
+  } else if (std::holds_alternative<LeaseHolder>(entry)) {
+    metrics_.Add(HostMetric::kGrants, 1);
+  }
+}
+
+void HostDesk::Sent(std::size_t frame_bytes) {
+  metrics_.Add(HostMetric::kFrameBytes, static_cast<double>(frame_bytes));
+}
+
+void HostDesk::Batch(const TrainOn& batch, PolicyVersion current) {
+  double tokens = 0, ages = 0, rollouts = 0;
+  for (const ScoredGroup& scored : batch.groups) {
+    for (const Rollout& rollout : scored.group.rollouts) {
+      std::uint64_t oldest = current.value;
+      for (const VersionSpan& span : rollout.spans) oldest = std::min(oldest, span.version.value);
+      metrics_.Observe(HostMetric::kStaleness, static_cast<double>(current.value - oldest));
+      ages += static_cast<double>(current.value - oldest);
+      ++rollouts;
+      for (const std::uint8_t sampled : rollout.loss_mask) tokens += sampled;
+    }
+  }
+  batch_tokens_ = tokens;
+  staleness_ = rollouts > 0 ? ages / rollouts : 0;
+}
+
+std::string HostDesk::Stepped(double seconds) {
+  step_seconds_ = seconds;
+  metrics_.Observe(HostMetric::kStepSeconds, seconds);
+  metrics_.Add(HostMetric::kSteps, 1);
+  if (told_ || batch_tokens_ == 0) return "";
+  told_ = true;
+  return FeasibilityText(plan_, batch_tokens_, seconds);
+}
+
+void HostDesk::Tick(const HostCore& core, bool trainer_busy, const NodeServer::Load& load) {
+  const std::int64_t now = clock_.MonotonicNs();
+  const double passed = static_cast<double>(now - std::exchange(ticked_ns_, now)) * 1e-9;
+  metrics_.Add(trainer_busy ? HostMetric::kTrainerBusy : HostMetric::kTrainerIdle, passed);
+  std::set<NodeId> known;
+  for (const LeaseBook::WorkerView& worker : core.leases().workers()) {
+    if (!worker.present) continue;
+    known.insert(worker.node);
+    metrics_.Add(worker.leases > 0 ? HostMetric::kWorkerBusy : HostMetric::kWorkerIdle, passed);
+    if (seen_.size() >= kSeenMax && !seen_.contains(worker.node)) continue;
+    (worker.leases > 0 ? seen_[worker.node].busy : seen_[worker.node].idle) += passed;
+  }
+  const LeaseBook::Counts counts = core.leases().counts();
+  const auto set = [&](HostMetric metric, auto value) {
+    metrics_.Set(metric, static_cast<double>(value));
+  };
+  set(HostMetric::kWorkers, counts.present);
+  set(HostMetric::kWaiting, counts.waiting);
+  set(HostMetric::kLeasesHeld, counts.open_grants);
+  set(HostMetric::kVersion, core.orchestrator().version().value);
+  set(HostMetric::kQueuedBytes, load.queued_bytes);
+  set(HostMetric::kSockets, load.sockets);
+  set(HostMetric::kRefusals, core.counts().refusals);
+  set(HostMetric::kSlowDowns, core.counts().slow_downs);
+  set(HostMetric::kDraining, core.draining() ? 1 : 0);
+  if (http_) {
+    set(HostMetric::kHttpBytes, http_->counts().body_bytes);
+    set(HostMetric::kHttpTurnedAway, http_->counts().turned_away);
+  }
+  std::string status = StatusText(core, trainer_busy);
+  const std::lock_guard lock(mutex_);
+  status_ = std::move(status);
+  known_ = std::move(known);
+  ready_ = !core.draining();
+}
+
+std::string HostDesk::StatusText(const HostCore& core, bool trainer_busy) {
+  const HostTimes spent = times();
+  const double seconds = static_cast<double>(ticked_ns_ - began_ns_) * 1e-9;
+  Json status = {
+      {"run", ToHex(run_)},
+      {"version", core.orchestrator().version().value},
+      {"steps", plan_.steps},
+      {"seconds", seconds},
+      {"draining", core.draining()},
+      {"workers", core.leases().counts().present},
+      {"waiting", core.leases().counts().waiting},
+      {"open_grants", core.leases().counts().open_grants},
+      {"accepted_tokens", metrics_.Value(HostMetric::kTokens)},
+      {"tokens_per_second", seconds > 0 ? metrics_.Value(HostMetric::kTokens) / seconds : 0},
+      {"tokens_per_second_needed", step_seconds_ > 0 ? batch_tokens_ / step_seconds_ : 0},
+      {"staleness_mean", staleness_},
+      {"step_seconds", step_seconds_},
+      {"trainer_busy_now", trainer_busy},
+      {"trainer_idle_share", Share(spent.trainer_idle, spent.trainer_busy)},
+      {"worker_idle_share", Share(spent.worker_idle, spent.worker_busy)}};
+  status["outcomes"] = Json::object();
+  for (const auto& [outcome, count] : outcomes_) status["outcomes"][ToString(outcome)] = count;
+  status["nodes"] = Json::array();
+  for (const LeaseBook::WorkerView& worker : core.leases().workers()) {
+    const auto seen = seen_.find(worker.node);
+    const Seen times = seen == seen_.end() ? Seen{} : seen->second;
+    status["nodes"].push_back({{"node", ToText(worker.node)},
+                               {"present", worker.present},
+                               {"waiting", worker.waiting},
+                               {"draining", worker.draining},
+                               {"leases", worker.leases},
+                               {"tokens_per_second", worker.tokens_per_second},
+                               {"accepted", worker.accepted},
+                               {"lost", worker.lost},
+                               {"tokens", worker.tokens},
+                               {"idle_share", Share(times.idle, times.busy)}});
+  }
+  return status.dump();
+}
+
+std::vector<HostEvent> HostDesk::TakeOrders() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(orders_, {});
+}
+
+HostTimes HostDesk::times() const {
+  return {.trainer_busy = metrics_.Value(HostMetric::kTrainerBusy),
+          .trainer_idle = metrics_.Value(HostMetric::kTrainerIdle),
+          .worker_busy = metrics_.Value(HostMetric::kWorkerBusy),
+          .worker_idle = metrics_.Value(HostMetric::kWorkerIdle)};
+}
+
+// On the HTTP thread.
+HttpResponse HostDesk::Answer(const HttpRequest& request) {
+  if (request.method == HttpMethod::kPost)
+    return request.path == "/control/drain" ? Order(request) : Text(404, "nothing to do here");
+  if (request.path == "/metrics") {
+    HttpResponse response = Text(200, "");
+    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    response.text = metrics_.Text();
+    return response;
+  }
+  if (request.path == "/health/live") return Text(200, "alive");
+  const std::lock_guard lock(mutex_);
+  if (request.path == "/health/ready") {
+    if (ready_) return Text(200, "ready");
+    return Text(503, status_.empty() ? "starting" : "draining");
+  }
+  if (request.path != "/status")
+    return Text(404, "/metrics, /status, /health/live and /health/ready are here");
+  if (status_.empty()) return Text(503, "starting");
+  HttpResponse response = Text(200, status_);
+  response.content_type = "application/json";
+  return response;
+}
+
+HttpResponse HostDesk::Order(const HttpRequest& request) {
+  const std::string given = request.Header("authorization"), wanted = "Bearer " + token_;
+  if (given.size() != wanted.size() ||
+      ::sodium_memcmp(given.data(), wanted.data(), wanted.size()) != 0)
+    return Text(403, "this needs the token of the run's control.json");
+  const auto order = nlohmann::json::parse(request.body, nullptr, /*allow_exceptions=*/false);
+  if (!order.is_object()) return Text(400, "the body is a JSON object");
+  const std::lock_guard lock(mutex_);
+  if (!order.contains("node")) {
+    orders_.emplace_back(DrainRun{});
+    return JsonResponse(202, {{"draining", "run"}});
+  }
+  if (!order["node"].is_string()) return Text(400, "'node' is an address, wgl1...");
+  const auto node = ParseNodeId(order["node"].get_ref<const std::string&>());
+  if (!node) return Text(400, "'node': " + node.error().what);
+  if (!known_.contains(*node)) return Text(404, "this node is not connected");
+  orders_.emplace_back(DrainNode{*node});
+  return JsonResponse(202, {{"draining", ToText(*node)}});
+}
+
+}  // namespace waggle

@@ -1,0 +1,94 @@
+// The host's desk for people and machines: keeps count of what the run does, answers HTTP
+// (/metrics, /health/live, /health/ready, /status), takes the operator's orders (POST
+// /control/drain with the token of control.json). Nothing here feeds back into the run but the
+// orders.
+//
+// control.json in the run's folder (mode 600): {"http": "127.0.0.1:PORT", "token": "<64 hex>"}. Who
+// can read it may drain the run.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "http/server.h"
+#include "net/server.h"
+#include "roles/host_core.h"
+#include "roles/host_metrics.h"
+#include "roles/recipe.h"
+
+namespace waggle {
+
+// Shares of the time since the host began to listen; for the summary at a run's end.
+struct HostTimes {
+  double trainer_busy = 0, trainer_idle = 0;  // seconds
+  double worker_busy = 0, worker_idle = 0;    // seconds, summed over workers
+};
+
+// All but the HTTP thread's own work belongs to the driver's thread.
+class HostDesk {
+ public:
+  // address: "host:port", or "off". Writes control.json, unless off. `clock` outlives the desk.
+  static Result<std::unique_ptr<HostDesk>> Open(const std::string& address,
+                                                const std::filesystem::path& run_directory,
+                                                const Hash256& run, const Recipe& recipe,
+                                                Clock& clock);
+  ~HostDesk();
+
+  std::string url() const;  // empty: off
+
+  void Kept(const StoreEntry& entry);
+  void Sent(std::size_t frame_bytes);
+  void Batch(const TrainOn& batch, PolicyVersion current);
+  // The line about feasibility: once, as soon as it is known, else empty.
+  std::string Stepped(double seconds);
+  void Tick(const HostCore& core, bool trainer_busy, const NodeServer::Load& load);
+  // What the operator asked for since the last call.
+  std::vector<HostEvent> TakeOrders();
+  HostTimes times() const;
+
+ private:
+  HostDesk(const Hash256& run, const Recipe& recipe, Clock& clock);
+  HttpResponse Answer(const HttpRequest& request);
+  HttpResponse Order(const HttpRequest& request);
+  std::string StatusText(const HostCore& core, bool trainer_busy);
+
+  struct Seen {  // of one node, while it was connected
+    double busy = 0, idle = 0;
+  };
+
+  const Hash256 run_;
+  const OrchestratorRecipe plan_;
+  Clock& clock_;
+  HostMetrics metrics_;
+  std::map<NodeId, Seen> seen_;
+  std::map<Outcome, std::uint64_t> outcomes_;
+  std::int64_t began_ns_ = 0, ticked_ns_ = 0;
+  double step_seconds_ = 0, batch_tokens_ = 0, staleness_ = 0;  // of the last step
+  bool told_ = false;
+  std::string token_;
+  std::filesystem::path control_;
+  std::string place_;  // host:port
+
+  std::mutex mutex_;  // what the HTTP thread shares
+  std::string status_;
+  bool ready_ = false;
+  std::set<NodeId> known_;
+  std::vector<HostEvent> orders_;
+  std::unique_ptr<HttpServer> http_;  // last: it uses the others
+};
+
+// What a host that just began can say about its need: how many tokens a step takes.
+std::string NeedText(const OrchestratorRecipe& plan, std::uint32_t tokens_max);
+// How fast volunteers have to sample so that the trainer never waits, and how old rollouts then
+// get.
+std::string FeasibilityText(const OrchestratorRecipe& plan, double batch_tokens,
+                            double step_seconds);
+
+}  // namespace waggle

@@ -1,0 +1,118 @@
+#include "roles/host_status.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/files.h"
+#include "base/test_folder.h"
+#include "http/client.h"
+#include "roles/test_recipe.h"
+
+namespace waggle {
+namespace {
+
+TEST(HostMetrics, TheTableIsWhatIsServed) {
+  HostMetrics metrics;
+  std::set<std::string> names;
+  const std::string text = metrics.Text();
+  for (const HostMetricDoc& doc : HostMetricDocs()) {
+    EXPECT_TRUE(names.insert(doc.name).second) << doc.name;
+    EXPECT_TRUE(std::string(doc.name).starts_with("waggle_")) << doc.name;
+    EXPECT_EQ(doc.kind == MetricKind::kCounter, std::string(doc.name).ends_with("_total"))
+        << doc.name;
+    const std::string line = fmt::format("# TYPE {} {}\n", doc.name, ToString(doc.kind));
+    EXPECT_NE(text.find(line), std::string::npos) << line;
+  }
+}
+
+TEST(HostMetrics, CountersOnlyGrow) {
+  HostMetrics metrics;
+  metrics.Set(HostMetric::kRefusals, 5);
+  metrics.Set(HostMetric::kRefusals, 3);
+  EXPECT_EQ(metrics.Value(HostMetric::kRefusals), 5);
+  metrics.Set(HostMetric::kWorkers, 5);
+  metrics.Set(HostMetric::kWorkers, 3);
+  EXPECT_EQ(metrics.Value(HostMetric::kWorkers), 3);
+  metrics.CountOutcome(Outcome::kStale);
+  EXPECT_NE(metrics.Text().find("waggle_leases_total{outcome=\"stale\"} 1"), std::string::npos);
+}
+
+TEST(Feasibility, SaysWhatItTakes) {
+  OrchestratorRecipe plan;
+  plan.ahead = 0;
+  EXPECT_NE(FeasibilityText(plan, 1000, 0.5).find("2000 tokens/s"), std::string::npos);
+  EXPECT_NE(FeasibilityText(plan, 1000, 0.5).find("take turns"), std::string::npos);
+  plan.ahead = 2;
+  plan.lag_versions_max = 4;
+  EXPECT_NE(FeasibilityText(plan, 1000, 0.5).find("2 versions old, of 4"), std::string::npos);
+  plan.lag_versions_max = 1;
+  EXPECT_NE(FeasibilityText(plan, 1000, 0.5).find("thrown away"), std::string::npos);
+}
+
+class HostDeskTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    desk_ = HostDesk::Open("127.0.0.1:0", folder_.path(), Hash256{}, SmallRecipe(), SystemClock())
+                .value();
+    const auto control = nlohmann::json::parse(ReadFile(control_, 4096).value());
+    token_ = control["token"];
+  }
+  HttpReply Order(const std::string& token, const std::string& body) {
+    return CallHttp({.method = HttpMethod::kPost,
+                     .url = desk_->url() + "/control/drain",
+                     .headers = {{"Authorization", "Bearer " + token}},
+                     .body = body},
+                    {}, [](std::uint64_t, auto) -> Status { return {}; })
+        .value();
+  }
+
+  TempFolder folder_;
+  const std::filesystem::path control_ = folder_.path() / "control.json";
+  std::unique_ptr<HostDesk> desk_;
+  std::string token_;
+};
+
+TEST_F(HostDeskTest, OrdersNeedTheToken) {
+  EXPECT_EQ(std::filesystem::status(control_).permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  EXPECT_EQ(Order("", "{}").status, 403);
+  EXPECT_EQ(Order(std::string(64, '0'), "{}").status, 403);
+  EXPECT_EQ(Order(token_, "no json").status, 400);
+  EXPECT_EQ(Order(token_, R"({"node": 5})").status, 400);
+  EXPECT_EQ(Order(token_, R"({"node": "wgl1nobody"})").status, 400);
+  const std::string stranger = ToText(KeyPair::Generate().id());
+  EXPECT_EQ(Order(token_, R"({"node": ")" + stranger + "\"}").status, 404);
+  EXPECT_TRUE(desk_->TakeOrders().empty());
+  EXPECT_EQ(Order(token_, "{}").status, 202);
+  const auto orders = desk_->TakeOrders();
+  ASSERT_EQ(orders.size(), 1u);
+  EXPECT_TRUE(std::holds_alternative<DrainRun>(orders[0]));
+  EXPECT_TRUE(desk_->TakeOrders().empty());
+}
+
+TEST_F(HostDeskTest, PagesBeforeTheFirstTick) {
+  EXPECT_EQ(CallForText({.url = desk_->url() + "/health/live"}, {}).value(), "alive\n");
+  const auto ready = CallForText({.url = desk_->url() + "/health/ready"}, {});
+  ASSERT_FALSE(ready);
+  EXPECT_NE(ready.error().what.find("503: starting"), std::string::npos);
+  EXPECT_FALSE(CallForText({.url = desk_->url() + "/status"}, {}));
+  desk_->Kept(OutcomeRecord{.outcome = Outcome::kAccepted, .tokens = 42});
+  const auto metrics = CallForText({.url = desk_->url() + "/metrics"}, {});
+  ASSERT_TRUE(metrics);
+  EXPECT_NE(metrics->find("waggle_accepted_tokens_total 42"), std::string::npos);
+  desk_.reset();
+  EXPECT_FALSE(std::filesystem::exists(control_));
+}
+
+TEST(HostDesk, Off) {
+  TempFolder folder;
+  const auto desk =
+      HostDesk::Open("off", folder.path(), Hash256{}, SmallRecipe(), SystemClock()).value();
+  EXPECT_EQ(desk->url(), "");
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "control.json"));
+}
+
+}  // namespace
+}  // namespace waggle

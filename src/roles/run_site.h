@@ -1,0 +1,25 @@
+// Whatever a volunteer needs of a run besides its weights, made from the run's description.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "net/client.h"
+#include "roles/base_model.h"
+#include "roles/run_description.h"
+#include "roles/task_codec.h"
+
+namespace waggle {
+
+// Not movable: the codec borrows the environment and the tokenizer.
+struct RunSite {
+  RunDescription description;
+  std::unique_ptr<Environment> environment;
+  NumericsConfig numerics;
+  std::optional<TaskCodec> codec;
+};
+
+// From the host; Blame::kPeer for a description that is not this run's.
+Result<std::unique_ptr<RunSite>> FetchRunSite(NodeClient& client, const Hash256& run);
+
+}  // namespace waggle
