@@ -88,6 +88,17 @@ Status CheckReachable(const HostOptions& options) {
               options.listen);
 }
 
+// What newcomers are told: two ways to the version where a newer chain begins.
+std::vector<PolicyAnnouncement> ChainOf(const PolicyShelf& shelf) {
+  std::vector<PolicyAnnouncement> chain;
+  for (const PolicyShelf::Manifests& one : shelf.Published()) {
+    for (const auto& manifest : {one.update, one.snapshot}) {
+      if (manifest) chain.push_back({.version = one.version, .manifest = *manifest, .sources = {}});
+    }
+  }
+  return chain;
+}
+
 // As many files as a full house needs, if the system lets us.
 Result<NetLimits> LimitsFor(const HostOptions& options) {
   NetLimits limits;
@@ -111,17 +122,6 @@ Result<NetLimits> LimitsFor(const HostOptions& options) {
               options.volunteers_max, wanted, files.rlim_max);
 }
 
-// What newcomers are told: two ways to the version where a newer chain begins.
-std::vector<PolicyAnnouncement> ChainOf(const PolicyShelf& shelf) {
-  std::vector<PolicyAnnouncement> chain;
-  for (const PolicyShelf::Manifests& one : shelf.Published()) {
-    for (const auto& manifest : {one.update, one.snapshot}) {
-      if (manifest) chain.push_back({.version = one.version, .manifest = *manifest, .sources = {}});
-    }
-  }
-  return chain;
-}
-
 PolicyKind DeltaKindOf(const Recipe& recipe) {
   return recipe.trainer.lora.rank > 0 ? PolicyKind::kAdapter : PolicyKind::kDelta;
 }
@@ -141,12 +141,12 @@ Status HostRun::Loop::Start(const HostOptions& options) {
                         .sources = options.mirrors,
                         .chain = ChainOf(shelf),
                         .older_chain = true};
-  const Hash256 newest = settings.chain.back().manifest;
   settings.leases.workers_max = options.volunteers_max + options.volunteers_max / 4;
   wants_to_end = options.wants_to_end;
   WG_ASSIGN(desk,
             HostDesk::Open(options.http, run.folder.root(), run.run_id, run.recipe, run.clock));
-  core.emplace(key, run.run_id, settings, std::move(*run.orchestrator), newest, RandomBytes<16>);
+  core.emplace(key, run.run_id, settings, std::move(*run.orchestrator),
+               settings.chain.back().manifest, RandomBytes<16>);
   training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
   WG_TRY(CatchUp());
   return Listen(options);

@@ -116,13 +116,14 @@ void JoinCore::Heard(const PolicyAnnouncement& message) {
 void JoinCore::FetchNext() {
   if (fetching_ || wanted_.empty()) return;
   // What we hold may still be named.
-  if (!on_chain_ && version_ && wanted_.back().version < told_until_) return;
+  if (!on_chain_ && (version_ || settings_.composes) && wanted_.back().version < told_until_)
+    return;
   fetching_ = true;
   replacing_ = !on_chain_ && version_;
   const auto last = settings_.composes ? wanted_.end() : wanted_.begin() + 1;
-  target_ = *(last - 1);
+  const PolicyAnnouncement& target = *(last - 1);
   effects_.push_back(
-      FetchPolicy{target_.version, target_.manifest, {wanted_.begin(), last}, sources_});
+      FetchPolicy{target.version, target.manifest, {wanted_.begin(), last}, sources_});
 }
 
 void JoinCore::On(const PolicyLoaded& event) {
@@ -132,7 +133,7 @@ void JoinCore::On(const PolicyLoaded& event) {
   const bool awaited = found != wanted_.end();
   if (!on_chain_) DropAll();  // a history that is not this host's
   version_ = event.version;
-  manifest_ = event.version == target_.version ? target_.manifest : Hash256{};
+  manifest_ = awaited ? found->manifest : Hash256{};
   on_chain_ = awaited;
   while (awaited && !wanted_.empty() && wanted_.front().version <= event.version)
     wanted_.pop_front();

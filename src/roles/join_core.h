@@ -168,7 +168,6 @@ class JoinCore {
   PolicyVersion told_until_;  // the version that ends the chain of this link
   bool fetching_ = false;
   bool replacing_ = false;  // what is being fetched begins a history that is not that of version_
-  PolicyAnnouncement target_;         // of the newest fetch, whatever links came and went since
   std::set<std::uint64_t> held_;      // leases granted and not ended
   std::set<std::uint64_t> sampling_;  // leases that the worker core works on
   std::deque<Lease> waiting_;         // for newer weights

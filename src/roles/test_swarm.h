@@ -66,11 +66,8 @@ class Swarm {
     config.kv_bytes = std::size_t{8} << 20;
     v.engine =
         std::make_unique<Engine>(models_.begin()->second, PolicyVersion{0}, config, run_->pool);
-    const JoinSettings settings{.software = "test",
-                                .environment = "reverse",
-                                .rollouts_max = 8,
-                                .response_tokens_max = 64,
-                                .composes = volunteers_.size() % 2 == 0};
+    const JoinSettings settings{
+        .software = "test", .environment = "reverse", .rollouts_max = 8, .response_tokens_max = 64};
     v.core.emplace(v.key, run_->run_id, host_key_.id(), settings, *run_->codec,
                    [this] { return Nonce(); });
     return v;
@@ -132,7 +129,7 @@ class Swarm {
   void OpenHost() {
     const std::uint64_t version = run_->conduct->version().value;
     models_[version] = run_->trainer->WorkingModel().value();
-    HostSettings settings{.software = "test", .older_chain = true};
+    HostSettings settings{.software = "test"};
     settings.leases.deadline_ms_min = 1'000;
     settings.leases.deadline_ms_max = 4'000;
     settings.leases.silence_ms_max = 6'000;

@@ -76,6 +76,7 @@ done
 kill -9 "$first"
 volunteer 3
 third=$volunteer_pid
+wait_for "$dir/worker3.log" 60 "sampling, from version"
 wait_for "$dir/run/metrics.jsonl" 60
 kill -9 "$host_pid"
 "$waggle" backup "$dir/run" "$dir/backup" >/dev/null || fail "backup"
