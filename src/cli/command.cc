@@ -25,6 +25,11 @@ constexpr Command kCommands[] = {
      DefineJoin},
     {"invite", "print the line that volunteers type, for a run that listens",
      "waggle invite runs/demo\nwaggle invite runs/demo --qr", DefineInvite},
+    {"relay", "give a run's policies to its volunteers, from this machine's disk and line",
+     "waggle relay waggle://my.address.org:7100/... --listen 0.0.0.0:7180 --disk 10GB\nwaggle "
+     "relay "
+     "--from http://relay.example.org:7180 --listen 0.0.0.0:7180",
+     DefineRelay},
     {"outcomes", "print how every lease of a run ended, one JSON object a line",
      "waggle outcomes runs/demo\nwaggle outcomes runs/demo | grep rejected", DefineOutcomes},
     {"replay", "train a run again from its accepted groups; the weights must be the same bits",

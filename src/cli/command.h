@@ -38,6 +38,7 @@ Action DefineEnv(CLI::App& app);
 Action DefineKey(CLI::App& app);
 Action DefineJoin(CLI::App& app);
 Action DefineInvite(CLI::App& app);
+Action DefineRelay(CLI::App& app);
 Action DefineStatus(CLI::App& app);
 Action DefineDrain(CLI::App& app);
 Action DefineDoctor(CLI::App& app);

@@ -23,6 +23,7 @@ struct JoinArguments {
   std::uint64_t memory_mib = 256;
   std::uint32_t rollouts = 64;
   double patience_minutes = 10;
+  std::vector<std::string> relays;
   bool quiet = false;
   MachineOptions machine;
 };
@@ -48,6 +49,8 @@ Status JoinInvite(const JoinArguments& arguments) {
   options.kv_bytes = arguments.memory_mib << 20;
   options.rollouts_max = arguments.rollouts;
   options.patience_ms = static_cast<std::int64_t>(arguments.patience_minutes * 60'000);
+  options.cache_directory = CacheDirectory();
+  options.mirrors = arguments.relays;
   options.software = std::string("waggle ") + WAGGLE_VERSION;
   if (!arguments.quiet)
     options.say = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
@@ -55,9 +58,12 @@ Status JoinInvite(const JoinArguments& arguments) {
   EndWanted();  // from here on, signals mean: finish and leave
   WG_ASSIGN(const JoinSummary summary, JoinAndSample(options, key, SystemClock()));
   const JoinCore::Counts& c = summary.counts;
-  fmt::print("{} after {}\nleases  {} accepted, {} stale, {} rejected, {} otherwise\ntokens  {}\n",
-             summary.why, DurationText(summary.seconds), c.accepted, c.stale, c.rejected, c.other,
-             c.tokens);
+  const BlobFetcher::Totals& p = summary.policies;
+  fmt::print(
+      "{} after {}\nleases    {} accepted, {} stale, {} rejected, {} otherwise\ntokens    {}\n"
+      "policies  {} bytes from the host, {} from mirrors ({} failures, {} lies)\n",
+      summary.why, DurationText(summary.seconds), c.accepted, c.stale, c.rejected, c.other,
+      c.tokens, p.host_bytes, p.mirror_bytes, p.failures, p.lies);
   return {};
 }
 
@@ -99,6 +105,9 @@ Action DefineJoin(CLI::App& app) {
       ->check(CLI::Range(1u, 1u << 20));
   app.add_option("--patience", arguments->patience_minutes,
                  "Minutes without the host after which it gives up.");
+  app.add_option("--relay", arguments->relays,
+                 "URL of a relay or mirror to fetch policies from, beside those that the host "
+                 "names; repeatable.");
   app.add_option("--key", arguments->key, "This node's key file; made if it does not exist.");
   app.add_option("--passphrase-file", arguments->passphrase_file,
                  "File whose first line is the key's passphrase.");

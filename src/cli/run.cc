@@ -22,7 +22,7 @@ struct RunArguments {
   MachineOptions machine;
   // A run that others join.
   std::string listen, key = DefaultKeyFile().string(), passphrase_file;
-  std::vector<std::string> hosts;
+  std::vector<std::string> hosts, mirrors;
   std::string store, http = "127.0.0.1:0";
   std::size_t volunteers_max = 1024, per_address_max = 64;
 };
@@ -103,6 +103,7 @@ HostOptions HostOptionsFrom(const RunArguments& arguments) {
   return {.listen = arguments.listen,
           .hosts = arguments.hosts,
           .store = arguments.store,
+          .mirrors = arguments.mirrors,
           .software = std::string("waggle ") + WAGGLE_VERSION,
           .volunteers_max = arguments.volunteers_max,
           .volunteers_per_address_max = arguments.per_address_max,
@@ -115,6 +116,11 @@ void DefineHostOptions(CLI::App& app, RunArguments& arguments) {
                                 "Let others sample: address:port to listen on (port 0: any free).");
   app.add_option("--host", arguments.hosts,
                  "host:port under which volunteers reach this machine, for the invite; repeatable.")
+      ->needs(listen);
+  app.add_option(
+         "--mirror", arguments.mirrors,
+         "URL where volunteers also find the policies: a relay, or any HTTP server that has "
+         "a relay's folder; repeatable.")
       ->needs(listen);
   app.add_option("--store", arguments.store,
                  "Where grants and accepted groups are kept: postgresql://... or an SQLite file "

@@ -131,7 +131,7 @@ Status PolicyStore::LoadPublished() {
     if (manifest->run != run_)
       return Fail(Blame::kOperator, "{} belongs to another run: {}", folder.string(),
                   ToHex(manifest->run));
-    published_[KeyOf(*manifest)] = {*manifest, DigestOf(*manifest)};
+    published_[KeyOf(*manifest)] = {*manifest, waggle::DigestOf(*manifest)};
   }
   return {};
 }
@@ -149,10 +149,10 @@ Status PolicyStore::ResumeIncoming(const fs::path& folder) {
   const auto manifest = ReadManifest(folder);
   // The name says what was announced: anything else under it was cut short, or is not ours.
   if (!manifest || manifest->run != run_ ||
-      ToHex(DigestOf(*manifest)) != folder.filename().string() ||
-      !CheckAgainstKnown(*manifest, DigestOf(*manifest)))
+      ToHex(waggle::DigestOf(*manifest)) != folder.filename().string() ||
+      !CheckAgainstKnown(*manifest, waggle::DigestOf(*manifest)))
     return RemovePath(folder);
-  const Digest256 digest = DigestOf(*manifest);
+  const Digest256 digest = waggle::DigestOf(*manifest);
   WG_TRY(SizeFile(folder / kPayloadFile, manifest->payload_bytes));
   WG_ASSIGN(const MappedFile file, MappedFile::Open(folder / kPayloadFile));
   Incoming incoming{*manifest, VerifiedChunks(*manifest, AsBytes(file), *pool_)};
@@ -285,6 +285,29 @@ Status PolicyStore::Remove(const Key& key) {
   return RemovePath(dead);
 }
 
+Status PolicyStore::RemoveFrom(PolicyVersion version) {
+  std::vector<Key> keys;
+  for (const auto& [key, published] : published_)
+    if (key.version >= version) keys.push_back(key);
+  for (const Key& key : keys) WG_TRY(Remove(key));
+  std::vector<Digest256> coming;
+  for (const auto& [digest, incoming] : incoming_)
+    if (incoming.manifest.version >= version) coming.push_back(digest);
+  for (const Digest256& digest : coming) {
+    incoming_.erase(digest);
+    WG_TRY(RemovePath(IncomingFolder(digest)));
+  }
+  return {};
+}
+
+const PolicyManifest* PolicyStore::Find(const Digest256& manifest) const {
+  const auto incoming = incoming_.find(manifest);
+  if (incoming != incoming_.end()) return &incoming->second.manifest;
+  for (const auto& [key, published] : published_)
+    if (published.digest == manifest) return &published.manifest;
+  return nullptr;
+}
+
 std::optional<PolicyVersion> PolicyStore::OldestKept() const {
   std::vector<PolicyVersion> snapshots;
   for (const auto& [key, published] : published_)
@@ -355,6 +378,12 @@ std::optional<Digest256> PolicyStore::RootOf(PolicyVersion version) const {
     if (key.base == version) return published.manifest.base_root;
   }
   return std::nullopt;
+}
+
+std::optional<Digest256> PolicyStore::DigestOf(const PolicyLink& link) const {
+  const auto at = published_.find({link.base, link.version});
+  if (at == published_.end()) return std::nullopt;
+  return at->second.digest;
 }
 
 std::optional<PolicyVersion> PolicyStore::VersionOf(const Digest256& root) const {

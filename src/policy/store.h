@@ -75,9 +75,19 @@ class PolicyStore {
   Result<std::optional<PolicyImage>> Restore(PolicyVersion version, const ImageForm& form,
                                              const PolicyImage* have = nullptr);
 
+  // Forgets whatever leads to `version` or beyond it: a history that was taken back.
+  Status RemoveFrom(PolicyVersion version);
+
+  // The manifest with this digest, published or on its way; null: not here. Valid until the store
+  // changes.
+  const PolicyManifest* Find(const Digest256& manifest) const;
   std::vector<PolicyLink> Links() const;        // published, in order of version and base
   std::optional<PolicyVersion> Newest() const;  // that Restore can make from nothing
   std::optional<Digest256> RootOf(PolicyVersion version) const;  // as published
+  // The newest version with this root, as published.
+  std::optional<PolicyVersion> VersionOf(const Digest256& root) const;
+  // Of the manifest of this update, if it is published.
+  std::optional<Digest256> DigestOf(const PolicyLink& link) const;
 
  private:
   struct Key {
@@ -104,7 +114,6 @@ class PolicyStore {
   Status Remove(const Key& key);
   Status Prune();
   std::optional<PolicyVersion> OldestKept() const;
-  std::optional<PolicyVersion> VersionOf(const Digest256& root) const;
   Result<std::optional<std::vector<Stored>>> ReadChain(const std::vector<PolicyLink>& chain);
 
   std::filesystem::path root_;

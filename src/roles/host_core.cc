@@ -15,7 +15,9 @@ HostCore::HostCore(const Signer& key, const Hash256& run, const HostSettings& se
       orchestrator_(std::move(orchestrator)),
       book_(settings.leases),
       draw_nonce_(std::move(draw_nonce)) {
-  chain_ = {{.version = orchestrator_.version(), .manifest = snapshot, .sources = {}}};
+  chain_ = settings_.chain;
+  if (chain_.empty())
+    chain_ = {{.version = orchestrator_.version(), .manifest = snapshot, .sources = {}}};
 }
 
 std::vector<HostEffect> HostCore::Step(Milliseconds now, const HostEvent& event) {
@@ -71,7 +73,11 @@ void HostCore::Heard(LinkId id, const NodeMessage& message) {
     Send(id, Welcome{.software = settings_.software,
                      .version = orchestrator_.version(),
                      .heartbeat_ms = settings_.heartbeat_ms});
-    for (const PolicyAnnouncement& link_of_chain : chain_) Send(id, link_of_chain);
+    for (std::size_t i = 0; i < chain_.size(); ++i) {
+      PolicyAnnouncement announcement = chain_[i];
+      if (i == 0) announcement.sources = settings_.sources;  // once is enough
+      Send(id, std::move(announcement));
+    }
     return;
   }
   // A Hello may be a recording; what comes after it is not.
@@ -175,16 +181,27 @@ void HostCore::Orchestrate(const OrchestratorEvent& event) {
   }
 }
 
-void HostCore::On(const PolicyOut& event) {
-  if (event.snapshot) {
-    chain_ = {{.version = event.version, .manifest = *event.snapshot, .sources = {}}};
+void HostCore::AddToChain(const PolicyOut& event) {
+  const PolicyAnnouncement update{
+      .version = event.version, .manifest = event.manifest, .sources = {}};
+  if (!event.snapshot) return chain_.push_back(update);
+  if (settings_.older_chain) {
+    std::size_t newest = chain_.size() - 1;  // snapshot
+    while (newest > 0 && chain_[newest].version != chain_[newest - 1].version) --newest;
+    chain_.erase(chain_.begin(), chain_.begin() + static_cast<std::ptrdiff_t>(newest));
+    chain_.push_back(update);
   } else {
-    chain_.push_back({.version = event.version, .manifest = event.manifest, .sources = {}});
+    chain_.clear();
   }
+  chain_.push_back({.version = event.version, .manifest = *event.snapshot, .sources = {}});
+}
+
+void HostCore::On(const PolicyOut& event) {
+  AddToChain(event);
   Orchestrate(PolicyPublished{event.version});
   if (event.save) effects_.push_back(SaveCheckpointNow{orchestrator_.SavePosition()});
-  SendToAll(
-      PolicyAnnouncement{.version = event.version, .manifest = event.manifest, .sources = {}});
+  SendToAll(PolicyAnnouncement{
+      .version = event.version, .manifest = event.manifest, .sources = settings_.sources});
   Book(WorkMayExist{});
   if (!draining()) Orchestrate(Proceed{});
 }

@@ -30,6 +30,14 @@ struct HostSettings {
   std::uint32_t heartbeat_ms = 5'000;
   std::size_t refusals_max = 8;  // in a row; then the link is closed
   LeaseBookSettings leases;
+  // Where policies can also be fetched, as URLs (docs/policy-channel.md); told with announcements.
+  std::vector<std::string> sources;
+  // What had been announced before a restart, oldest first, and ends in the policy that the
+  // orchestrator stands at. Empty: its snapshot alone.
+  std::vector<PolicyAnnouncement> chain;
+  // Newcomers hear of the chain before the newest snapshot too: whoever still holds one of its
+  // versions goes on from there.
+  bool older_chain = false;
 };
 
 // Events
@@ -147,6 +155,7 @@ class HostCore {
   void Judge(WorkerId worker, const Group& group);
   void Deliver(SendTo& send);
   void Orchestrate(const OrchestratorEvent& event);
+  void AddToChain(const PolicyOut& event);
   void End();
   void EndDrainIfDone();
 
@@ -155,7 +164,9 @@ class HostCore {
   const HostSettings settings_;
   OrchestratorCore orchestrator_;
   LeaseBook book_;
-  std::vector<PolicyAnnouncement> chain_;  // the newest snapshot, and what leads on from it
+  // Snapshots and what leads on from them. A snapshot that begins a newer chain follows the update
+  // to the same version.
+  std::vector<PolicyAnnouncement> chain_;
   std::function<SessionNonce()> draw_nonce_;
 
   Milliseconds now_ = 0;

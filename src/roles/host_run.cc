@@ -88,6 +88,17 @@ Status CheckReachable(const HostOptions& options) {
               options.listen);
 }
 
+// What newcomers are told: two ways to the version where a newer chain begins.
+std::vector<PolicyAnnouncement> ChainOf(const PolicyShelf& shelf) {
+  std::vector<PolicyAnnouncement> chain;
+  for (const PolicyShelf::Manifests& one : shelf.Published()) {
+    for (const auto& manifest : {one.update, one.snapshot}) {
+      if (manifest) chain.push_back({.version = one.version, .manifest = *manifest, .sources = {}});
+    }
+  }
+  return chain;
+}
+
 // As many files as a full house needs, if the system lets us.
 Result<NetLimits> LimitsFor(const HostOptions& options) {
   NetLimits limits;
@@ -120,19 +131,22 @@ PolicyKind DeltaKindOf(const Recipe& recipe) {
 Status HostRun::Loop::Start(const HostOptions& options) {
   WG_TRY(CheckJoinable(run.recipe));
   const WeightFormat format = run.numerics.weights;
-  WG_ASSIGN(const auto first, shelf.Put(run.conduct->version(),
-                                        ImageOfTrainer(*run.trainer, format, run.pool, nullptr),
-                                        DeltaKindOf(run.recipe)));
+  WG_TRY(shelf.Open(run.folder.root() / "policies"));
+  WG_TRY(shelf.Put(run.conduct->version(), ImageOfTrainer(*run.trainer, format, run.pool, nullptr),
+                   DeltaKindOf(run.recipe)));
   shelf.PutDescription(
       EncodeDescription(run.recipe, run.base->model.config, run.base->tokenizer, run.start));
   WG_TRY(OpenStore(options));
-  HostSettings settings{.software = options.software};
+  HostSettings settings{.software = options.software,
+                        .sources = options.mirrors,
+                        .chain = ChainOf(shelf),
+                        .older_chain = true};
   settings.leases.workers_max = options.volunteers_max + options.volunteers_max / 4;
   wants_to_end = options.wants_to_end;
   WG_ASSIGN(desk,
             HostDesk::Open(options.http, run.folder.root(), run.run_id, run.recipe, run.clock));
-  core.emplace(key, run.run_id, settings, std::move(*run.orchestrator), *first.snapshot,
-               RandomBytes<16>);
+  core.emplace(key, run.run_id, settings, std::move(*run.orchestrator),
+               settings.chain.back().manifest, RandomBytes<16>);
   training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
   WG_TRY(CatchUp());
   return Listen(options);
@@ -254,7 +268,7 @@ Status HostRun::Loop::Train(TrainOn batch) {
   // Nothing to learn from: the version moves all the same, and so do its (equal) weights.
   WG_ASSIGN(const auto manifests,
             shelf.Put(PolicyVersion{current.value + 1}, *shelf.newest(), DeltaKindOf(run.recipe)));
-  PolicyOut out{.manifest = manifests.manifest, .snapshot = manifests.snapshot};
+  PolicyOut out{.manifest = *manifests.update, .snapshot = manifests.snapshot};
   WG_TRY(Perform(std::move(effects), out));
   return Publish(out);
 }
@@ -266,7 +280,8 @@ Status HostRun::Loop::Trained(StepDone done) {
   }
   run.times.train_seconds = done.seconds;
   if (const std::string line = desk->Stepped(done.seconds); !line.empty()) run.telemetry->Say(line);
-  PolicyOut out{.manifest = done.manifests.manifest, .snapshot = done.manifests.snapshot};
+  PolicyOut out{.manifest = done.manifests.update.value_or(Hash256{}),
+                .snapshot = done.manifests.snapshot};
   if (!done.report) {
     WG_TRY(Perform(run.conduct->Step(StepFailed{done.report.error()}), out));
   } else {
@@ -379,6 +394,7 @@ Result<RunSummary> HostRun::Drive() {
   while (loop.finished && loop.core->links() > 0 && loop.NowMs() < deadline) WG_TRY(loop.Pump());
   loop.server->Stop();
   loop.training.reset();
+  loop.run.telemetry->Say(fmt::format("policies: {} bytes served", loop.shelf.bytes_served()));
   WG_ASSIGN(RunSummary summary, loop.run.Finish());
   summary.seconds = static_cast<double>(loop.run.clock.MonotonicNs() - begin) * 1e-9;
   return summary;

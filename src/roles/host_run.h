@@ -2,7 +2,8 @@
 // trains on a thread of its own, publishes policies as blobs. It samples nothing itself.
 //
 // Beside the folder of any run (run_parts.h): tls/ (certificate and key, so that an invite outlives
-// a restart) and run.db, the store of grants, outcomes and accepted groups.
+// a restart), policies/ (what was published, so that a restart publishes the same) and run.db, the
+// store of grants, outcomes and accepted groups.
 #pragma once
 
 #include <functional>
@@ -20,10 +21,11 @@ struct HostOptions {
   std::string listen = "127.0.0.1:0";
   std::vector<std::string> hosts;  // "host:port" for the invite; empty: where it listens
   std::string store;               // RunStore::Open; empty: as before, at first in the run's folder
+  std::vector<std::string> mirrors;  // URLs where policies also are (docs/policy-channel.md)
   std::string software;
   std::size_t volunteers_max = 1024;            // connected at a time
   std::size_t volunteers_per_address_max = 64;  // behind one router
-  std::string http = "127.0.0.1:0";  // metrics, health, status, orders; "off"
+  std::string http = "127.0.0.1:0";             // metrics, health, status, orders; "off"
   // Asked often; true: drain, save, and end so that the run can be resumed.
   std::function<bool()> wants_to_end = [] { return false; };
 };

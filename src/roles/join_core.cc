@@ -97,34 +97,46 @@ void JoinCore::Heard(const Welcome& message) {
 // next tick knows, from the snapshot. Once that is under way it will replace what we hold, whatever
 // is announced meanwhile.
 void JoinCore::Heard(const PolicyAnnouncement& message) {
+  if (!message.sources.empty()) sources_ = message.sources;
   if (!replacing_ && version_ == message.version && manifest_ == message.manifest) {
     on_chain_ = true;
     wanted_.clear();
     return;
   }
   if (on_chain_ && message.version <= *version_) return;
-  if (!wanted_.empty() && message.version <= wanted_.back().version) return;
+  if (!wanted_.empty() && message.version <= wanted_.back().version) {
+    // Both ways to one version, an update and a snapshot, matter to whoever compares them.
+    if (!settings_.composes || message.version < wanted_.back().version) return;
+  }
   wanted_.push_back(message);
-  if (on_chain_ || !version_) FetchNext();
+  // Whoever composes hears the chain to its end first: until the next tick.
+  if (on_chain_ || (!version_ && !settings_.composes)) FetchNext();
 }
 
 void JoinCore::FetchNext() {
   if (fetching_ || wanted_.empty()) return;
   // What we hold may still be named.
-  if (!on_chain_ && version_ && wanted_.back().version < told_until_) return;
+  if (!on_chain_ && (version_ || settings_.composes) && wanted_.back().version < told_until_)
+    return;
   fetching_ = true;
   replacing_ = !on_chain_ && version_;
-  effects_.push_back(FetchPolicy{wanted_.front().version, wanted_.front().manifest});
+  const auto last = settings_.composes ? wanted_.end() : wanted_.begin() + 1;
+  const PolicyAnnouncement& target = *(last - 1);
+  effects_.push_back(
+      FetchPolicy{target.version, target.manifest, {wanted_.begin(), last}, sources_});
 }
 
 void JoinCore::On(const PolicyLoaded& event) {
   fetching_ = replacing_ = false;
-  const bool awaited = !wanted_.empty() && wanted_.front().version == event.version;
+  const auto same = [&](const PolicyAnnouncement& a) { return a.version == event.version; };
+  const auto found = std::find_if(wanted_.begin(), wanted_.end(), same);
+  const bool awaited = found != wanted_.end();
   if (!on_chain_) DropAll();  // a history that is not this host's
   version_ = event.version;
-  manifest_ = awaited ? wanted_.front().manifest : Hash256{};
+  manifest_ = awaited ? found->manifest : Hash256{};
   on_chain_ = awaited;
-  if (awaited) wanted_.pop_front();
+  while (awaited && !wanted_.empty() && wanted_.front().version <= event.version)
+    wanted_.pop_front();
   FetchNext();
   StartWhatWaits();
   AskIfRoom();

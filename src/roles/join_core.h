@@ -32,6 +32,9 @@ struct JoinSettings {
   std::size_t response_tokens_max = 0;  // of the model's context
   Milliseconds retry_ms_min = 500;      // after a broken link; doubles
   Milliseconds retry_ms_max = 30'000;
+  // The driver finds the way to a version through all that was announced: versions between are
+  // skipped, and a fetch names the whole chain. Else one version after the other.
+  bool composes = false;
 };
 
 // Events
@@ -73,6 +76,8 @@ struct SendOut {
 struct FetchPolicy {
   PolicyVersion version;
   Hash256 manifest{};
+  std::vector<PolicyAnnouncement> chain;  // that leads to it, oldest first; it is the last of them
+  std::vector<std::string> sources;       // where the host says that policies are, beside itself
 };
 struct LeaseEnded {
   OutcomeRecord record;
@@ -159,6 +164,7 @@ class JoinCore {
   std::map<std::uint64_t, std::uint64_t> groups_in_;  // of this session: sequence -> lease
   std::optional<PolicyVersion> version_;              // loaded
   std::deque<PolicyAnnouncement> wanted_;             // announced and not yet loaded, ascending
+  std::vector<std::string> sources_;                  // the newest that were told
   PolicyVersion told_until_;  // the version that ends the chain of this link
   bool fetching_ = false;
   bool replacing_ = false;  // what is being fetched begins a history that is not that of version_

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
 #include <deque>
 
 #include "base/check.h"
@@ -30,6 +31,16 @@ std::optional<LoraConfig> LoraConfigOf(const AdapterConfig& adapter) {
   if (adapter.rank == 0) return std::nullopt;
   return LoraConfig{
       .rank = adapter.rank, .alpha = static_cast<float>(adapter.alpha), .targets = adapter.targets};
+}
+
+// A replica for each run and key, so that several volunteers can share a machine.
+PolicyFetch::Places PlacesFor(const JoinOptions& options, const NodeId& self) {
+  const std::string name =
+      ToHex(options.invite.run).substr(0, 16) + "-" + ToHex(self.value).substr(0, 16);
+  PolicyFetch::Places places{.folder = options.cache_directory / "policies" / name,
+                             .mirrors = options.mirrors};
+  std::memcpy(&places.seed, self.value.data(), sizeof places.seed);
+  return places;
 }
 
 class Volunteering {
@@ -63,8 +74,8 @@ class Volunteering {
   std::unique_ptr<RunSite> site_;
   std::optional<JoinCore> core_;
   std::optional<Engine> engine_;
-  std::optional<PolicyFetch> fetch_;  // before client_ is replaced, it has come to its end
-  std::size_t host_ = 0;              // of the invite, tried in order
+  std::unique_ptr<PolicyFetch> fetch_;  // before client_ is replaced, it has come to its end
+  std::size_t host_ = 0;                // of the invite, tried in order
   bool opened_ = false, drain_said_ = false;
   std::int64_t ticked_ms_ = 0, linked_ms_ = 0;
   double sampled_ = 0, sampling_seconds_ = 0;  // fading sums behind the rate
@@ -146,6 +157,9 @@ Status Volunteering::Loaded(Result<PolicyFetch::Loaded> loaded) {
     return Step(PolicyFailed{PolicyVersion{}, loaded.error().what});
   }
   if (!engine_) {
+    const BlobFetcher::Totals& cost = fetch_->totals();
+    Say(fmt::format("sampling, from version {} on, after {} bytes", loaded->version.value,
+                    cost.host_bytes + cost.mirror_bytes));
     EngineConfig config;
     config.kv_bytes = options_.kv_bytes;
     config.sequences_max = options_.rollouts_max;
@@ -218,11 +232,12 @@ Result<JoinSummary> Volunteering::Run() {
       .environment = std::string(site_->environment->name()),
       .rollouts_max = std::max(options_.rollouts_max, d.recipe.orchestrator.group_size),
       .memory_bytes = options_.kv_bytes,
-      .response_tokens_max = d.model.max_positions};
+      .response_tokens_max = d.model.max_positions,
+      .composes = true};
   core_.emplace(key_, options_.invite.run, std::nullopt, settings, *site_->codec, RandomBytes<16>);
-  fetch_.emplace(PolicyFetch::Shape{options_.invite.run, d.model, site_->numerics,
-                                    LoraConfigOf(d.recipe.trainer.lora)},
-                 *options_.ops);
+  WG_ASSIGN(fetch_, PolicyFetch::Open({options_.invite.run, d.model, site_->numerics,
+                                       LoraConfigOf(d.recipe.trainer.lora)},
+                                      PlacesFor(options_, key_.id()), *options_.ops, clock_));
   linked_ms_ = NowMs();
   while (!left_) {
     WG_TRY(Pump());
@@ -231,8 +246,10 @@ Result<JoinSummary> Volunteering::Run() {
                   options_.patience_ms / 1000);
   }
   if (client_) client_->Close();
+  while (fetch_->busy()) (void)fetch_->Take(1'000'000);
+  const BlobFetcher::Totals policies = fetch_->totals();
   fetch_.reset();
-  return JoinSummary{core_->counts(), *left_,
+  return JoinSummary{core_->counts(), policies, *left_,
                      static_cast<double>(clock_.MonotonicNs() - begin) * 1e-9};
 }
 

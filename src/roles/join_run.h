@@ -2,11 +2,13 @@
 // run's description, then policies, verifies each against the hash that was announced, and samples.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
 
 #include "base/clock.h"
+#include "channel/blob_fetcher.h"
 #include "crypto/identity.h"
 #include "kernels/ops.h"
 #include "protocol/invite.h"
@@ -21,6 +23,8 @@ struct JoinOptions {
   std::size_t kv_bytes = std::size_t{256} << 20;
   std::uint32_t rollouts_max = 64;         // held at once; at least one group of the run
   std::int64_t patience_ms = 10 * 60'000;  // without a link; then it gives up
+  std::filesystem::path cache_directory;   // where policies are kept between two starts
+  std::vector<std::string> mirrors;        // URLs where policies are, beside what the host says
   std::string software;
   std::function<void(const std::string&)> say;  // progress lines
   std::function<bool()> wants_to_leave;         // asked often; true: drain and leave
@@ -28,7 +32,8 @@ struct JoinOptions {
 
 struct JoinSummary {
   JoinCore::Counts counts;
-  std::string why;  // it left
+  BlobFetcher::Totals policies;  // what they cost to fetch
+  std::string why;               // it left
   double seconds = 0;
 };
 

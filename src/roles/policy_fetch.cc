@@ -1,43 +1,52 @@
 #include "roles/policy_fetch.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 
 #include "base/check.h"
-#include "crypto/hash.h"
+#include "base/folders.h"
+#include "base/hex.h"
 
 namespace waggle {
 namespace {
 
-// Attempts at one blob; each goes on where the last one stopped.
-constexpr int kAttempts = 5;
+// Attempts at one version: files that turn out to be damaged are fetched again.
+constexpr int kAttempts = 3;
+// The replica begins anew at a version of its own when what leads on from its snapshot outweighs
+// half of it, or is this many.
+constexpr std::size_t kUpdatesMax = 64;
 
 }  // namespace
 
-Result<Bytes> FetchVerified(NodeClient& client, const Digest256& hash, std::uint64_t bytes_max) {
-  Bytes bytes;
-  const auto sink = [&](std::uint64_t offset, std::span<const std::byte> data) -> Status {
-    Check(offset == bytes.size(), "pieces come in order");
-    const auto* begin = reinterpret_cast<const std::uint8_t*>(data.data());
-    bytes.insert(bytes.end(), begin, begin + data.size());
-    return {};
-  };
-  for (int attempt = 1;; ++attempt) {
-    const auto fetched = client.FetchBlob(hash, bytes.size(), bytes_max, sink);
-    if (fetched) break;
-    const FetchFailure failure = fetched.error().failure;
-    const bool again = failure == FetchFailure::kBusy || failure == FetchFailure::kStalled ||
-                       failure == FetchFailure::kSourceFailed;
-    if (!again || attempt == kAttempts) return Forward(fetched.error().error);
-  }
-  if (Sha256(bytes) != hash)
-    return Fail(Blame::kPeer, "a blob of {} bytes is not the one that was announced", bytes.size());
-  return bytes;
+Result<std::unique_ptr<PolicyFetch>> PolicyFetch::Open(Shape shape, Places places, const Ops& ops,
+                                                       Clock& clock) {
+  WG_TRY(MakeFolder(places.folder));
+  const auto file = places.folder / "lock";
+  const int lock = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock < 0) return Fail(Blame::kMachine, "{}: {}", file.string(), std::strerror(errno));
+  std::unique_ptr<PolicyFetch> fetch(
+      new PolicyFetch(std::move(shape), std::move(places), ops, clock, lock));
+  if (::flock(lock, LOCK_EX | LOCK_NB) != 0)
+    return Fail(Blame::kOperator, "{} is in use: another process samples with this key",
+                file.string());
+  WG_ASSIGN(PolicyStore store,
+            PolicyStore::Open(fetch->places_.folder, fetch->shape_.run, fetch->pool_,
+                              {.snapshots_kept = 1, .incoming_max = 256}));
+  fetch->store_.emplace(std::move(store));
+  return fetch;
 }
 
-PolicyFetch::PolicyFetch(Shape shape, const Ops& ops)
+PolicyFetch::PolicyFetch(Shape shape, Places places, const Ops& ops, Clock& clock, int lock)
     : shape_(std::move(shape)),
+      places_(std::move(places)),
       form_(FormOf(shape_.model, shape_.numerics.weights, shape_.lora ? &*shape_.lora : nullptr)),
-      ops_(ops) {}
+      ops_(ops),
+      lock_(lock),
+      blobs_(clock, places_.seed) {}
 
 PolicyFetch::~PolicyFetch() {
   if (under_way_.valid()) under_way_.wait();
@@ -45,6 +54,7 @@ PolicyFetch::~PolicyFetch() {
 
 void PolicyFetch::Start(NodeClient& client, const FetchPolicy& wanted) {
   Check(!busy(), "one policy at a time");
+  Check(!wanted.chain.empty(), "a policy is wanted with the chain that leads to it");
   under_way_ =
       std::async(std::launch::async, [this, &client, wanted] { return Run(client, wanted); });
 }
@@ -57,9 +67,91 @@ std::optional<Result<PolicyFetch::Loaded>> PolicyFetch::Take(int timeout_ms) {
 }
 
 Result<PolicyFetch::Loaded> PolicyFetch::Run(NodeClient& client, const FetchPolicy& wanted) {
-  WG_ASSIGN(const Bytes encoded, FetchVerified(client, wanted.manifest, kManifestBytesMax));
-  WG_ASSIGN(const PolicyManifest manifest, DecodeManifest(encoded));
-  if (manifest.run != shape_.run || manifest.version != wanted.version)
+  std::vector<std::string> sources = places_.mirrors;
+  sources.insert(sources.end(), wanted.sources.begin(), wanted.sources.end());
+  blobs_.Tell(sources);
+  auto made = Image(client, wanted);
+  for (int attempt = 1; !made && made.error().blame == Blame::kMachine && attempt < kAttempts;
+       ++attempt)
+    made = Image(client, wanted);
+  if (!made) return Forward(std::move(made.error()));
+  PolicyImage image = std::move(*made);
+  std::optional<LoraParameters> lora;
+  if (shape_.lora) {
+    WG_ASSIGN(lora, LoraOf(image, shape_.model, *shape_.lora));
+  }
+  WG_ASSIGN(auto model, Model::Create(shape_.model, shape_.numerics, ImageSource(image),
+                                      lora ? &*lora : nullptr, ops_));
+  WG_TRY(KeepShort(wanted.version, image));
+  image_.emplace(std::move(image));
+  return Loaded{wanted.version, std::move(model)};
+}
+
+// From the store, after what it lacks on the cheapest way has been fetched.
+Result<PolicyImage> PolicyFetch::Image(NodeClient& client, const FetchPolicy& wanted) {
+  // The newest that was announced: a host that took back what came after it is believed.
+  WG_TRY(store_->RemoveFrom(PolicyVersion{wanted.version.value + 1}));
+  WG_ASSIGN(const auto announced, Look(client, wanted));
+  std::vector<PolicyLink> links = store_->Links();
+  for (PolicyLink& link : links) link.bytes = 0;  // they are here
+  std::map<std::pair<std::optional<PolicyVersion>, PolicyVersion>, Digest256> coming;
+  for (const auto& [digest, manifest] : announced) {
+    const PolicyLink link{manifest.base, manifest.version, manifest.payload_bytes};
+    if (store_->DigestOf(link)) continue;
+    coming[{link.base, link.version}] = digest;
+    links.push_back(link);
+  }
+  const Digest256 root = announced.at(wanted.manifest).root;
+  const auto held = image_ ? store_->VersionOf(image_->root()) : std::nullopt;
+  const auto chain = ShortestChain(links, wanted.version, held);
+  if (!chain) return Fail(Blame::kPeer, "no way to version {} was announced", wanted.version.value);
+  for (const PolicyLink& link : *chain) {
+    const auto at = coming.find({link.base, link.version});
+    if (at != coming.end()) WG_TRY(Get(client, at->second, announced.at(at->second)));
+  }
+  WG_ASSIGN(auto image, store_->Restore(wanted.version, form_, image_ ? &*image_ : nullptr));
+  if (!image)
+    return Fail(Blame::kMachine, "version {} did not stay in {}", wanted.version.value,
+                places_.folder.string());
+  if (image->root() != root)
+    return Fail(Blame::kPeer, "version {} has not the root that was announced",
+                wanted.version.value);
+  return std::move(*image);
+}
+
+// The manifests on the way back from the wanted version, as far as they can matter: to one that is
+// here, or to a snapshot, and beyond it while updates are cheaper.
+Result<std::map<Digest256, PolicyManifest>> PolicyFetch::Look(NodeClient& client,
+                                                              const FetchPolicy& wanted) {
+  std::map<Digest256, PolicyManifest> announced;
+  std::uint64_t updates = 0, cheapest = UINT64_MAX;
+  for (auto at = wanted.chain.rbegin(); at != wanted.chain.rend(); ++at) {
+    WG_ASSIGN(const PolicyManifest manifest, ManifestOf(client, *at));
+    announced.emplace(at->manifest, manifest);
+    if (manifest.kind == PolicyKind::kFull) {
+      cheapest = std::min(cheapest, updates + manifest.payload_bytes);
+      if (!store_->Newest() || updates >= cheapest) break;
+      continue;
+    }
+    updates += manifest.payload_bytes;
+    if (updates >= cheapest || Holds(*manifest.base, manifest.base_root)) break;
+  }
+  WG_TRY(ForgetOtherHistory(announced));
+  return announced;
+}
+
+// Whether the store, or the policy at hand, leads to this version.
+bool PolicyFetch::Holds(PolicyVersion version, const Digest256& root) const {
+  const auto held = image_ ? store_->VersionOf(image_->root()) : std::nullopt;
+  return store_->RootOf(version) == root && ShortestChain(store_->Links(), version, held);
+}
+
+Result<PolicyManifest> PolicyFetch::ManifestOf(NodeClient& client,
+                                               const PolicyAnnouncement& announced) {
+  if (const PolicyManifest* known = store_->Find(announced.manifest)) return *known;
+  WG_ASSIGN(const Bytes encoded, blobs_.Fetch(&client, announced.manifest, kManifestBytesMax));
+  WG_ASSIGN(PolicyManifest manifest, DecodeManifest(encoded));
+  if (manifest.run != shape_.run || manifest.version != announced.version)
     return Fail(Blame::kPeer, "the manifest is of another run or version than was announced");
   // A payload is never larger than all weights and a frame around each.
   std::uint64_t largest = 1 << 16;
@@ -67,25 +159,47 @@ Result<PolicyFetch::Loaded> PolicyFetch::Run(NodeClient& client, const FetchPoli
   if (manifest.payload_bytes > largest)
     return Fail(Blame::kPeer, "a policy of {} bytes, where the model's weights are {}",
                 manifest.payload_bytes, largest);
-  Bytes payload;
-  payload.reserve(manifest.payload_bytes);
-  for (std::size_t c = 0; c < manifest.chunks.size(); ++c) {
-    WG_ASSIGN(const Bytes chunk, FetchVerified(client, manifest.chunks[c], manifest.ChunkSize(c)));
-    payload.insert(payload.end(), chunk.begin(), chunk.end());
+  return manifest;
+}
+
+// A host that resumed further back may have gone another way since: it is believed.
+Status PolicyFetch::ForgetOtherHistory(const std::map<Digest256, PolicyManifest>& announced) {
+  for (const auto& [digest, manifest] : announced) {
+    const auto known = store_->DigestOf({manifest.base, manifest.version});
+    const auto root = store_->RootOf(manifest.version);
+    if ((known && *known != digest) || (root && *root != manifest.root))
+      WG_TRY(store_->RemoveFrom(manifest.version));
+    if (!manifest.base) continue;
+    const auto base_root = store_->RootOf(*manifest.base);
+    if (base_root && *base_root != manifest.base_root) WG_TRY(store_->RemoveFrom(*manifest.base));
   }
-  const bool full = manifest.kind == PolicyKind::kFull;
-  if (!full && !image_)
-    return Fail(Blame::kOperator, "a delta, and nothing that it could build on");
-  WG_ASSIGN(PolicyImage image,
-            ImageFrom(manifest, payload, form_, full ? nullptr : &*image_, pool_));
-  std::optional<LoraParameters> lora;
-  if (shape_.lora) {
-    WG_ASSIGN(lora, LoraOf(image, shape_.model, *shape_.lora));
+  return {};
+}
+
+Status PolicyFetch::Get(NodeClient& client, const Digest256& digest,
+                        const PolicyManifest& manifest) {
+  WG_TRY(store_->AddManifest(Encode(manifest), digest));
+  for (const std::size_t chunk : store_->Missing(digest)) {
+    WG_ASSIGN(const Bytes bytes,
+              blobs_.Fetch(&client, manifest.chunks[chunk], manifest.ChunkSize(chunk)));
+    WG_TRY(store_->AddChunk(digest, chunk, bytes));
   }
-  WG_ASSIGN(auto model, Model::Create(shape_.model, shape_.numerics, ImageSource(image),
-                                      lora ? &*lora : nullptr, ops_));
-  image_.emplace(std::move(image));
-  return Loaded{manifest.version, std::move(model), encoded.size() + payload.size()};
+  return {};
+}
+
+// Else the chain on disk would grow with the run. The snapshot is what the host's would be, to the
+// byte, so nothing can contradict it.
+Status PolicyFetch::KeepShort(PolicyVersion version, const PolicyImage& image) {
+  std::uint64_t updates = 0, bytes = 0;
+  for (const PolicyLink& link : store_->Links()) {
+    updates += link.base ? 1 : 0;
+    bytes += link.base ? link.bytes : 0;
+  }
+  if (updates < kUpdatesMax && 2 * bytes < image.bytes()) return {};
+  const Bytes payload = EncodeSnapshot(image);
+  const PolicyManifest manifest =
+      MakeManifest({.run = shape_.run, .version = version, .root = image.root()}, payload, pool_);
+  return store_->Publish(manifest, payload);
 }
 
 }  // namespace waggle

@@ -1,21 +1,22 @@
-// Policies as a volunteer fetches them: manifest, chunks, image, working weights, on a thread of
-// its own. Nothing is sampled from that does not have the root which was announced.
+// Policies as a volunteer gets them: manifests, the cheapest way from what it has on disk, chunks,
+// image, working weights, on a thread of its own. Nothing is sampled from that does not have the
+// root which was announced. A version is complete and verified, or it is not there
+// (policy/store.h), so a volunteer that was killed goes on from the chunks that it had.
 #pragma once
 
+#include <filesystem>
 #include <future>
 #include <memory>
 #include <optional>
 
+#include "base/descriptor.h"
+#include "channel/blob_fetcher.h"
 #include "model/model.h"
-#include "net/client.h"
-#include "policy/manifest.h"
 #include "policy/model_image.h"
+#include "policy/store.h"
 #include "roles/join_core.h"
 
 namespace waggle {
-
-// Exactly the blob with this SHA-256, or an error: Blame::kPeer for other bytes.
-Result<Bytes> FetchVerified(NodeClient& client, const Digest256& hash, std::uint64_t bytes_max);
 
 class PolicyFetch {
  public:
@@ -25,13 +26,19 @@ class PolicyFetch {
     NumericsConfig numerics;
     std::optional<LoraConfig> lora;
   };
-  PolicyFetch(Shape shape, const Ops& ops);
+  struct Places {
+    std::filesystem::path folder;      // of the replica; one process at a time
+    std::vector<std::string> mirrors;  // the volunteer's own, beside those that the host tells
+    std::uint64_t seed = 0;            // of the draw among mirrors
+  };
+  // Blame::kOperator when another process has the folder.
+  static Result<std::unique_ptr<PolicyFetch>> Open(Shape shape, Places places, const Ops& ops,
+                                                   Clock& clock);
   ~PolicyFetch();  // after the fetch that is under way
 
   struct Loaded {
     PolicyVersion version;
     std::shared_ptr<const Model> model;
-    std::uint64_t bytes = 0;  // fetched
   };
   // One at a time; `client` outlives it.
   void Start(NodeClient& client, const FetchPolicy& wanted);
@@ -39,14 +46,29 @@ class PolicyFetch {
   // Once, when it is done; waits up to timeout_ms.
   std::optional<Result<Loaded>> Take(int timeout_ms = 0);
 
+  // REQUIRES !busy().
+  const BlobFetcher::Totals& totals() const { return blobs_.totals(); }
+
  private:
+  PolicyFetch(Shape shape, Places places, const Ops& ops, Clock& clock, int lock);
   Result<Loaded> Run(NodeClient& client, const FetchPolicy& wanted);
+  Result<PolicyImage> Image(NodeClient& client, const FetchPolicy& wanted);
+  Result<std::map<Digest256, PolicyManifest>> Look(NodeClient& client, const FetchPolicy& wanted);
+  bool Holds(PolicyVersion version, const Digest256& root) const;
+  Result<PolicyManifest> ManifestOf(NodeClient& client, const PolicyAnnouncement& announced);
+  Status ForgetOtherHistory(const std::map<Digest256, PolicyManifest>& announced);
+  Status Get(NodeClient& client, const Digest256& digest, const PolicyManifest& manifest);
+  Status KeepShort(PolicyVersion version, const PolicyImage& image);
 
   const Shape shape_;
+  const Places places_;
   const ImageForm form_;
   const Ops& ops_;
-  ThreadPool pool_{1};                // the engine's is busy
-  std::optional<PolicyImage> image_;  // of the newest version, base of the next; the fetch's own
+  const Descriptor lock_;  // of the folder
+  ThreadPool pool_{1};     // the engine's is busy
+  BlobFetcher blobs_;
+  std::optional<PolicyStore> store_;
+  std::optional<PolicyImage> image_;  // of the newest version; the fetch's own
   std::future<Result<Loaded>> under_way_;
 };
 

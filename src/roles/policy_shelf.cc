@@ -1,95 +1,111 @@
 #include "roles/policy_shelf.h"
 
-#include <cstring>
+#include <map>
 
 #include "base/check.h"
 
 namespace waggle {
 namespace {
 
-// A chain ends when its deltas outweigh half a snapshot, or are this many: what a newcomer fetches
+// A chain ends when its updates outweigh half a snapshot, or are this many: what a newcomer fetches
 // stays below one and a half snapshots.
-constexpr std::uint64_t kDeltasMax = 64;
-
-class PartBlob final : public Blob {
- public:
-  PartBlob(std::shared_ptr<const Bytes> bytes, std::uint64_t offset, std::uint64_t size)
-      : bytes_(std::move(bytes)), offset_(offset), size_(size) {}
-  std::uint64_t size() const override { return size_; }
-  Status Read(std::uint64_t offset, std::span<std::byte> out) override {
-    std::memcpy(out.data(), bytes_->data() + offset_ + offset, out.size());
-    return {};
-  }
-
- private:
-  const std::shared_ptr<const Bytes> bytes_;
-  const std::uint64_t offset_, size_;
-};
+constexpr std::uint64_t kUpdatesMax = 64;
+// The chain that newcomers take, and the one before it for those who left during it.
+constexpr StoreConfig kRing{.snapshots_kept = 2};
 
 }  // namespace
 
-void PolicyShelf::PutDescription(Bytes bytes) {
-  const std::lock_guard lock(mutex_);
-  description_ = std::make_shared<const Bytes>(std::move(bytes));
+Status PolicyShelf::Open(const std::filesystem::path& folder) {
+  WG_ASSIGN(PolicyStore store, PolicyStore::Open(folder, run_, pool_, kRing));
+  store_.emplace(std::move(store));
+  return {};
 }
 
-// Manifest and chunks of one payload become blobs of the chain.
-Digest256 PolicyShelf::Store(PolicyManifest facts, Bytes payload, Chain& chain) {
+// The trainer's bits decide: a run that was resumed further back publishes the same again, or has
+// gone another way, and then what was published from here on is history that never was.
+Result<Digest256> PolicyShelf::Publish(PolicyManifest facts, const Bytes& payload) {
   const PolicyManifest manifest = MakeManifest(std::move(facts), payload, pool_);
-  const auto bytes = std::make_shared<const Bytes>(std::move(payload));
-  for (std::size_t c = 0; c < manifest.chunks.size(); ++c)
-    chain[manifest.chunks[c]] = {bytes, manifest.ChunkOffset(c), manifest.ChunkSize(c)};
   const Digest256 digest = DigestOf(manifest);
-  const auto encoded = std::make_shared<const Bytes>(Encode(manifest));
-  chain[digest] = {encoded, 0, encoded->size()};
+  const auto known = store_->DigestOf({manifest.base, manifest.version});
+  if (known && *known != digest) WG_TRY(store_->RemoveFrom(manifest.version));
+  WG_TRY(Agree(manifest.version, manifest.root));
+  WG_TRY(store_->Publish(manifest, payload));
   return digest;
+}
+
+Status PolicyShelf::Agree(PolicyVersion version, const Digest256& root) {
+  const auto known = store_->RootOf(version);
+  return known && *known != root ? store_->RemoveFrom(version) : Status{};
+}
+
+Result<Digest256> PolicyShelf::PutUpdate(PolicyVersion version, const PolicyImage& image,
+                                         PolicyKind kind) {
+  Check(version.value == version_.value + 1, "versions are put in order");
+  WG_ASSIGN(const Bytes patch, EncodePatch(*newest_, image, pool_));
+  return Publish({.run = run_,
+                  .version = version,
+                  .kind = kind,
+                  .base = version_,
+                  .base_root = newest_->root(),
+                  .root = image.root()},
+                 patch);
+}
+
+Result<Digest256> PolicyShelf::PutSnapshot(PolicyVersion version, const PolicyImage& image) {
+  return Publish({.run = run_, .version = version, .root = image.root()}, EncodeSnapshot(image));
+}
+
+bool PolicyShelf::NewChainDue(PolicyVersion version) const {
+  std::uint64_t snapshot = 0, updates = 0, update_bytes = 0;
+  PolicyVersion begin;
+  const std::vector<PolicyLink> links = store_->Links();
+  for (const PolicyLink& link : links) {
+    if (link.base || link.version >= version) continue;
+    snapshot = link.bytes;
+    begin = link.version;
+  }
+  for (const PolicyLink& link : links) {
+    if (!link.base || link.version <= begin || link.version > version) continue;
+    ++updates;
+    update_bytes += link.bytes;
+  }
+  return updates >= kUpdatesMax || 2 * update_bytes > snapshot;
 }
 
 Result<PolicyShelf::Manifests> PolicyShelf::Put(PolicyVersion version, PolicyImage image,
                                                 PolicyKind delta_kind) {
-  Manifests out;
-  Chain added;
-  if (newest_) {
-    Check(version.value == version_.value + 1, "versions are put in order");
-    WG_ASSIGN(Bytes delta, EncodePatch(*newest_, image, pool_));
-    delta_bytes_ += delta.size();
-    ++deltas_;
-    out.manifest = Store({.run = run_,
-                          .version = version,
-                          .kind = delta_kind,
-                          .base = version_,
-                          .base_root = newest_->root(),
-                          .root = image.root()},
-                         std::move(delta), added);
+  Check(store_.has_value(), "the shelf is open");
+  Manifests out{.version = version};
+  bool snapshot = false;
+  if (!newest_) {
+    WG_TRY(Agree(version, image.root()));
+    snapshot = !ShortestChain(store_->Links(), version, std::nullopt);
+    // The ring had left this version behind; it begins here again.
+    if (snapshot) WG_TRY(store_->RemoveFrom(version));
+  } else {
+    WG_ASSIGN(out.update, PutUpdate(version, image, delta_kind));
+    snapshot = NewChainDue(version);
   }
-  const bool new_chain = !newest_ || deltas_ >= kDeltasMax || 2 * delta_bytes_ > snapshot_bytes_;
-  if (new_chain) {
-    Bytes snapshot = EncodeSnapshot(image);
-    snapshot_bytes_ = snapshot.size();
-    delta_bytes_ = deltas_ = 0;
-    out.snapshot =
-        Store({.run = run_, .version = version, .root = image.root()}, std::move(snapshot), added);
-    if (!newest_) out.manifest = *out.snapshot;
+  if (snapshot) {
+    WG_ASSIGN(out.snapshot, PutSnapshot(version, image));
   }
   newest_.emplace(std::move(image));
   version_ = version;
-  const std::lock_guard lock(mutex_);
-  if (new_chain) before_ = std::exchange(current_, {});
-  current_.merge(added);
+  WG_TRY(blobs_.Follow(*store_));
   return out;
 }
 
-Result<std::unique_ptr<Blob>> PolicyShelf::Open(const Digest256& hash) {
-  const std::lock_guard lock(mutex_);
-  if (hash == run_ && description_ != nullptr)
-    return std::unique_ptr<Blob>(std::make_unique<PartBlob>(description_, 0, description_->size()));
-  for (const Chain* chain : {&current_, &before_}) {
-    const auto found = chain->find(hash);
-    if (found == chain->end()) continue;
-    const Part& part = found->second;
-    return std::unique_ptr<Blob>(std::make_unique<PartBlob>(part.bytes, part.offset, part.size));
+std::vector<PolicyShelf::Manifests> PolicyShelf::Published() const {
+  std::map<PolicyVersion, Manifests> versions;
+  for (const PolicyLink& link : store_->Links()) {
+    if (link.version > version_) continue;
+    Manifests& at = versions[link.version];
+    at.version = link.version;
+    (link.base ? at.update : at.snapshot) = store_->DigestOf(link);
   }
-  return std::unique_ptr<Blob>();
+  std::vector<Manifests> out;
+  for (auto& [version, manifests] : versions) out.push_back(manifests);
+  return out;
 }
 
 }  // namespace waggle

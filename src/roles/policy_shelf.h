@@ -1,16 +1,12 @@
-// The host's policies as blobs that volunteers fetch by hash: manifests, chunks and the run's
-// description. Held in memory: the chain that newcomers take, and the one before it for those who
-// are still fetching.
+// The host's policies: on disk in the run's folder, so that a host that comes back publishes the
+// same manifests, and served from there as blobs, by hash, beside the run's description.
 #pragma once
 
-#include <deque>
-#include <map>
-#include <memory>
-#include <mutex>
+#include <filesystem>
 #include <optional>
+#include <vector>
 
-#include "net/server.h"
-#include "policy/manifest.h"
+#include "channel/blob_catalog.h"
 #include "policy/model_image.h"
 
 namespace waggle {
@@ -19,40 +15,41 @@ class PolicyShelf final : public BlobSource {
  public:
   // pool outlives the shelf.
   PolicyShelf(const Hash256& run, ThreadPool& pool) : run_(run), pool_(pool) {}
+  // Before Put. What a run before this one left in `folder` is taken over.
+  Status Open(const std::filesystem::path& folder);
 
-  void PutDescription(Bytes bytes);
+  void PutDescription(Bytes bytes) { blobs_.Put(run_, std::move(bytes)); }
 
   // Manifests of a version that was put: from the one before (of no meaning for the first), and the
   // snapshot, if this version begins a new chain.
   struct Manifests {
-    Digest256 manifest{};
-    std::optional<Digest256> snapshot;
+    PolicyVersion version;
+    std::optional<Digest256> update, snapshot;
   };
-  // Versions are put in order. One thread.
+  // Versions are put in order. One thread. The first after Open is where the run stands. What was
+  // published before under the same number stays if it is the same, and else goes, with all that
+  // came after it.
   Result<Manifests> Put(PolicyVersion version, PolicyImage image, PolicyKind delta_kind);
   const PolicyImage* newest() const { return newest_ ? &*newest_ : nullptr; }
+  // All that is published up to the newest that was put, ascending; what newcomers are told.
+  std::vector<Manifests> Published() const;
 
-  Result<std::unique_ptr<Blob>> Open(const Digest256& hash) override;  // any thread
+  Result<std::unique_ptr<Blob>> Open(const Digest256& hash) override { return blobs_.Open(hash); }
+  std::uint64_t bytes_served() const { return blobs_.bytes_read(); }  // any thread
 
  private:
-  using Shared = std::shared_ptr<const Bytes>;
-  struct Part {  // a range of a payload
-    Shared bytes;
-    std::uint64_t offset = 0, size = 0;
-  };
-  using Chain = std::map<Digest256, Part>;
-
-  Digest256 Store(PolicyManifest facts, Bytes payload, Chain& chain);
+  Result<Digest256> Publish(PolicyManifest facts, const Bytes& payload);
+  Status Agree(PolicyVersion version, const Digest256& root);
+  Result<Digest256> PutUpdate(PolicyVersion version, const PolicyImage& image, PolicyKind kind);
+  Result<Digest256> PutSnapshot(PolicyVersion version, const PolicyImage& image);
+  bool NewChainDue(PolicyVersion version) const;
 
   const Hash256 run_;
   ThreadPool& pool_;
+  std::optional<PolicyStore> store_;
+  BlobCatalog blobs_;
   std::optional<PolicyImage> newest_;
   PolicyVersion version_;
-  std::uint64_t snapshot_bytes_ = 0, delta_bytes_ = 0, deltas_ = 0;  // of the newest chain
-
-  std::mutex mutex_;  // of what follows
-  Chain current_, before_;
-  Shared description_;
 };
 
 }  // namespace waggle

@@ -117,13 +117,21 @@ Result<std::unique_ptr<RunParts>> RunParts::Repeat(const RunFolder& original,
   return parts;
 }
 
+namespace {
+
+Hash256 WithTeacher(const Hash256& start_weights, const BaseModel& teacher, ThreadPool& pool) {
+  const std::string header = "WGL-TEACHER-1\n" + ToHex(start_weights) + "\n";
+  return HashState(pool, header, {{"p", &teacher.model.parameters}});
+}
+
+}  // namespace
+
 // A teacher is copied into the run's folder, and its weights become part of the run's identity.
 Result<Hash256> RunParts::KeepTeacher(const Hash256& start_weights) {
   const std::string& path = recipe.trainer.algorithm.kl.teacher;
   if (path.empty()) return start_weights;
   WG_ASSIGN(const BaseModel teacher, LoadBaseModel(path));
-  const std::string header = "WGL-TEACHER-1\n" + ToHex(start_weights) + "\n";
-  const Hash256 both = HashState(pool, header, {{"p", &teacher.model.parameters}});
+  const Hash256 both = WithTeacher(start_weights, teacher, pool);
   WG_TRY(SaveBaseModel(folder.teacher(), teacher.model.config, teacher.model.parameters,
                        teacher.tokenizer, WeightFormat::kF32));
   return both;
@@ -148,6 +156,23 @@ Status RunParts::Restore(std::uint64_t version) {
   return orchestrator->Load(state);
 }
 
+namespace {
+
+// What the run began with, again, from its own copies: newcomers check the run's id against it. A
+// trainer at step 0 is made for that and thrown away.
+Result<Hash256> StartOf(RunParts& parts) {
+  WG_ASSIGN(const auto fresh,
+            Trainer::Create(parts.base->model.config, parts.numerics,
+                            std::move(parts.base->model.parameters), parts.recipe.trainer,
+                            *parts.options.ops, parts.pool));
+  const Hash256 weights = fresh->StateHash();
+  if (parts.recipe.trainer.algorithm.kl.teacher.empty()) return weights;
+  WG_ASSIGN(const BaseModel teacher, LoadBaseModel(parts.folder.teacher()));
+  return WithTeacher(weights, teacher, parts.pool);
+}
+
+}  // namespace
+
 Result<std::unique_ptr<RunParts>> RunParts::Resume(const RunOptions& options, Clock& clock) {
   const RunFolder folder(options.run_directory);
   WG_ASSIGN(const Recipe recipe, LoadRecipe(folder.recipe(), {}));
@@ -162,6 +187,7 @@ Result<std::unique_ptr<RunParts>> RunParts::Resume(const RunOptions& options, Cl
     parts->base.emplace(std::move(base));
     const Status restored = parts->Restore(versions.back());
     if (restored) {
+      WG_ASSIGN(parts->start, StartOf(*parts));
       parts->lock = std::move(lock);
       parts->first_evaluation = FirstEvaluation(folder.root() / "evaluations.jsonl");
       return parts;

@@ -183,10 +183,12 @@ class Swarm {
       } else if (auto* out = std::get_if<SendOut>(&effect)) {
         if (v.link) v.to_host.push_back({now_ + v.delay, std::move(out->bytes)});
       } else if (auto* fetch = std::get_if<FetchPolicy>(&effect)) {
-        if (fetch->manifest != SnapshotOf(fetch->version.value)) {
+        const PolicyAnnouncement& first = fetch->chain.front();
+        EXPECT_EQ(fetch->chain.back().manifest, fetch->manifest);
+        if (first.manifest != SnapshotOf(first.version.value)) {
           // A delta, which needs the version before it.
-          EXPECT_EQ(fetch->manifest, ManifestOf(fetch->version.value));
-          EXPECT_EQ(v.loaded, fetch->version.value - 1);
+          EXPECT_EQ(first.manifest, ManifestOf(first.version.value));
+          EXPECT_EQ(v.loaded, first.version.value - 1);
         }
         v.fetching = {now_ + 5 * v.delay, fetch->version};
       } else if (auto* start = std::get_if<StartSampling>(&effect)) {

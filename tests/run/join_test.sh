@@ -76,7 +76,7 @@ done
 kill -9 "$first"
 volunteer 3
 third=$volunteer_pid
-wait_for "$dir/worker3.log" 60 "^run "  # it has met the host, which is about to be killed
+wait_for "$dir/worker3.log" 60 "sampling, from version"
 wait_for "$dir/run/metrics.jsonl" 60
 kill -9 "$host_pid"
 "$waggle" backup "$dir/run" "$dir/backup" >/dev/null || fail "backup"
