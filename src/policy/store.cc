@@ -313,7 +313,15 @@ std::optional<PolicyVersion> PolicyStore::OldestKept() const {
   for (const auto& [key, published] : published_)
     if (!key.base) snapshots.push_back(key.version);
   if (snapshots.size() < config_.snapshots_kept) return std::nullopt;
-  return snapshots[snapshots.size() - config_.snapshots_kept];  // the map is ordered by version
+  const auto bytes_from = [&](PolicyVersion first) {
+    std::uint64_t bytes = 0;
+    for (const auto& [key, published] : published_)
+      if (key.base.value_or(key.version) >= first) bytes += published.manifest.payload_bytes;
+    return bytes;
+  };
+  std::size_t oldest = snapshots.size() - config_.snapshots_kept;  // the map is ordered by version
+  while (oldest > 0 && bytes_from(snapshots[oldest - 1]) <= config_.spare_bytes) --oldest;
+  return snapshots[oldest];
 }
 
 Status PolicyStore::Prune() {

@@ -27,6 +27,9 @@ struct StoreConfig {
   // of them. At least 1. For versions that can still be trained on or disputed (sheet gradient.md
   // 1.8, "snapshot ring") the oldest must be at least that old.
   std::size_t snapshots_kept = 2;
+  // Older ones stay too while everything from them on takes no more than this: versions that come
+  // fast are small, and whoever was just told of one must still find it.
+  std::uint64_t spare_bytes = 0;
   std::uint64_t payload_bytes_max = std::uint64_t{1} << 40;
   std::size_t incoming_max = 16;  // versions on their way at once
 };

@@ -126,6 +126,21 @@ TEST(PolicyStore, AReaderKeepsWhatItHasWhenTheRingMovesOn) {
   EXPECT_TRUE(std::ranges::equal(held->bytes(), first.payload));
 }
 
+TEST(PolicyStore, OlderSnapshotsStayWhileThereIsRoom) {
+  PolicyLine line(4);
+  const Update updates[] = {line.Full(1), line.Full(2), line.Full(3), line.Full(4)};
+  const std::uint64_t one = updates[0].payload.size();
+  for (const std::uint64_t room : {std::uint64_t{0}, 2 * one, 3 * one, 9 * one}) {
+    TempFolder folder;
+    PolicyStore store = line.Open(folder.path(), {.snapshots_kept = 2, .spare_bytes = room});
+    for (const Update& update : updates)
+      ASSERT_TRUE(store.Publish(update.manifest, update.payload));
+    EXPECT_EQ(store.Read({}, V(2)).value().has_value(), room >= 3 * one) << room;
+    EXPECT_EQ(store.Read({}, V(1)).value().has_value(), room >= 4 * one) << room;
+    EXPECT_TRUE(store.Read({}, V(3)).value());
+  }
+}
+
 TEST(PolicyStore, LimitsAreKept) {
   PolicyLine line(4);
   TempFolder folder;

@@ -11,7 +11,7 @@ namespace {
 // stays below one and a half snapshots.
 constexpr std::uint64_t kUpdatesMax = 64;
 // The chain that newcomers take, and the one before it for those who left during it.
-constexpr StoreConfig kRing{.snapshots_kept = 2};
+constexpr StoreConfig kRing{.snapshots_kept = 2, .spare_bytes = 32 << 20};
 
 }  // namespace
 
