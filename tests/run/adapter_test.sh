@@ -43,7 +43,8 @@ snapshots=$(ls -d "$dir"/run/policies/full-* | wc -l)
 updates=0
 for update in "$dir"/run/policies/patch-*; do
   od -An -v -tx1 "$update/manifest.bin" | tr -d ' \n' | grep -q '030100000003' || fail "$update is no update of adapters"
-  grep -q 'lora_A' "$update/payload.bin" || fail "no adapter in $update"
+  # The first step moves B alone: before it, A has no gradient.
+  grep -q 'lora_B' "$update/payload.bin" || fail "no adapter in $update"
   [ $(($(wc -c <"$update/payload.bin") * 3)) -lt $((full / snapshots)) ] || fail "$update is not much smaller than a snapshot"
   updates=$((updates + 1))
 done
