@@ -123,6 +123,8 @@ void Conversations::OnDone(ConnectionId id, CloseReason reason, std::string text
 bool Conversations::Next(Event& event, std::int64_t timeout_ms) {
   std::unique_lock lock(mutex_);
   const auto ready = [&] { return !events_.empty(); };
+  // A wait of no time at all is a system call all the same.
+  if (timeout_ms <= 0 && !ready()) return false;
   if (!events_ready_.wait_for(lock, std::chrono::milliseconds(timeout_ms), ready)) return false;
   event = std::move(events_.front());
   events_.pop_front();

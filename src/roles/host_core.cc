@@ -6,6 +6,18 @@
 
 namespace waggle {
 
+namespace {
+
+std::uint64_t SampledTokens(const Group& group) {
+  std::uint64_t tokens = 0;
+  for (const Rollout& rollout : group.rollouts) {
+    for (const std::uint8_t sampled : rollout.loss_mask) tokens += sampled;
+  }
+  return tokens;
+}
+
+}  // namespace
+
 HostCore::HostCore(const Signer& key, const Hash256& run, const HostSettings& settings,
                    OrchestratorCore orchestrator, const Hash256& snapshot,
                    std::function<SessionNonce()> draw_nonce)
@@ -97,18 +109,19 @@ void HostCore::Join(LinkId id, Link& link) {
 }
 
 void HostCore::Act(const NodeId& node, const NodeMessage& message) {
-  Book(WorkerHeard{node});
   if (const auto* request = std::get_if<LeaseRequest>(&message)) {
     // A worker that does not hold the current weights would hold leases that it cannot begin.
     Book(WorkRequested{node, request->rollouts_max});
   } else if (const auto* submission = std::get_if<GroupSubmission>(&message)) {
     const Group& group = submission->group;
     came_ = &group;
-    Book(GroupCame{node, group.lease, Sha256(Encode(group))});
+    Book(GroupCame{node, group.lease, Sha256(Encode(group)), SampledTokens(group)});
     came_ = nullptr;
     if (submission->rollouts_max > 0) Book(WorkRequested{node, submission->rollouts_max});
   } else if (const auto* returned = std::get_if<LeaseReturn>(&message)) {
     Book(LeasesReturned{node, *returned});
+  } else {
+    Book(WorkerHeard{node});
   }
 }
 
@@ -133,10 +146,7 @@ void HostCore::Perform(LeaseBookEffect effect) {
 }
 
 void HostCore::Judge(WorkerId worker, const Group& group) {
-  GroupGraded graded{worker, group.lease, {}, 0};
-  for (const Rollout& rollout : group.rollouts) {
-    for (const std::uint8_t sampled : rollout.loss_mask) graded.tokens += sampled;
-  }
+  GroupGraded graded{worker, group.lease, {}, SampledTokens(group)};
   const Lease* out = orchestrator_.LeaseOut(group.lease);
   const Lease lease = out == nullptr ? Lease{} : *out;
   // Kept before anything that follows from it: the batch that it completes, the receipt.

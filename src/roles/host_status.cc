@@ -3,6 +3,7 @@
 #include <sodium.h>
 
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
@@ -14,6 +15,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kSeenMax = 10'000;
+constexpr std::int64_t kLookNs = 1'000'000'000;
+constexpr std::chrono::milliseconds kStatusPatience{500};
 
 HttpResponse JsonResponse(int status, const Json& value) {
   HttpResponse response;
@@ -68,6 +71,7 @@ std::string FeasibilityText(const OrchestratorRecipe& plan, double batch_tokens,
 HostDesk::HostDesk(const Hash256& run, const Recipe& recipe, Clock& clock)
     : run_(run), plan_(recipe.orchestrator), clock_(clock) {
   began_ns_ = ticked_ns_ = clock.MonotonicNs();
+  looked_ns_ = began_ns_ - kLookNs;
 }
 
 Result<std::unique_ptr<HostDesk>> HostDesk::Open(const std::string& address,
@@ -143,14 +147,7 @@ void HostDesk::Tick(const HostCore& core, bool trainer_busy, const NodeServer::L
   const std::int64_t now = clock_.MonotonicNs();
   const double passed = static_cast<double>(now - std::exchange(ticked_ns_, now)) * 1e-9;
   metrics_.Add(trainer_busy ? HostMetric::kTrainerBusy : HostMetric::kTrainerIdle, passed);
-  std::set<NodeId> known;
-  for (const LeaseBook::WorkerView& worker : core.leases().workers()) {
-    if (!worker.present) continue;
-    known.insert(worker.node);
-    metrics_.Add(worker.leases > 0 ? HostMetric::kWorkerBusy : HostMetric::kWorkerIdle, passed);
-    if (seen_.size() >= kSeenMax && !seen_.contains(worker.node)) continue;
-    (worker.leases > 0 ? seen_[worker.node].busy : seen_[worker.node].idle) += passed;
-  }
+  LookAtTheCrowd(core, now);
   const LeaseBook::Counts counts = core.leases().counts();
   const auto set = [&](HostMetric metric, auto value) {
     metrics_.Set(metric, static_cast<double>(value));
@@ -168,11 +165,28 @@ void HostDesk::Tick(const HostCore& core, bool trainer_busy, const NodeServer::L
     set(HostMetric::kHttpBytes, http_->counts().body_bytes);
     set(HostMetric::kHttpTurnedAway, http_->counts().turned_away);
   }
-  std::string status = StatusText(core, trainer_busy);
   const std::lock_guard lock(mutex_);
-  status_ = std::move(status);
-  known_ = std::move(known);
   ready_ = !core.draining();
+  // Ten thousand nodes are a long text: written when somebody reads it.
+  if (!status_.empty() && !std::exchange(asked_, false)) return;
+  status_ = StatusText(core, trainer_busy);
+  written_.notify_all();
+}
+
+// Once a second: it may be a large one.
+void HostDesk::LookAtTheCrowd(const HostCore& core, std::int64_t now_ns) {
+  if (now_ns - looked_ns_ < kLookNs) return;
+  const double passed = static_cast<double>(now_ns - std::exchange(looked_ns_, now_ns)) * 1e-9;
+  std::set<NodeId> known;
+  for (const LeaseBook::WorkerView& worker : core.leases().workers()) {
+    if (!worker.present) continue;
+    known.insert(worker.node);
+    metrics_.Add(worker.leases > 0 ? HostMetric::kWorkerBusy : HostMetric::kWorkerIdle, passed);
+    if (seen_.size() >= kSeenMax && !seen_.contains(worker.node)) continue;
+    (worker.leases > 0 ? seen_[worker.node].busy : seen_[worker.node].idle) += passed;
+  }
+  const std::lock_guard lock(mutex_);
+  known_ = std::move(known);
 }
 
 std::string HostDesk::StatusText(const HostCore& core, bool trainer_busy) {
@@ -238,7 +252,7 @@ HttpResponse HostDesk::Answer(const HttpRequest& request) {
     return response;
   }
   if (request.path == "/health/live") return Text(200, "alive");
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (request.path == "/health/ready") {
     if (ready_) return Text(200, "ready");
     return Text(503, status_.empty() ? "starting" : "draining");
@@ -246,6 +260,8 @@ HttpResponse HostDesk::Answer(const HttpRequest& request) {
   if (request.path != "/status")
     return Text(404, "/metrics, /status, /health/live and /health/ready are here");
   if (status_.empty()) return Text(503, "starting");
+  asked_ = true;
+  written_.wait_for(lock, kStatusPatience, [&] { return !asked_; });  // else: as it was
   HttpResponse response = Text(200, status_);
   response.content_type = "application/json";
   return response;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -57,6 +58,7 @@ class HostDesk {
   HostDesk(const Hash256& run, const Recipe& recipe, Clock& clock);
   HttpResponse Answer(const HttpRequest& request);
   HttpResponse Order(const HttpRequest& request);
+  void LookAtTheCrowd(const HostCore& core, std::int64_t now_ns);
   std::string StatusText(const HostCore& core, bool trainer_busy);
 
   struct Seen {  // of one node, while it was connected
@@ -69,7 +71,7 @@ class HostDesk {
   HostMetrics metrics_;
   std::map<NodeId, Seen> seen_;
   std::map<Outcome, std::uint64_t> outcomes_;
-  std::int64_t began_ns_ = 0, ticked_ns_ = 0;
+  std::int64_t began_ns_ = 0, ticked_ns_ = 0, looked_ns_ = 0;
   double step_seconds_ = 0, batch_tokens_ = 0, staleness_ = 0;  // of the last step
   bool told_ = false;
   std::string token_;
@@ -78,7 +80,8 @@ class HostDesk {
 
   std::mutex mutex_;  // what the HTTP thread shares
   std::string status_;
-  bool ready_ = false;
+  bool ready_ = false, asked_ = false;  // asked_: somebody waits for a new status_
+  std::condition_variable written_;
   std::set<NodeId> known_;
   std::vector<HostEvent> orders_;
   std::unique_ptr<HttpServer> http_;  // last: it uses the others

@@ -83,20 +83,26 @@ void LeaseBook::Lose(Worker& worker) {
 void LeaseBook::Leave(Worker& worker) {
   StopWaiting(worker);
   worker.present = false;
+  if (FreeHeld(worker)) Lose(worker);
+}
+
+// What it held goes to whoever asks first, unless its group comes before. True: there was some.
+bool LeaseBook::FreeHeld(Worker& worker) {
   const std::uint64_t id = IdOf(worker);
-  bool lost = false;
+  bool any = false;
   for (auto& [lease, grant] : worker.grants) {
     if (grant.state != State::kHeld) continue;
     BecomeOverdue(id, lease, grant, now_);
-    lost = true;
+    any = true;
   }
-  if (lost) Lose(worker);
+  return any;
 }
 
 void LeaseBook::On(const WorkerJoined& event) {
   if (Worker* known = Find(event.node)) {
-    // It was here already: whatever it held, it came back without.
+    // It was here already: whatever it held, it may have come back without.
     if (known->present) Leave(*known);
+    FreeHeld(*known);  // of before a restart
     known->present = true;
     known->draining = false;
     known->heard = now_;
@@ -144,7 +150,8 @@ void LeaseBook::On(const GrantRestored& event) {
     SetTimer(id, event.lease.id.value, grant, now_ + settings_.grace_ms);
     return;
   }
-  SetTimer(id, event.lease.id.value, grant, now_ + settings_.deadline_ms_min);
+  Hold(id, event.lease.id.value, grant, now_ + settings_.deadline_ms_min,
+       now_ + settings_.deadline_ms_min);
   effects_.push_back(GiveAgain{WorkerId{id}, event.lease});
 }
 
@@ -182,10 +189,11 @@ void LeaseBook::On(const WorkOffered& event) {
     Check(is_new, "a lease is granted to a worker once at a time");
     ++granted_;
   }
-  const Milliseconds deadline = DeadlineFor(worker);
+  const Milliseconds expected = TimeFor(worker, HeldBy(worker)), deadline = DeadlineFor(worker);
   LeaseGrant message;
   for (const Lease& lease : event.leases) {
-    SetTimer(event.worker.value, lease.id.value, worker.grants.at(lease.id.value), now_ + deadline);
+    Hold(event.worker.value, lease.id.value, worker.grants.at(lease.id.value), now_ + expected,
+         now_ + deadline);
     message.leases.push_back({lease, Clipped(deadline)});
   }
   Check(message.leases.size() <= kProtocol.leases_max, "a grant fits one message");
@@ -206,9 +214,15 @@ void LeaseBook::On(const GroupCame& event) {
   const std::uint64_t id = IdOf(*worker);
   grant.group = event.group;
   Check(grant.state != State::kJudging, "a verdict comes before the next group");
-  if (grant.state == State::kSuperseded)
+  if (grant.state == State::kSuperseded) {
+    // It counts for nothing, but says how fast this worker is. A lie can only make it look slow.
+    worker->tokens_since += event.tokens;
+    const Milliseconds elapsed = std::max<Milliseconds>(1, now_ - worker->busy_since);
+    worker->rate = std::min(worker->rate, Clipped(worker->tokens_since * 1000 / elapsed));
     return End(id, event.lease.value, Outcome::kStale, "too late: granted to somebody else");
+  }
   overdue_.erase({grant.timer, id, event.lease.value});
+  expected_.erase({grant.expected, id, event.lease.value});
   SetTimer(id, event.lease.value, grant, 0);
   grant.state = State::kJudging;
   effects_.push_back(JudgeGroup{WorkerId{id}, event.lease});
@@ -224,7 +238,7 @@ void LeaseBook::On(const GroupGraded& event) {
     record.outcome = Outcome::kAccepted;
     record.tokens = event.tokens;
     Measure(worker, event.tokens, grant.rollouts);
-    worker.losses = 0;
+    worker.losses = worker.late = 0;
   } else if (const auto* reject = std::get_if<Reject>(&event.verdict)) {
     record.text = ForWire(reject->detail);
     record.outcome = Outcome::kStale;
@@ -299,9 +313,18 @@ void LeaseBook::SetTimer(std::uint64_t id, std::uint64_t lease, Grant& grant, Mi
   if (time > 0) timers_.insert({time, id, lease});
 }
 
+void LeaseBook::Hold(std::uint64_t id, std::uint64_t lease, Grant& grant, Milliseconds expected,
+                     Milliseconds deadline) {
+  grant.granted = now_;
+  grant.expected = expected;
+  expected_.insert({expected, id, lease});
+  SetTimer(id, lease, grant, deadline);
+}
+
 void LeaseBook::BecomeOverdue(std::uint64_t id, std::uint64_t lease, Grant& grant,
                               Milliseconds since) {
   grant.state = State::kOverdue;
+  expected_.erase({grant.expected, id, lease});
   SetTimer(id, lease, grant, since + settings_.grace_ms);
   overdue_.insert({grant.timer, id, lease});
 }
@@ -311,10 +334,12 @@ void LeaseBook::Expire() {
   while (!timers_.empty() && std::get<0>(*timers_.begin()) <= now_) {
     const auto [time, id, lease] = *timers_.begin();
     Grant& grant = workers_.at(id).grants.at(lease);
-    if (grant.state == State::kHeld)
+    if (grant.state == State::kHeld) {
+      ++workers_.at(id).late;
       BecomeOverdue(id, lease, grant, time);
-    else
+    } else {
       End(id, lease, Outcome::kExpired, "never answered");
+    }
   }
 }
 
@@ -335,6 +360,7 @@ void LeaseBook::Finish(std::uint64_t id, std::uint64_t lease, OutcomeRecord reco
   record.group = found->second.group;
   timers_.erase({found->second.timer, id, lease});
   overdue_.erase({found->second.timer, id, lease});
+  expected_.erase({found->second.expected, id, lease});
   worker.grants.erase(found);
   ++ended_;
   worker.tokens += record.tokens;
@@ -358,7 +384,7 @@ void LeaseBook::SlowDownFor(const Worker& worker, SlowDownCause cause, Milliseco
 // The head of the queue gets what is overdue with others, then what the orchestrator has.
 void LeaseBook::Serve() {
   while (!asking_ && !waiting_.empty() && !draining_) {
-    if (no_work_ && overdue_.empty()) return;
+    if (no_work_ && overdue_.empty() && !Hedge(waiting_.front())) return;
     const std::uint64_t id = waiting_.front();
     Worker& worker = workers_.at(id);
     const std::uint32_t room = RoomOf(worker);
@@ -371,6 +397,23 @@ void LeaseBook::Serve() {
     asking_ = id;
     effects_.push_back(AskOrchestrator{WorkerId{id}, room});
   }
+}
+
+// Of what others hold, frees the lease that would take longest from now on, if this idle worker
+// would have done it in less than half of that time. True: something is overdue now.
+bool LeaseBook::Hedge(std::uint64_t idle) {
+  const Worker& worker = workers_.at(idle);
+  if (worker.rate == 0) return false;
+  int tries = 8;  // the slowest may have begun just now
+  for (auto at = expected_.rbegin(); at != expected_.rend() && tries > 0; ++at, --tries) {
+    const auto [time, id, lease] = *at;
+    Grant& grant = workers_.at(id).grants.at(lease);
+    if (time <= now_ + 2 * TimeFor(worker, grant.rollouts)) return false;
+    if (id == idle || now_ < grant.granted + settings_.hedge_ms) continue;
+    BecomeOverdue(id, lease, grant, now_);
+    return true;
+  }
+  return false;
 }
 
 // Takes overdue leases back for a worker that will be given them: the orchestrator grants those
@@ -413,11 +456,15 @@ std::uint32_t LeaseBook::RoomOf(const Worker& worker) const {
       {room, settings_.grants_per_worker_max - grants, kProtocol.leases_max}));
 }
 
-Milliseconds LeaseBook::DeadlineFor(const Worker& worker) const {
+Milliseconds LeaseBook::TimeFor(const Worker& worker, std::uint32_t rollouts) const {
   if (worker.rate == 0) return settings_.deadline_ms_max;
-  const Milliseconds expected = HeldBy(worker) * tokens_per_rollout_ * 1000 / worker.rate;
-  return std::clamp(expected * settings_.slack, settings_.deadline_ms_min,
-                    settings_.deadline_ms_max);
+  return std::min(settings_.deadline_ms_max, rollouts * tokens_per_rollout_ * 1000 / worker.rate);
+}
+
+Milliseconds LeaseBook::DeadlineFor(const Worker& worker) const {
+  const Milliseconds usual =
+      std::max(TimeFor(worker, HeldBy(worker)) * settings_.slack, settings_.deadline_ms_min);
+  return std::min(usual << std::min(worker.late, 16u), settings_.deadline_ms_max);
 }
 
 // Over the whole time since it began to be busy: leases run side by side.

@@ -14,9 +14,11 @@
 //   superseded --- group comes ---> stale
 //    overdue, superseded --- grace ---> expired;      any but judging --- given back ---> returned
 //
-// So nobody waits for a slow worker as long as somebody else is idle, and a slow worker still
-// contributes: its leases are few (sized by the rate at which its accepted tokens came), and a late
-// group counts unless the lease is somebody else's by then. Workers wait in one queue, each
+// So nobody waits for a slow worker as long as somebody else is idle: an idle worker takes over,
+// before its deadline, what it would have done long before its holder. And a slow worker still
+// contributes: its leases are few (sized by the rate at which its accepted tokens came), a late
+// group counts unless the lease is somebody else's by then, and whoever misses deadlines gets
+// longer ones. Workers wait in one queue, each
 // identity once, so a fast one cannot crowd out the rest. Whoever loses leases waits, twice as long
 // each time.
 //
@@ -45,6 +47,7 @@ struct LeaseBookSettings {
   std::uint32_t slack = 3;                // deadline: this often the expected time
   Milliseconds deadline_ms_min = 10'000;  // within which every deadline lies
   Milliseconds deadline_ms_max = 120'000;
+  Milliseconds hedge_ms = 1'000;         // how long a lease is its worker's, however slow it is
   Milliseconds grace_ms = 600'000;       // after its deadline a grant is remembered this long
   Milliseconds silence_ms_max = 30'000;  // three heartbeats: then a worker is gone
   Milliseconds wait_ms_max = 60'000;     // in the queue; then it is told to ask again
@@ -72,7 +75,8 @@ struct WorkOffered {  // the orchestrator's leases, in answer to AskOrchestrator
 struct GroupCame {
   NodeId node;
   LeaseId lease;
-  Hash256 group{};  // SHA-256 of its bytes
+  Hash256 group{};           // SHA-256 of its bytes
+  std::uint64_t tokens = 0;  // sampled by the policy, in it
 };
 struct GroupGraded {  // the orchestrator's verdict, in answer to JudgeGroup
   WorkerId worker;
@@ -162,6 +166,7 @@ class LeaseBook {
     State state = State::kHeld;
     std::uint32_t rollouts = 0;
     Milliseconds timer = 0;  // of the next change of state
+    Milliseconds granted = 0, expected = 0;
     std::optional<Hash256> group;
   };
   struct Worker {
@@ -171,6 +176,7 @@ class LeaseBook {
     std::uint32_t rate = 0;       // tokens per second
     std::uint32_t requested = 0;  // rollouts, of the request that waits
     std::uint32_t losses = 0;     // in a row
+    std::uint32_t late = 0;       // deadlines missed, in a row
     Milliseconds heard = 0, waits_since = 0, hold_until = 0, busy_since = 0;
     std::uint64_t accepted = 0, lost = 0;   // grants that ended so, and otherwise
     std::uint64_t tokens = 0;               // accepted
@@ -202,6 +208,7 @@ class LeaseBook {
   void Forget(std::uint64_t id);
   void Lose(Worker& worker);
   void Leave(Worker& worker);
+  bool FreeHeld(Worker& worker);
   void SetTimer(std::uint64_t id, std::uint64_t lease, Grant& grant, Milliseconds time);
   void BecomeOverdue(std::uint64_t id, std::uint64_t lease, Grant& grant, Milliseconds since);
   void Finish(std::uint64_t id, std::uint64_t lease, OutcomeRecord record);
@@ -210,7 +217,11 @@ class LeaseBook {
   void StopWaiting(Worker& worker);
   void SlowDownFor(const Worker& worker, SlowDownCause cause, Milliseconds retry_ms);
   void Serve();
+  void Hold(std::uint64_t id, std::uint64_t lease, Grant& grant, Milliseconds expected,
+            Milliseconds deadline);
+  bool Hedge(std::uint64_t idle);
   void Reassign(std::uint64_t to, std::uint32_t room);
+  Milliseconds TimeFor(const Worker& worker, std::uint32_t rollouts) const;
   std::uint32_t RoomOf(const Worker& worker) const;
   std::uint32_t HeldBy(const Worker& worker) const;
   Milliseconds DeadlineFor(const Worker& worker) const;
@@ -224,6 +235,7 @@ class LeaseBook {
   std::uint64_t next_id_ = 1;
   std::deque<std::uint64_t> waiting_;    // each worker at most once
   std::set<Timer> timers_, overdue_;     // overdue_: by deadline, free to be granted anew
+  std::set<Timer> expected_;             // what is held, by the time when it should be done
   std::optional<std::uint64_t> asking_;  // for whom the orchestrator is being asked
   bool no_work_ = false;                 // it had none, and nothing happened since
   bool draining_ = false;

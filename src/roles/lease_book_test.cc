@@ -116,6 +116,54 @@ TEST_F(LeaseBookTest, ALateLeaseIsGrantedAnewAndItsGroupIsStale) {
   EXPECT_EQ(book_.counts().open_grants, 0u);
 }
 
+// Worker 1, of unknown speed, holds lease 1 since 0 and is expected to need 60 s.
+TEST_F(LeaseBookTest, AnIdleWorkerTakesOverWhatItWouldDoLongBefore) {
+  static_cast<void>(book_.Step(now_, WorkerJoined{Node(2), 1000}));
+  ASSERT_EQ(Only<AskOrchestrator>(Step(500, WorkRequested{Node(2), 8})).size(), 1u);
+  static_cast<void>(Step(500, WorkOffered{WorkerId{2}, {}}));  // it has nothing else
+  const auto nothing_else = [&](Milliseconds now) {
+    const auto asks = Only<AskOrchestrator>(Step(now, TimePassed{}));
+    return Step(now, WorkOffered{asks.at(0).worker, {}});
+  };
+  EXPECT_TRUE(Only<TakeBack>(nothing_else(999)).empty()) << "a second is anybody's";
+  const auto effects = nothing_else(1'000);
+  ASSERT_EQ(Only<TakeBack>(effects).size(), 1u);
+  EXPECT_EQ(Only<TakeBack>(effects)[0].lease, LeaseId{1});
+  EXPECT_EQ(Only<AskOrchestrator>(effects).size(), 1u);
+  // The group that comes after that is stale, and tells how slow its worker is.
+  const auto late = Sent<OutcomeRecord>(Step(9'000, GroupCame{Node(1), LeaseId{1}, {}, 90}));
+  ASSERT_EQ(late.size(), 1u);
+  EXPECT_EQ(late[0].outcome, Outcome::kStale);
+}
+
+TEST_F(LeaseBookTest, AWorkerThatIsNoFasterTakesNothingOver) {
+  for (const std::uint32_t rate : {0u, 1u, 5u}) {  // unknown; and a group in 256 s, in 51 s
+    const auto node = static_cast<std::uint8_t>(2 + rate);
+    static_cast<void>(book_.Step(now_, WorkerJoined{Node(node), rate}));
+    static_cast<void>(Step(now_, WorkRequested{Node(node), 8}));
+  }
+  for (Milliseconds now = now_; now < 9'000; now += 250) {
+    for (const auto& ask : Only<AskOrchestrator>(Step(now, TimePassed{})))
+      EXPECT_TRUE(Only<TakeBack>(Step(now, WorkOffered{ask.worker, {}})).empty()) << now;
+  }
+}
+
+// Else a crowd of them would take the same leases from one another for ever.
+TEST_F(LeaseBookTest, WhoeverMissesDeadlinesGetsLongerOnes) {
+  static_cast<void>(book_.Step(now_, WorkerJoined{Node(2), 9'000}));
+  std::vector<std::uint32_t> deadlines;
+  for (std::uint64_t lease = 10; lease < 14; ++lease) {
+    const auto granted = Sent<LeaseGrant>(Grant(now_, 2, lease));
+    deadlines.push_back(granted.at(0).leases.at(0).deadline_ms);
+    for (std::uint32_t passed = 0; passed < deadlines.back(); passed += 10'000)  // missed
+      static_cast<void>(Step(now_ + 10'000, WorkerHeard{Node(2)}));
+  }
+  EXPECT_EQ(deadlines, (std::vector<std::uint32_t>{10'000, 20'000, 40'000, 60'000}));
+  const auto granted = Sent<LeaseGrant>(Grant(now_, 2, 20));
+  static_cast<void>(Answer(now_ + 50, 2, 20));
+  EXPECT_EQ(Sent<LeaseGrant>(Grant(now_, 2, 21)).at(0).leases.at(0).deadline_ms, 10'000u);
+}
+
 TEST_F(LeaseBookTest, WhatIsNeverAnsweredExpiresOnce) {
   EXPECT_TRUE(Sent<OutcomeRecord>(Step(60'000 + 599'999, TimePassed{})).empty());
   const auto effects = Step(60'000 + 600'000, TimePassed{});

@@ -40,8 +40,15 @@ struct Volunteer {
 
 class Swarm {
  public:
-  Swarm(const Recipe& recipe, const std::filesystem::path& root, const std::string& name)
-      : root_(root), name_(name), run_(RunParts::Open(recipe, Options(), SystemClock()).value()) {
+  // leases: everything is quick here.
+  Swarm(const Recipe& recipe, const std::filesystem::path& root, const std::string& name,
+        const LeaseBookSettings& leases = {.deadline_ms_min = 1'000,
+                                           .deadline_ms_max = 4'000,
+                                           .silence_ms_max = 6'000})
+      : root_(root),
+        name_(name),
+        leases_(leases),
+        run_(RunParts::Open(recipe, Options(), SystemClock()).value()) {
     OpenHost();
   }
 
@@ -130,9 +137,7 @@ class Swarm {
     const std::uint64_t version = run_->conduct->version().value;
     models_[version] = run_->trainer->WorkingModel().value();
     HostSettings settings{.software = "test"};
-    settings.leases.deadline_ms_min = 1'000;
-    settings.leases.deadline_ms_max = 4'000;
-    settings.leases.silence_ms_max = 6'000;
+    settings.leases = leases_;
     store_ =
         RunStore::Open(run_->folder.StorePlace().value(), run_->run_id, RunStore::Access::kWrite)
             .value();
@@ -271,6 +276,7 @@ class Swarm {
 
   const std::filesystem::path root_;
   const std::string name_;
+  const LeaseBookSettings leases_;
   std::unique_ptr<RunParts> run_;
   std::vector<std::unique_ptr<RunParts>> killed_;
   const KeyPair host_key_ = KeyPair::Generate();
