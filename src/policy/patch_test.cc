@@ -9,6 +9,7 @@
 
 #include "base/files.h"
 #include "base/hex.h"
+#include "base/test_source.h"
 #include "policy/test_images.h"
 
 namespace waggle {
@@ -48,10 +49,7 @@ TEST(Wpt1, WorkedExample) {
 }
 
 TEST(Wpt1, TheDocumentsExampleIsTheseBytes) {
-  const char* source = std::getenv("WAGGLE_SOURCE");
-  if (source == nullptr) GTEST_SKIP() << "WAGGLE_SOURCE is not set: ctest sets it";
-  const std::string page =
-      ReadFile(std::filesystem::path(source) / "docs" / "policy-format.md", 1 << 20).value();
+  const std::string page = ReadFile(TestSource() / "docs" / "policy-format.md", 1 << 20).value();
   const std::size_t begin = page.find("```wpt1\n"), end = page.find("```", begin + 3);
   ASSERT_NE(end, std::string::npos);
   std::istringstream lines(page.substr(begin + 8, end - begin - 8));

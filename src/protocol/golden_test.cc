@@ -7,6 +7,7 @@
 
 #include "base/files.h"
 #include "base/hex.h"
+#include "base/test_source.h"
 #include "protocol/limits.h"
 #include "protocol/test_messages.h"
 
@@ -14,11 +15,6 @@ namespace waggle {
 namespace {
 
 namespace fs = std::filesystem;
-
-fs::path Source() {
-  const char* source = std::getenv("WAGGLE_SOURCE");
-  return source == nullptr ? "." : source;
-}
 
 Bytes BytesOf(std::string hex) {
   std::erase_if(hex, [](char c) { return c == '\n' || c == ' '; });
@@ -49,7 +45,8 @@ TEST(Golden, EveryMessageHasItsBytes) {
   ASSERT_EQ(messages.size(), MessageRules().size());
   for (std::size_t i = 0; i < messages.size(); ++i) {
     const MessageRule& rule = MessageRules()[i];
-    const fs::path path = Source() / "tests/golden/protocol" / (std::string(rule.name) + ".hex");
+    const fs::path path =
+        TestSource() / "tests/golden/protocol" / (std::string(rule.name) + ".hex");
     const Bytes sealed = Sealed(messages[i]);
     if (!fs::exists(path) && std::getenv("WAGGLE_UPDATE") != nullptr) {
       fs::create_directories(path.parent_path());
@@ -69,7 +66,7 @@ TEST(Golden, EveryMessageHasItsBytes) {
 
 // The example that docs/protocol.md takes apart is what the program writes today.
 TEST(Golden, TheExampleInTheDocumentIsTrue) {
-  const auto page = ReadFile(Source() / "docs/protocol.md", 1 << 20);
+  const auto page = ReadFile(TestSource() / "docs/protocol.md", 1 << 20);
   ASSERT_TRUE(page.has_value()) << page.error().what;
   const std::string begin = "```hex\n";
   const std::size_t at = page->find(begin);
@@ -86,7 +83,7 @@ TEST(Golden, TheExampleInTheDocumentIsTrue) {
 
 // The tables of messages, limits and refusals say what the code does.
 TEST(Golden, TheDocumentNamesEveryMessageLimitAndRefusal) {
-  const auto page = ReadFile(Source() / "docs/protocol.md", 1 << 20);
+  const auto page = ReadFile(TestSource() / "docs/protocol.md", 1 << 20);
   ASSERT_TRUE(page.has_value()) << page.error().what;
   const auto says = [&](const std::string& row) {
     EXPECT_NE(page->find(row), std::string::npos) << row;

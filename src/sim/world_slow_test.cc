@@ -1,10 +1,10 @@
 // Thousands of seeds of tests/sim/nightly, and ten thousand workers for an hour.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 
 #include "base/files.h"
+#include "base/test_source.h"
 #include "sim/isolate.h"
 
 namespace waggle {
@@ -12,7 +12,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path Folder() { return fs::path(std::getenv("WAGGLE_SOURCE")) / "tests/sim"; }
+fs::path Folder() { return TestSource() / "tests/sim"; }
 Scenario Read(const fs::path& path) {
   return ReadScenario(ReadFile(path, std::size_t{1} << 20).value(), path.string(), {}).value();
 }

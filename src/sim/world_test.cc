@@ -5,10 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 
 #include "base/files.h"
+#include "base/test_source.h"
 #include "sim/isolate.h"
 #include "sim/shrink.h"
 
@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path Folder() { return fs::path(std::getenv("WAGGLE_SOURCE")) / "tests/sim"; }
+fs::path Folder() { return TestSource() / "tests/sim"; }
 
 Scenario Read(const fs::path& path, const std::vector<std::string>& settings = {}) {
   auto scenario =

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <fstream>
 
+#include "base/test_folder.h"
 #include "store/test_postgres.h"
 
 namespace waggle {
@@ -64,12 +65,8 @@ struct Place {
 class RunStoreTest : public testing::TestWithParam<Place> {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() /
-              ("waggle_store_test." + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder_);
-    where_ = GetParam().postgres ? Server().NewDatabase() : (folder_ / "run.db").string();
+    where_ = GetParam().postgres ? Server().NewDatabase() : (folder_.path() / "run.db").string();
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   // Stopped when the last test is over.
   static TestPostgres& Server() {
@@ -82,7 +79,7 @@ class RunStoreTest : public testing::TestWithParam<Place> {
     return std::move(*store);
   }
 
-  std::filesystem::path folder_;
+  TempFolder folder_;
   std::string where_;
 };
 
@@ -172,7 +169,7 @@ TEST_P(RunStoreTest, ACopyIsAStoreOfItsOwn) {
   const LeaseHolder a{NodeOf(1), LeaseOf(0, 0)}, b{NodeOf(2), LeaseOf(0, 1)};
   auto store = Open();
   ASSERT_TRUE(store->Commit({a, b, RecordOf(a.lease), OutcomeOf(a, Outcome::kAccepted, 3)}));
-  const std::string copy = folder_ / "copy.db";
+  const std::string copy = folder_.path() / "copy.db";
   ASSERT_TRUE(store->CopyTo(copy));
   ASSERT_TRUE(store->Commit({LeaseHolder{NodeOf(4), LeaseOf(5, 5)}}));
   auto copied = RunStore::Open(copy, RunOf(1), Access::kWrite).value();
@@ -274,10 +271,8 @@ TEST(PostgresStore, AServerThatCrashesAndComesBackIsWaitedFor) {
 }
 
 TEST(SqliteStore, AFullDiskIsOurFaultAndTakesNothingBack) {
-  const auto folder =
-      std::filesystem::temp_directory_path() / ("waggle_store_full." + std::to_string(::getpid()));
-  std::filesystem::create_directories(folder);
-  const std::string where = folder / "run.db";
+  const TempFolder folder;
+  const std::string where = folder.path() / "run.db";
   auto store = RunStore::Open(where, RunOf(1), Access::kWrite).value();
   const LeaseHolder a{NodeOf(1), LeaseOf(0, 0)}, b{NodeOf(1), LeaseOf(0, 1)};
   ASSERT_TRUE(store->Commit({a}));
@@ -299,17 +294,15 @@ TEST(SqliteStore, AFullDiskIsOurFaultAndTakesNothingBack) {
   store = RunStore::Open(where, RunOf(1), Access::kWrite).value();
   EXPECT_EQ(store->Count().value(),
             (RunStore::Counts{.granted = 2, .open = 2, .accepted = 1, .tokens = 0}));
-  std::filesystem::remove_all(folder);
 }
 
 TEST(SqliteStore, AFileThatIsNoStoreIsSaid) {
-  const std::string where =
-      std::filesystem::temp_directory_path() / ("waggle_store_noise." + std::to_string(::getpid()));
+  const TempFolder folder;
+  const std::string where = folder.path() / "run.db";
   std::ofstream(where) << std::string(8192, 'x');
   const auto opened = RunStore::Open(where, RunOf(1), Access::kWrite);
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().blame, Blame::kMachine);
-  std::filesystem::remove(where);
 }
 
 }  // namespace

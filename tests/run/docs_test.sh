@@ -12,7 +12,7 @@ fail() { echo "FAILED: $*"; failures=1; }
 for page in cli settings metrics; do
   if [ "${3:-}" = "--update" ]; then "$waggle" docs "$page" > "$source/docs/$page.md"; fi
   # Which kernels --isa offers depends on the processor.
-  any_cpu() { sed 's/Kernels to use: [a-z0-9, ]*\./Kernels to use: (those of this CPU)./'; }
+  any_cpu() { sed 's/Kernels to use: [a-z0-9, -]*\./Kernels to use: (those of this CPU)./'; }
   diff -u <(any_cpu < "$source/docs/$page.md") <("$waggle" docs "$page" | any_cpu) \
     || fail "docs/$page.md is stale: waggle docs $page > docs/$page.md"
 done

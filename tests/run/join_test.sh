@@ -3,47 +3,9 @@
 # host is killed and resumed. The weights end as those of the local run.
 # Usage: join_test.sh WAGGLE SOURCE_DIR
 set -eu
-waggle=$1
-source=$2
-dir=$(mktemp -d)
-pids=
-cleanup() {
-  for pid in $pids; do kill -9 "$pid" 2>/dev/null || true; done
-  rm -rf "$dir"
-}
-trap cleanup EXIT
-fail() {
-  echo "FAILED: $*"
-  tail -n 20 "$dir"/*.log
-  exit 1
-}
-export XDG_CACHE_HOME="$dir/cache" XDG_CONFIG_HOME="$dir/config"
-hash_of() { sed -n 's/.*"weight_hash": *"\([0-9a-f]*\)".*/\1/p' "$1/result.json"; }
-start() { # start NAME COMMAND...: in the background, its output in NAME.log
-  name=$1
-  shift
-  "$@" >>"$dir/$name.log" 2>&1 &
-  pids="$pids $!"
-}
-host() { # host ACTION WHAT [OPTION...]
-  start host "$waggle" "$@" --listen "127.0.0.1:$port" --key "$dir/host.key" --threads 1
-  host_pid=$!
-}
-volunteer() {
-  start "worker$1" "$waggle" join "$invite" --key "$dir/worker$1.key" --threads 1 --rollouts 16 --memory 16
-  volunteer_pid=$!
-}
-wait_for() { # wait_for FILE SECONDS [WORDS in it]
-  n=0
-  until [ -s "$1" ] && grep -q "${3:-.}" "$1"; do
-    n=$((n + 1))
-    [ $n -gt $(($2 * 10)) ] && fail "no '${3:-anything}' in $1 after $2 s"
-    sleep 0.1
-  done
-}
+. "$(dirname "$0")/lib.sh"
 
-"$waggle" run "$source/tests/run/tiny.toml" --set orchestrator.steps=40 --out "$dir/local" --quiet --threads 1 >/dev/null
-expected=$(hash_of "$dir/local")
+local_run --set orchestrator.steps=40
 
 # An invite that nobody could follow is not made.
 if "$waggle" run "$source/tests/run/tiny.toml" --out "$dir/nowhere" --listen 0.0.0.0:0 --key "$dir/host.key" >"$dir/nowhere.log" 2>&1; then
@@ -51,11 +13,8 @@ if "$waggle" run "$source/tests/run/tiny.toml" --out "$dir/nowhere" --listen 0.0
 fi
 grep -q -- "--host" "$dir/nowhere.log" || fail "no word about --host"
 
-port=0
 host run "$source/tests/run/tiny.toml" --set orchestrator.steps=40 --out "$dir/run"
-wait_for "$dir/run/invite.txt" 60
-invite=$(cat "$dir/run/invite.txt")
-port=$(echo "$invite" | sed 's/.*:\([0-9]*\)\/.*/\1/')
+invite_of "$dir/run"
 [ "$("$waggle" invite "$dir/run")" = "$invite" ] || fail "waggle invite prints something else"
 
 # A stranger with a wrong pin gets nowhere, and says why.
@@ -63,18 +22,14 @@ wrong=$(echo "$invite" | sed 's/.$/q/; t')
 if "$waggle" join "$wrong" --key "$dir/wrong.key" >"$dir/wrong.log" 2>&1; then fail "a damaged invite was taken"; fi
 grep -q "invite" "$dir/wrong.log" || fail "no word about the damaged invite"
 
-volunteer 1
+volunteer worker1 worker1
 first=$volunteer_pid
-volunteer 2
+volunteer worker2 worker2
 second=$volunteer_pid
-n=0
-until "$waggle" outcomes "$dir/run" 2>/dev/null | grep -q accepted; do
-  n=$((n + 1))
-  [ $n -gt 600 ] && fail "nothing was accepted after 60 s"
-  sleep 0.1
-done
+accepted_any() { "$waggle" outcomes "$dir/run" | grep -q accepted; }
+until_true 60 "nothing was accepted" accepted_any
 kill -9 "$first"
-volunteer 3
+volunteer worker3 worker3
 third=$volunteer_pid
 wait_for "$dir/worker3.log" 60 "sampling, from version"
 wait_for "$dir/run/metrics.jsonl" 60

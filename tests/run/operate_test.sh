@@ -3,64 +3,22 @@
 # drained by command and by SIGTERM and resumed each time; the weights end as those of the undisturbed run.
 # Usage: operate_test.sh WAGGLE SOURCE_DIR
 set -eu
-waggle=$1
-source=$2
-dir=$(mktemp -d)
-pids=
-cleanup() {
-  for pid in $pids; do kill -9 "$pid" 2>/dev/null || true; done
-  rm -rf "$dir"
-}
-trap cleanup EXIT
-fail() {
-  echo "FAILED: $*"
-  tail -n 20 "$dir"/*.log
-  exit 1
-}
-export XDG_CACHE_HOME="$dir/cache" XDG_CONFIG_HOME="$dir/config"
-hash_of() { sed -n 's/.*"weight_hash": *"\([0-9a-f]*\)".*/\1/p' "$1/result.json"; }
-start() { # start NAME COMMAND...: in the background, its output in NAME.log
-  name=$1
-  shift
-  "$@" >>"$dir/$name.log" 2>&1 &
-  pids="$pids $!"
-}
-host() { # host ACTION WHAT [OPTION...]
-  start host "$waggle" "$@" --listen "127.0.0.1:$port" --key "$dir/host.key" --threads 1
-  host_pid=$!
-}
-volunteer() {
-  start "worker$1" "$waggle" join "$invite" --key "$dir/worker$1.key" --threads 1 --rollouts 16 --memory 16
-  volunteer_pid=$!
-}
-until_true() { # until_true SECONDS WHAT COMMAND...
-  seconds=$1 what=$2 n=0
-  shift 2
-  until "$@" >"$dir/said" 2>/dev/null; do
-    n=$((n + 1))
-    [ $n -gt $((seconds * 5)) ] && fail "$what, after $seconds s"
-    sleep 0.2
-  done
-}
+. "$(dirname "$0")/lib.sh"
 status_says() { "$waggle" status "$dir/run" --json | grep -q "$1"; }
 
-"$waggle" run "$source/tests/run/tiny.toml" --set orchestrator.steps=60 --out "$dir/local" --quiet --threads 1 >/dev/null
-expected=$(hash_of "$dir/local")
+local_run --set orchestrator.steps=60
 
-port=0
 host run "$source/tests/run/tiny.toml" --set orchestrator.steps=60 --out "$dir/run"
-until_true 60 "no invite" test -s "$dir/run/invite.txt"
-invite=$(cat "$dir/run/invite.txt")
-port=$(echo "$invite" | sed 's/.*:\([0-9]*\)\/.*/\1/')
+invite_of "$dir/run"
 [ "$(stat -c %a "$dir/run/control.json")" = 600 ] || fail "others can read control.json"
 url="http://$(sed 's/.*"http":"\([^"]*\)".*/\1/' "$dir/run/control.json")"
 until_true 30 "not ready" sh -c "'$waggle' doctor '$dir/run' | grep -q 'is ready'"
 "$waggle" doctor "$dir/run" --invite "$invite" >"$dir/doctor.log" || fail "the doctor finds a problem"
 grep -q "who the invite says" "$dir/doctor.log" || fail "the doctor did not reach the invite's host"
 
-volunteer 1
+volunteer worker1 worker1
 first=$volunteer_pid
-volunteer 2
+volunteer worker2 worker2
 second=$volunteer_pid
 until_true 60 "nobody's group was accepted" status_says '"accepted":[1-9]'
 "$waggle" status "$url" --once >"$dir/table.log"
@@ -72,7 +30,7 @@ leaver=$("$waggle" key show --file "$dir/worker1.key" | grep -o 'wgl1[a-z0-9]*' 
 wait "$first" || fail "volunteer 1"
 grep -q "asked to leave by the host" "$dir/worker1.log" || fail "volunteer 1 does not know why it left"
 if "$waggle" drain "$url" 2>/dev/null; then fail "drained without a token"; fi
-volunteer 3
+volunteer worker3 worker3
 third=$volunteer_pid
 
 # Metrics in the text format, read line by line.
