@@ -13,7 +13,6 @@
 namespace waggle {
 namespace {
 
-constexpr std::string_view kMagic = "WGLGRP02";
 constexpr std::size_t kFileBytesMax = std::size_t{1} << 30;
 constexpr std::size_t kGroupsShown = 3, kRolloutsShown = 4, kIdsShown = 64;
 
@@ -77,10 +76,10 @@ void Print(const GroupRecord& record, const std::optional<Tokenizer>& tokenizer,
 }  // namespace
 
 bool HoldsRollouts(const std::filesystem::path& file) {
-  std::string begin(kMagic.size(), '\0');
+  std::string begin(kRecordsMagic.size(), '\0');
   std::ifstream in(file, std::ios::binary);
   in.read(begin.data(), static_cast<std::streamsize>(begin.size()));
-  return in && begin == kMagic;
+  return in && begin == kRecordsMagic;
 }
 
 Status InspectRollouts(const std::filesystem::path& file, bool all) {

@@ -1,13 +1,12 @@
 #include "roles/host_status.h"
 
-#include <sodium.h>
-
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
 #include "base/hex.h"
+#include "crypto/random.h"
 
 namespace waggle {
 namespace {
@@ -82,9 +81,7 @@ Result<std::unique_ptr<HostDesk>> HostDesk::Open(const std::string& address,
   std::error_code ignored;
   std::filesystem::remove(run_directory / "control.json", ignored);  // of a host that was killed
   if (address == "off") return desk;
-  std::array<std::uint8_t, 32> secret{};
-  ::randombytes_buf(secret.data(), secret.size());
-  desk->token_ = ToHex(secret);
+  desk->token_ = ToHex(RandomBytes<32>());
   WG_ASSIGN(desk->http_, HttpServer::Start(address, {}, clock, [d = desk.get()](const auto& r) {
               return d->Answer(r);
             }));

@@ -1,7 +1,6 @@
 #include "roles/relay_run.h"
 
 #include <fmt/format.h>
-#include <sodium.h>
 
 #include <atomic>
 #include <chrono>
@@ -12,6 +11,7 @@
 
 #include "channel/blob_pages.h"
 #include "channel/relay_keeper.h"
+#include "crypto/random.h"
 #include "http/client.h"
 #include "http/server.h"
 #include "net/client.h"
@@ -61,9 +61,7 @@ class HostFeed final : public Feed {
       open_ = false;
       dead_ = true;
     } else if (event.kind == Event::Kind::kOpened) {
-      SessionNonce nonce;
-      ::randombytes_buf(nonce.data(), nonce.size());
-      session_.emplace(Session::Initiator(key_, options_.invite->run, nonce, host_));
+      session_.emplace(Session::Initiator(key_, options_.invite->run, RandomBytes<16>(), host_));
       open_ = fresh_ = true;
       Send(Hello{.software = options_.software, .capabilities = {}});
     } else {

@@ -16,8 +16,6 @@ void Fields(T& x, V&& v) {
 
 namespace {
 
-constexpr std::string_view kRecordsMagic = "WGLGRP02";
-
 template <class T>
 Result<T> DecodeValue(std::span<const std::uint8_t> bytes, std::size_t offset = 0) {
   auto value = WireDecode<T>(bytes, kWire.message_bytes_max, offset);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -27,7 +28,8 @@ Bytes Encode(const Group& group);
 Result<Lease> DecodeLease(std::span<const std::uint8_t> bytes);
 Result<Group> DecodeGroup(std::span<const std::uint8_t> bytes);
 
-// A file of records: "WGLGRP02", then per record its length (u32 LE) and its bytes.
+// A file of records: kRecordsMagic, then per record its length (u32 LE) and its bytes.
+inline constexpr std::string_view kRecordsMagic = "WGLGRP02";
 Bytes EncodeRecords(std::span<const GroupRecord> records);
 Result<std::vector<GroupRecord>> DecodeRecords(std::span<const std::uint8_t> bytes);
 

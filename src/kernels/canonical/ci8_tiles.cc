@@ -10,6 +10,7 @@
 #define HWY_TARGET_INCLUDE "kernels/canonical/ci8_tiles.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "kernels/canonical/unroll-inl.h"
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
 static_assert(HWY_NATIVE_FMA, "ci8 needs a fused multiply-add");
@@ -24,16 +25,6 @@ using DI = hn::RebindToSigned<DF>;
 using DU = hn::RebindToUnsigned<DF>;
 using VI = hn::Vec<DI>;
 constexpr std::size_t kLanes = HWY_LANES(float);
-
-template <class F, std::size_t... I>
-HWY_INLINE void UnrollImpl(F&& f, std::index_sequence<I...>) {
-  (f(std::integral_constant<std::size_t, I>{}), ...);
-}
-template <std::size_t N, class F>
-HWY_INLINE void Unroll(F&& f) {
-  UnrollImpl(f, std::make_index_sequence<N>{});
-}
-#define WG_INLINE_LAMBDA __attribute__((always_inline)) HWY_ATTR
 
 HWY_INLINE std::uint32_t FourCodes(const std::uint8_t* x) {
   std::uint32_t codes;

@@ -12,6 +12,7 @@
 #define HWY_TARGET_INCLUDE "kernels/canonical/gemm_tiles.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "kernels/canonical/unroll-inl.h"
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
 static_assert(HWY_NATIVE_FMA, "D1 needs a fused multiply-add");
@@ -27,17 +28,6 @@ using DI = hn::RebindToSigned<DF>;
 using VF = hn::Vec<DF>;
 constexpr std::size_t kLanes = HWY_LANES(float);
 constexpr std::size_t kVectors = kPanelWidth / kLanes;  // of one k of a panel
-
-// f(0), f(1), ..., f(N-1) with the index as a type: guaranteed unrolling.
-template <class F, std::size_t... I>
-HWY_INLINE void UnrollImpl(F&& f, std::index_sequence<I...>) {
-  (f(std::integral_constant<std::size_t, I>{}), ...);
-}
-template <std::size_t N, class F>
-HWY_INLINE void Unroll(F&& f) {
-  UnrollImpl(f, std::make_index_sequence<N>{});
-}
-#define WG_INLINE_LAMBDA __attribute__((always_inline)) HWY_ATTR
 
 // Sources widen one k of a panel: vector v holds features [v * kLanes, ...) of 16.
 struct F32Source {
