@@ -27,7 +27,7 @@ using LinkId = Strong<std::uint64_t, struct LinkIdTag>;
 
 struct HostSettings {
   std::string software;  // what Welcome says
-  std::uint32_t heartbeat_ms = 5'000;
+  std::uint32_t heartbeat_ms = 20'000;
   std::size_t refusals_max = 8;  // in a row; then the link is closed
   LeaseBookSettings leases;
   // Where policies can also be fetched, as URLs (docs/policy-channel.md); told with announcements.

@@ -16,7 +16,7 @@ namespace {
 constexpr int kPollMs = 10;            // the trainer's results are looked for this often
 constexpr std::int64_t kTickMs = 250;  // of HostCore's time
 constexpr std::int64_t kGoodbyeMs = 3'000;
-constexpr int kEventsMax = 512;  // that share one commit
+constexpr std::int64_t kBatchMs = 8;  // of events that share one commit: a commit takes about one
 
 }  // namespace
 
@@ -327,7 +327,12 @@ void HostRun::Loop::Hear(const Event& event) {
 Status HostRun::Loop::Pump() {
   Event event;
   int wait = kPollMs;
-  for (int i = 0; i < kEventsMax && server->Next(event, wait); ++i, wait = 0) Hear(event);
+  for (std::int64_t until = 0; server->Next(event, wait); wait = 0) {
+    Hear(event);
+    const std::int64_t now = NowMs();
+    if (until == 0) until = now + kBatchMs;
+    if (now >= until) break;
+  }
   if (auto done = training->Take()) WG_TRY(Trained(std::move(*done)));
   if (const std::int64_t now = NowMs(); now >= ticked_ms + kTickMs) {
     ticked_ms = now;

@@ -35,7 +35,6 @@ void JoinCore::On(const JoinTick& event) {
   }
   if (!connected()) return;
   if (now_ >= beat_at_) {
-    beat_at_ = now_ + heartbeat_ms_ / 2;
     Send(Heartbeat{.leases = static_cast<std::uint32_t>(held_.size()),
                    .tokens_per_second = rate_,
                    .version = version_.value_or(PolicyVersion{})});
@@ -322,6 +321,7 @@ void JoinCore::LeaveIfDone() {
 void JoinCore::Send(NodeMessage message) {
   if (!session_ || !session_->may_send(KindOf(message))) return;
   effects_.push_back(SendOut{session_->Seal(std::move(message))});
+  beat_at_ = now_ + heartbeat_ms_ / 2;  // whatever we say says that we are alive
   ++sent_;
 }
 

@@ -49,7 +49,7 @@ struct LeaseBookSettings {
   Milliseconds deadline_ms_max = 120'000;
   Milliseconds hedge_ms = 1'000;         // how long a lease is its worker's, however slow it is
   Milliseconds grace_ms = 600'000;       // after its deadline a grant is remembered this long
-  Milliseconds silence_ms_max = 30'000;  // three heartbeats: then a worker is gone
+  Milliseconds silence_ms_max = 60'000;  // three heartbeats: then a worker is gone
   Milliseconds wait_ms_max = 60'000;     // in the queue; then it is told to ask again
   Milliseconds hold_off_ms_min = 1'000;  // doubles with each loss in a row
   Milliseconds hold_off_ms_max = 600'000;

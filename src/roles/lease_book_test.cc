@@ -213,13 +213,13 @@ TEST_F(LeaseBookTest, WhoeverCrashesWithLeasesWaitsTwiceAsLongEachTime) {
 }
 
 TEST_F(LeaseBookTest, ASilentWorkerIsGoneAndMustSayHello) {
-  EXPECT_TRUE(Step(30'000, TimePassed{}).empty());
-  static_cast<void>(Step(30'001, TimePassed{}));
+  EXPECT_TRUE(Step(60'000, TimePassed{}).empty());
+  static_cast<void>(Step(60'001, TimePassed{}));
   EXPECT_EQ(book_.counts().present, 0u);
-  EXPECT_EQ(Sent<Refusal>(Step(30'002, WorkerHeard{Node(1)})).at(0).kind,
+  EXPECT_EQ(Sent<Refusal>(Step(60'002, WorkerHeard{Node(1)})).at(0).kind,
             RefusalKind::kNotRegistered);
-  static_cast<void>(Step(30'003, WorkerJoined{Node(1)}));
-  EXPECT_EQ(Sent<OutcomeRecord>(Answer(30'004, 1, 1)).at(0).outcome, Outcome::kAccepted);
+  static_cast<void>(Step(60'003, WorkerJoined{Node(1)}));
+  EXPECT_EQ(Sent<OutcomeRecord>(Answer(60'004, 1, 1)).at(0).outcome, Outcome::kAccepted);
 }
 
 TEST_F(LeaseBookTest, TheUnknownGetOneLeaseAndTheProvenWhatTheyCanDo) {

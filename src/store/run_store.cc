@@ -64,7 +64,7 @@ auto Guarded(const char* doing, F&& work) -> decltype(work()) {
   }
 }
 
-// Statements with their row, prepared once for a batch.
+// Statements with their row, prepared once for a connection.
 class GrantRow {
  public:
   GrantRow(soci::session& sql, const std::string& run)
@@ -145,6 +145,14 @@ class OutcomeRow {
   soci::statement update_;
 };
 
+struct Rows {
+  Rows(soci::session& sql, const std::string& run)
+      : grant(sql, run), group(sql, run), outcome(sql, run) {}
+  GrantRow grant;
+  GroupRow group;
+  OutcomeRow outcome;
+};
+
 class SqlStore final : public RunStore {
  public:
   SqlStore(std::string where, std::string run)
@@ -171,6 +179,7 @@ class SqlStore final : public RunStore {
   const std::string where_, run_;
   const bool postgres_;
   soci::session sql_;
+  std::optional<Rows> rows_;           // of the connection that sql_ has
   long long granted_ = 0, ended_ = 0;  // numbers given so far; a run has one writer
 };
 
@@ -189,6 +198,10 @@ Status SqlStore::Connect(Access access) {
       // FULL: a commit survives a loss of power, as everybody is told that it does.
       sql_ << "PRAGMA journal_mode = WAL";
       sql_ << "PRAGMA synchronous = FULL";
+      // 64 MiB of log before it is worked into the file: the same pages are written again and
+      // again.
+      sql_ << "PRAGMA wal_autocheckpoint = 16384";
+      sql_ << "PRAGMA cache_size = -32768";  // KiB
     }
     WG_TRY(BecomeWriter());
     WG_TRY(Migrate());
@@ -281,23 +294,23 @@ Status SqlStore::Commit(const StoreBatch& batch) {
 }
 
 Status SqlStore::Write(const StoreBatch& batch) {
-  return Guarded("writing", [&]() -> Status {
+  const Status done = Guarded("writing", [&]() -> Status {
     soci::transaction all(sql_);
-    GrantRow grant(sql_, run_);
-    GroupRow group(sql_, run_);
-    OutcomeRow outcome(sql_, run_);
+    if (!rows_) rows_.emplace(sql_, run_);
     for (const StoreEntry& entry : batch) {
       if (const auto* granted = std::get_if<LeaseHolder>(&entry)) {
-        grant.Write(++granted_, *granted);
+        rows_->grant.Write(++granted_, *granted);
       } else if (const auto* accepted = std::get_if<GroupRecord>(&entry)) {
-        WG_TRY(group.Write(*accepted));
+        WG_TRY(rows_->group.Write(*accepted));
       } else {
-        WG_TRY(outcome.Write(++ended_, std::get<OutcomeRecord>(entry)));
+        WG_TRY(rows_->outcome.Write(++ended_, std::get<OutcomeRecord>(entry)));
       }
     }
     all.commit();
     return {};
   });
+  if (!done) rows_.reset();  // whatever state the statements are in
+  return done;
 }
 
 Result<std::vector<GroupRecord>> SqlStore::Groups(std::uint64_t first, std::uint64_t end) {
