@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/check.h"
+
 namespace waggle {
 namespace {
 
@@ -134,6 +136,26 @@ Admission Admit(const Lease& lease, const Task& task, const Group& group, Policy
     AddComponents(score, i == 0, scored);
   }
   return admission;
+}
+
+Admission AdmitUnder(const Recipe& recipe, const Lease& lease, const Group& group,
+                     PolicyVersion current, std::uint64_t lag_versions_max, const TaskCodec& codec,
+                     std::size_t vocab) {
+  const auto task = codec.environment().MakeTask(lease.task_seed);
+  Check(task.has_value(), "a leased task can be made again");
+  const AdmissionPolicy policy{
+      .lag_versions_max = lag_versions_max,
+      .vocab = vocab,
+      .kept_kv = recipe.sampling.swap == "keep_kv",
+      .length_mode = LengthModeOf(recipe.environment.length),
+      .length_weight = recipe.environment.length.weight,
+      .random_reward = recipe.orchestrator.reward == "random" && !lease.evaluation,
+      .random_seed = recipe.seed};
+  return Admit(lease, *task, group, current, codec, policy);
+}
+
+std::uint64_t LagAdmitted(const OrchestratorRecipe& settings, PolicyVersion current) {
+  return settings.stale == "withhold" ? current.value : settings.lag_versions_max;
 }
 
 }  // namespace waggle

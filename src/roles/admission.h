@@ -3,6 +3,7 @@
 // believed.
 #pragma once
 
+#include "roles/recipe.h"
 #include "roles/task_codec.h"
 #include "rollout/rollout.h"
 #include "rollout/verdict.h"
@@ -36,5 +37,13 @@ std::size_t WithholdStale(PolicyVersion current, std::uint64_t lag_versions_max,
 // machine.
 Admission Admit(const Lease& lease, const Task& task, const Group& group, PolicyVersion current,
                 const TaskCodec& codec, const AdmissionPolicy& policy);
+
+// The same under a run's recipe. REQUIRES a lease whose task can be made.
+Admission AdmitUnder(const Recipe& recipe, const Lease& lease, const Group& group,
+                     PolicyVersion current, std::uint64_t lag_versions_max, const TaskCodec& codec,
+                     std::size_t vocab);
+// How old a group may be on arrival. Withheld groups are taken at any age: what ships is decided
+// when they are trained on.
+std::uint64_t LagAdmitted(const OrchestratorRecipe& settings, PolicyVersion current);
 
 }  // namespace waggle

@@ -19,17 +19,17 @@ std::uint64_t SampledTokens(const Group& group) {
 }  // namespace
 
 HostCore::HostCore(const Signer& key, const Hash256& run, const HostSettings& settings,
-                   OrchestratorCore orchestrator, const Hash256& snapshot,
+                   std::unique_ptr<LeaseSource> leases, const Hash256& snapshot,
                    std::function<SessionNonce()> draw_nonce)
     : key_(key),
       run_(run),
       settings_(settings),
-      orchestrator_(std::move(orchestrator)),
+      orchestrator_(std::move(leases)),
       book_(settings.leases),
       draw_nonce_(std::move(draw_nonce)) {
   chain_ = settings_.chain;
   if (chain_.empty())
-    chain_ = {{.version = orchestrator_.version(), .manifest = snapshot, .sources = {}}};
+    chain_ = {{.version = orchestrator_->version(), .manifest = snapshot, .sources = {}}};
 }
 
 std::vector<HostEffect> HostCore::Step(Milliseconds now, const HostEvent& event) {
@@ -83,7 +83,7 @@ void HostCore::Heard(LinkId id, const NodeMessage& message) {
   if (const auto* hello = std::get_if<Hello>(&message)) {
     link.tokens_per_second = hello->capabilities.tokens_per_second;
     Send(id, Welcome{.software = settings_.software,
-                     .version = orchestrator_.version(),
+                     .version = chain_.back().version,
                      .heartbeat_ms = settings_.heartbeat_ms});
     for (std::size_t i = 0; i < chain_.size(); ++i) {
       PolicyAnnouncement announcement = chain_[i];
@@ -147,7 +147,7 @@ void HostCore::Perform(LeaseBookEffect effect) {
 
 void HostCore::Judge(WorkerId worker, const Group& group) {
   GroupGraded graded{worker, group.lease, {}, SampledTokens(group)};
-  const Lease* out = orchestrator_.LeaseOut(group.lease);
+  const Lease* out = orchestrator_->LeaseOut(group.lease);
   const Lease lease = out == nullptr ? Lease{} : *out;
   // Kept before anything that follows from it: the batch that it completes, the receipt.
   const std::size_t before = effects_.size();
@@ -176,7 +176,7 @@ void HostCore::Deliver(SendTo& send) {
 }
 
 void HostCore::Orchestrate(const OrchestratorEvent& event) {
-  for (OrchestratorEffect& effect : orchestrator_.Step(event)) {
+  for (OrchestratorEffect& effect : orchestrator_->Step(event)) {
     if (auto* grant = std::get_if<GrantLease>(&effect)) {
       offered_.push_back(std::move(grant->lease));
     } else if (auto* judged = std::get_if<GroupJudged>(&effect)) {
@@ -185,6 +185,10 @@ void HostCore::Orchestrate(const OrchestratorEvent& event) {
       effects_.push_back(std::move(*train));
     } else if (auto* evaluated = std::get_if<Evaluated>(&effect)) {
       effects_.push_back(std::move(*evaluated));
+    } else if (const auto* back = std::get_if<GiveBack>(&effect)) {
+      effects_.push_back(Keep{LeaseHandedBack{back->lease}});
+    } else if (auto* broken = std::get_if<RunBroken>(&effect)) {
+      effects_.push_back(std::move(*broken));
     } else {
       finished_ = true;  // told to everybody at the end of the step: the book may be asking us
     }
@@ -209,17 +213,80 @@ void HostCore::AddToChain(const PolicyOut& event) {
 void HostCore::On(const PolicyOut& event) {
   AddToChain(event);
   Orchestrate(PolicyPublished{event.version});
-  if (event.save) effects_.push_back(SaveCheckpointNow{orchestrator_.SavePosition()});
+  if (event.save) effects_.push_back(SaveCheckpointNow{orchestrator_->SavePosition()});
   SendToAll(PolicyAnnouncement{
       .version = event.version, .manifest = event.manifest, .sources = settings_.sources});
   Book(WorkMayExist{});
+  Delegate();
   if (!draining()) Orchestrate(Proceed{});
 }
 
 void HostCore::On(const HostRestarted& event) {
   for (const OpenGrant& grant : event.open_grants)
     Book(GrantRestored{grant.holder.node, grant.holder.lease, grant.superseded});
+  for (const LeaseDelegated& delegated : event.delegations) {
+    desks_.Give(delegated.desk, delegated.lease);
+    Orchestrate(LeaseRestored{Delegations::WorkerOf(delegated.desk), delegated.lease});
+  }
   Orchestrate(Proceed{});
+}
+
+// What is noted here is not told again; what happened at a desk, happened.
+void HostCore::On(const DesksHeard& event) {
+  bool came_back = false;
+  const auto end = [&](DeskId desk, LeaseId lease) {
+    effects_.push_back(Keep{DelegationEnded{lease}});
+    return desks_.Take(desk, lease);
+  };
+  for (const DeskReturn& one : event.news.returns) {
+    const bool ours = end(one.desk, one.lease);
+    const WorkerId worker = Delegations::WorkerOf(one.desk);
+    if (one.accepted) {
+      desks_.Count(one.desk, SampledTokens(one.accepted->group));
+      Orchestrate(GroupKept{worker, *one.accepted});
+    } else if (ours) {
+      Orchestrate(LeaseTakenBack{worker, one.lease});
+      came_back = true;
+    }
+  }
+  for (const Delegations::Held& lost : desks_.See(event.news.open)) {
+    end(lost.desk, lost.lease);
+    Orchestrate(LeaseTakenBack{Delegations::WorkerOf(lost.desk), lost.lease});
+    came_back = true;
+  }
+  if (came_back) Book(WorkMayExist{});
+  Delegate();
+}
+
+// One lease at a time, in turn: a wave that is short is shared.
+void HostCore::Delegate() {
+  while (!draining() && !finished_) {
+    const auto desk = desks_.Next();
+    if (!desk) return;
+    Orchestrate(WorkerIdle{Delegations::WorkerOf(*desk), 1});
+    if (offered_.empty()) return;
+    for (Lease& lease : std::exchange(offered_, {})) {
+      desks_.Give(*desk, lease);
+      effects_.push_back(Keep{LeaseDelegated{*desk, std::move(lease)}});
+    }
+  }
+}
+
+// Who holds what nobody works on hears that others would.
+void HostCore::AskBack() {
+  for (const LeasesWantedBack& changed : desks_.AskBack(draining() || book_.waiting()))
+    effects_.push_back(Keep{changed});
+}
+
+void HostCore::On(const HostHeard& event) {
+  for (const PolicyTold& policy : event.news.policies) Orchestrate(PolicyPublished{policy.version});
+  for (const Lease& lease : event.news.leases) Orchestrate(LeaseCame{lease});
+  if (!event.news.leases.empty()) Book(WorkMayExist{});
+  if (event.news.wanted_back) {
+    Book(OverdueWanted{});
+    Orchestrate(IdleLeasesWanted{});
+  }
+  if (event.news.over) finished_ = true;
 }
 
 void HostCore::End() {
@@ -238,14 +305,15 @@ void HostCore::On(const DrainRun& event) {
 }
 
 void HostCore::EndDrainIfDone() {
-  if (!draining() || drained_ || finished_ || orchestrator_.training()) return;
+  if (!draining() || drained_ || finished_ || orchestrator_->training()) return;
   if (now_ < *drain_until_) {
     for (const LeaseBook::WorkerView& worker : book_.workers()) {
       if (worker.leases > 0) return;
     }
+    if (desks_.held() > 0) return;
   }
   drained_ = true;
-  effects_.push_back(SaveCheckpointNow{orchestrator_.SavePosition()});
+  effects_.push_back(SaveCheckpointNow{orchestrator_->SavePosition()});
   effects_.push_back(RunDrained{});
 }
 
@@ -258,7 +326,10 @@ void HostCore::On(const DrainNode& event) {
              .text = "the host asks this node to leave"});
 }
 
-void HostCore::On(const HostTick&) { Book(TimePassed{}); }
+void HostCore::On(const HostTick&) {
+  Book(TimePassed{});
+  AskBack();
+}
 
 void HostCore::Send(LinkId id, NodeMessage message) {
   const auto found = links_.find(id.value);

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "protocol/session.h"
+#include "roles/delegations.h"
 #include "roles/lease_book.h"
 #include "roles/orchestrator_core.h"
 #include "store/run_store.h"
@@ -60,9 +61,11 @@ struct PolicyOut {
   std::optional<Hash256> snapshot;
   bool save = false;
 };
-// First, after a start: grants that had not ended when the host did (RunStore::OpenGrants).
+// First, after a start: grants that had not ended when the host did (RunStore::OpenGrants), and
+// what is in the hands of desks.
 struct HostRestarted {
   std::vector<OpenGrant> open_grants;
+  std::vector<LeaseDelegated> delegations = {};
 };
 struct HostTick {};
 // The operator: grant nothing more, let what is held end, save, stop. The run can be resumed, and
@@ -74,8 +77,15 @@ struct DrainRun {
 struct DrainNode {
   NodeId node;
 };
+// At the host: what its desks did. At a desk: what its host did (docs/adr/0017-desks.md).
+struct DesksHeard {
+  DeskNews news;
+};
+struct HostHeard {
+  HostNews news;
+};
 using HostEvent = std::variant<LinkOpened, FrameCame, LinkClosed, PolicyOut, HostRestarted,
-                               HostTick, DrainRun, DrainNode>;
+                               HostTick, DrainRun, DrainNode, DesksHeard, HostHeard>;
 
 // Effects, to be performed in order
 struct SendFrame {
@@ -93,31 +103,37 @@ struct Keep {
 };
 // Of the version that PolicyOut named, before the next step begins.
 struct SaveCheckpointNow {
-  std::string state;  // OrchestratorCore::SavePosition()
+  std::string state;  // LeaseSource::SavePosition()
 };
 struct RunDrained {};  // after a SaveCheckpointNow: the process may end
 using HostEffect = std::variant<SendFrame, CloseLink, Keep, SaveCheckpointNow, TrainOn, Evaluated,
-                                RunFinished, RunDrained>;
+                                RunFinished, RunDrained, RunBroken>;
 
 class HostCore {
  public:
-  // `key` and `orchestrator`'s codec outlive the core. draw_nonce: 16 unpredictable bytes, new ones
-  // each time. snapshot: manifest of the policy that the orchestrator stands at.
+  // `key` and the codec of `leases` outlive the core. draw_nonce: 16 unpredictable bytes, new ones
+  // each time. snapshot: manifest of the policy that `leases` stands at, if settings have no chain.
+  HostCore(const Signer& key, const Hash256& run, const HostSettings& settings,
+           std::unique_ptr<LeaseSource> leases, const Hash256& snapshot,
+           std::function<SessionNonce()> draw_nonce);
   HostCore(const Signer& key, const Hash256& run, const HostSettings& settings,
            OrchestratorCore orchestrator, const Hash256& snapshot,
-           std::function<SessionNonce()> draw_nonce);
+           std::function<SessionNonce()> draw_nonce)
+      : HostCore(key, run, settings, std::make_unique<OrchestratorCore>(std::move(orchestrator)),
+                 snapshot, std::move(draw_nonce)) {}
 
-  // OrchestratorCore::Remember(), while the host catches up with what it had accepted.
+  // LeaseSource::Remember(), while the host catches up with what it had accepted.
   Status Remember(std::vector<GroupRecord> records) {
-    return orchestrator_.Remember(std::move(records));
+    return orchestrator_->Remember(std::move(records));
   }
 
   // `now` never goes back.
   [[nodiscard]] std::vector<HostEffect> Step(Milliseconds now, const HostEvent& event);
 
-  const OrchestratorCore& orchestrator() const { return orchestrator_; }
+  const LeaseSource& orchestrator() const { return *orchestrator_; }
   // For the live view.
   const LeaseBook& leases() const { return book_; }
+  const Delegations& desks() const { return desks_; }
   std::size_t links() const { return links_.size(); }
   bool draining() const { return drain_until_.has_value(); }
   struct Counts {
@@ -142,6 +158,8 @@ class HostCore {
   void On(const HostTick& event);
   void On(const DrainRun& event);
   void On(const DrainNode& event);
+  void On(const DesksHeard& event);
+  void On(const HostHeard& event);
 
   void Heard(LinkId id, const NodeMessage& message);
   void Act(const NodeId& node, const NodeMessage& message);
@@ -155,6 +173,8 @@ class HostCore {
   void Judge(WorkerId worker, const Group& group);
   void Deliver(SendTo& send);
   void Orchestrate(const OrchestratorEvent& event);
+  void Delegate();
+  void AskBack();
   void AddToChain(const PolicyOut& event);
   void End();
   void EndDrainIfDone();
@@ -162,8 +182,9 @@ class HostCore {
   const Signer& key_;
   const Hash256 run_;
   const HostSettings settings_;
-  OrchestratorCore orchestrator_;
+  const std::unique_ptr<LeaseSource> orchestrator_;
   LeaseBook book_;
+  Delegations desks_;
   // Snapshots and what leads on from them. A snapshot that begins a newer chain follows the update
   // to the same version.
   std::vector<PolicyAnnouncement> chain_;

@@ -281,6 +281,13 @@ void LeaseBook::On(const WorkerDraining& event) {
   StopWaiting(*worker);
 }
 
+void LeaseBook::On(const OverdueWanted&) {
+  for (const auto& [time, id, lease] : std::exchange(overdue_, {})) {
+    effects_.push_back(TakeBack{WorkerId{id}, LeaseId{lease}});
+    workers_.at(id).grants.at(lease).state = State::kSuperseded;
+  }
+}
+
 void LeaseBook::On(const TimePassed&) {
   for (auto& [id, worker] : workers_) {
     if (worker.present && now_ - worker.heard > settings_.silence_ms_max) Leave(worker);
@@ -506,6 +513,15 @@ std::vector<LeaseBook::WorkerView> LeaseBook::workers() const {
                      .tokens = worker.tokens});
   }
   return views;
+}
+
+std::uint32_t LeaseBook::Wanted(std::uint32_t most) const {
+  std::uint64_t wanted = 0;
+  for (const std::uint64_t id : waiting_) {
+    if (draining_ || wanted >= most) break;
+    wanted += RoomOf(workers_.at(id));
+  }
+  return Clipped(wanted);
 }
 
 std::uint32_t LeaseBook::RateOf(const NodeId& node) const {

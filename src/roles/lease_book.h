@@ -36,7 +36,7 @@
 #include <vector>
 
 #include "protocol/messages.h"
-#include "roles/orchestrator_core.h"
+#include "roles/lease_source.h"
 
 namespace waggle {
 
@@ -102,14 +102,15 @@ struct WorkerLeft {
 struct WorkerDraining {  // no grant for this one from here on, until it joins anew
   NodeId node;
 };
-struct WorkMayExist {};  // the policy moved on, a wave began
+struct WorkMayExist {};   // the policy moved on, a wave began
+struct OverdueWanted {};  // somebody idle elsewhere would take what is overdue here
 struct TimePassed {};
 struct RunDraining {};  // no grant from here on
 struct RunOver {};      // nor any group: what is open ends now
 using LeaseBookEvent =
     std::variant<WorkerJoined, WorkRequested, WorkOffered, GroupCame, GroupGraded, GrantRestored,
-                 LeasesReturned, WorkerHeard, WorkerLeft, WorkerDraining, WorkMayExist, TimePassed,
-                 RunDraining, RunOver>;
+                 LeasesReturned, WorkerHeard, WorkerLeft, WorkerDraining, WorkMayExist,
+                 OverdueWanted, TimePassed, RunDraining, RunOver>;
 
 // Effects, to be performed in order, before the next event.
 struct TakeBack {  // OrchestratorCore::Step(LeaseTakenBack)
@@ -157,6 +158,10 @@ class LeaseBook {
     std::uint64_t accepted = 0, lost = 0, tokens = 0;
   };
   std::vector<WorkerView> workers() const;
+  // Rollouts that those who wait would be given if there were enough, up to `most` or a little
+  // more.
+  std::uint32_t Wanted(std::uint32_t most) const;
+  bool waiting() const { return !waiting_.empty(); }
   // Tokens per second as measured; 0 for nobody we know.
   std::uint32_t RateOf(const NodeId& node) const;
 
@@ -196,6 +201,7 @@ class LeaseBook {
   void On(const WorkerLeft& event);
   void On(const WorkerDraining& event);
   void On(const WorkMayExist&) {}
+  void On(const OverdueWanted&);
   void On(const TimePassed& event);
   void On(const RunDraining& event);
   void On(const RunOver&);

@@ -59,6 +59,8 @@ std::vector<OrchestratorEffect> OrchestratorCore::Step(const OrchestratorEvent& 
     OnLost(*lost);
   } else if (const auto* taken = std::get_if<LeaseTakenBack>(&event)) {
     OnTakenBack(*taken);
+  } else if (const auto* kept = std::get_if<GroupKept>(&event)) {
+    OnKept(*kept, effects);
   } else if (const auto* published = std::get_if<PolicyPublished>(&event)) {
     Check(published->version.value == version_.value + 1, "versions are published one by one");
     version_ = published->version;
@@ -67,9 +69,12 @@ std::vector<OrchestratorEffect> OrchestratorCore::Step(const OrchestratorEvent& 
     return effects;  // the driver may want a checkpoint first
   } else if (const auto* restored = std::get_if<LeaseRestored>(&event)) {
     Outstanding out{.lease = restored->lease, .worker = restored->worker};
-    memory_.insert_or_assign(restored->lease.id.value, Memory{std::move(out), std::nullopt});
+    Memory& memory = memory_[restored->lease.id.value];
+    // A desk's lease may have been accepted while we looked.
+    if (!memory.scored) memory.out = std::move(out);
     return effects;
-  } else if (!std::holds_alternative<Proceed>(event)) {
+  } else if (std::holds_alternative<CheckpointDue>(event) ||
+             std::holds_alternative<CheckpointTaken>(event)) {
     paused_ = std::holds_alternative<CheckpointDue>(event);
     return effects;  // leases of this version are asked for before the next batch moves it
   }
@@ -201,11 +206,8 @@ void OrchestratorCore::OnGroup(const GroupArrived& event,
     return;
   }
   const Outstanding out = found->second;
-  // Withheld groups are taken at any age: what ships is decided when they are trained on.
-  const auto& settings = recipe_.orchestrator;
   Admission admission =
-      Judge(out.lease, event.group, version_,
-            settings.stale == "withhold" ? version_.value : settings.lag_versions_max);
+      Judge(out.lease, event.group, version_, LagAdmitted(recipe_.orchestrator, version_));
   effects.push_back(GroupJudged{event.worker, out.lease.id, admission.verdict});
   outstanding_.erase(found);
   if (const auto* reject = std::get_if<Reject>(&admission.verdict)) {
@@ -233,17 +235,7 @@ void OrchestratorCore::Admit(const Outstanding& out, ScoredGroup scored) {
 
 Admission OrchestratorCore::Judge(const Lease& lease, const Group& group, PolicyVersion current,
                                   std::uint64_t lag_versions_max) const {
-  const auto task = codec_.environment().MakeTask(lease.task_seed);
-  Check(task.has_value(), "a leased task can be made again");
-  const AdmissionPolicy policy{
-      .lag_versions_max = lag_versions_max,
-      .vocab = vocab_,
-      .kept_kv = recipe_.sampling.swap == "keep_kv",
-      .length_mode = LengthModeOf(recipe_.environment.length),
-      .length_weight = recipe_.environment.length.weight,
-      .random_reward = recipe_.orchestrator.reward == "random" && !lease.evaluation,
-      .random_seed = recipe_.seed};
-  return waggle::Admit(lease, *task, group, current, codec_, policy);
+  return AdmitUnder(recipe_, lease, group, current, lag_versions_max, codec_, vocab_);
 }
 
 void OrchestratorCore::OnEvaluationGroup(const Lease& lease, const ScoredGroup& scored) {
@@ -279,6 +271,27 @@ void OrchestratorCore::OnTakenBack(LeaseTakenBack event) {
   if (found == outstanding_.end() || found->second.worker != event.worker) return;
   returned_.push_back(std::move(found->second));
   outstanding_.erase(found);
+}
+
+// Like a group that was remembered, if this worker has its lease, or will when its turn comes.
+// Otherwise it was remembered.
+void OrchestratorCore::OnKept(const GroupKept& event, std::vector<OrchestratorEffect>& effects) {
+  const std::uint64_t id = event.record.lease.id.value;
+  const auto found = outstanding_.find(id);
+  const auto known = memory_.find(id);
+  const bool out = found != outstanding_.end() && found->second.worker == event.worker;
+  const bool coming = known != memory_.end() && !known->second.scored;
+  if (!out && !coming) return;
+  auto scored = JudgeKept(event.record);
+  if (!scored) return effects.push_back(RunBroken{scored.error()});
+  if (!out) {
+    known->second = Memory{{.lease = event.record.lease}, std::move(*scored)};
+    return;
+  }
+  Outstanding admitted = std::move(found->second);
+  outstanding_.erase(found);
+  admitted.lease = event.record.lease;
+  Admit(admitted, std::move(*scored));
 }
 
 // Another round of leases for a wave that is short of useful groups; false when it must do with

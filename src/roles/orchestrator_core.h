@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "roles/admission.h"
+#include "roles/lease_source.h"
 #include "roles/recipe.h"
 #include "roles/task_codec.h"
 #include "roles/task_pool.h"
@@ -27,75 +28,12 @@
 
 namespace waggle {
 
-using WorkerId = Strong<std::uint64_t, struct WorkerIdTag>;
-
-// Held-out accuracy under one policy version.
-struct Evaluation {
-  PolicyVersion version;
-  std::uint64_t tasks = 0, correct = 0;
-  double reward_mean = 0, length_mean = 0;
-  std::vector<std::string> samples;  // a few transcripts, one JSON object each
-};
-
-// Events
-struct WorkerIdle {
-  WorkerId worker;
-  std::uint32_t rollouts_max = 0;
-};  // can take leases of up to this many rollouts
-struct GroupArrived {
-  WorkerId worker;
-  Group group;
-};
-struct WorkerLost {
-  WorkerId worker;
-};  // its leases go to others
-struct LeaseTakenBack {
-  WorkerId worker;
-  LeaseId lease;
-};  // one lease goes to others; nothing happens if this worker does not hold it
-struct PolicyPublished {
-  PolicyVersion version;
-};  // the trainer finished a step
-struct CheckpointDue {
-};  // no new lease and no batch until CheckpointTaken; the driver saves once the core is quiescent
-struct CheckpointTaken {};
-struct LeaseRestored {
-  WorkerId worker;
-  Lease lease;
-};  // of before a restart, still out: becomes this worker's again once its turn comes
-struct Proceed {
-};  // who was to be asked under this version was asked: a wave that is complete may be trained on
-using OrchestratorEvent =
-    std::variant<WorkerIdle, GroupArrived, WorkerLost, LeaseTakenBack, PolicyPublished,
-                 CheckpointDue, CheckpointTaken, LeaseRestored, Proceed>;
-
-// Effects
-struct GrantLease {
-  WorkerId worker;
-  Lease lease;
-};
-struct TrainOn {
-  std::uint64_t batch = 0;
-  std::vector<ScoredGroup> groups;
-  std::vector<Lease> leases;  // of the groups, same order
-};
-struct GroupJudged {
-  WorkerId worker;
-  LeaseId lease;
-  Verdict verdict;
-};
-struct Evaluated {
-  Evaluation evaluation;
-};
-struct RunFinished {};
-using OrchestratorEffect = std::variant<GrantLease, TrainOn, GroupJudged, Evaluated, RunFinished>;
-
-class OrchestratorCore {
+class OrchestratorCore final : public LeaseSource {
  public:
   OrchestratorCore(const Hash256& run, const Recipe& recipe, const TaskCodec& codec,
                    std::size_t vocab);
 
-  [[nodiscard]] std::vector<OrchestratorEffect> Step(const OrchestratorEvent& event);
+  [[nodiscard]] std::vector<OrchestratorEffect> Step(const OrchestratorEvent& event) override;
 
   // No lease is out and no batch is in training: the moment to save. State as JSON text, and back;
   // complete waves that wait for the trainer are part of it.
@@ -105,20 +43,19 @@ class OrchestratorCore {
 
   // Position alone, at any moment between two steps of the trainer: for a driver that keeps every
   // accepted group itself, and gives them back to Remember() after Load().
-  std::string SavePosition() const;
+  std::string SavePosition() const override;
 
   // Groups that were accepted after what Load() read. When the turn of their leases comes they are
   // taken as they were instead of being sampled again, so the batches are those of before. Judged
   // here, staleness apart; one that would be refused now is Blame::kMachine. In any order, and
   // again for later waves.
-  Status Remember(std::vector<GroupRecord> records);
+  Status Remember(std::vector<GroupRecord> records) override;
 
-  // The lease if it is out; else null. Valid until the next Step.
-  const Lease* LeaseOut(LeaseId id) const;
+  const Lease* LeaseOut(LeaseId id) const override;
 
-  PolicyVersion version() const { return version_; }
+  PolicyVersion version() const override { return version_; }
   const TaskPool* pool() const { return pool_ ? &*pool_ : nullptr; }  // null: each lease a new task
-  bool training() const { return batch_in_training_; }  // SavePosition waits for its end
+  bool training() const override { return batch_in_training_; }  // SavePosition waits for its end
   std::uint64_t batches_sent() const { return batches_sent_; }
 
  private:
@@ -173,6 +110,7 @@ class OrchestratorCore {
   void OnGroup(const GroupArrived& event, std::vector<OrchestratorEffect>& effects);
   void OnLost(WorkerLost event);
   void OnTakenBack(LeaseTakenBack event);
+  void OnKept(const GroupKept& event, std::vector<OrchestratorEffect>& effects);
   void Admit(const Outstanding& out, ScoredGroup scored);
   void OnEvaluationGroup(const Lease& lease, const ScoredGroup& scored);
   void FinishEvaluation(std::vector<OrchestratorEffect>& effects);

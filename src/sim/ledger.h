@@ -61,6 +61,7 @@ class Ledger {
   void Kept(const LeaseHolder& holder);
   void Kept(const GroupRecord& record);
   void Kept(const OutcomeRecord& record);
+  void Kept(const DeskEntry&) {}  // no desks here
   void CheckGroup(const ScoredGroup& scored, const Lease& lease, PolicyVersion current);
   void ForgetBefore(std::uint64_t wave);
 

@@ -68,9 +68,8 @@ Status SimDisk::Commit(StoreBatch batch, const std::function<void(const StoreEnt
     } else if (auto* record = std::get_if<GroupRecord>(&entry)) {
       const std::uint64_t lease = record->lease.id.value;
       groups_.insert_or_assign(lease, std::move(*record));
-    } else {
-      const auto& outcome = std::get<OutcomeRecord>(entry);
-      open_.erase({outcome.lease.value, outcome.worker});
+    } else if (const auto* outcome = std::get_if<OutcomeRecord>(&entry)) {
+      open_.erase({outcome->lease.value, outcome->worker});
     }
   }
   return {};

@@ -1,17 +1,15 @@
 #include "store/run_store.h"
 
 #include <soci/postgresql/soci-postgresql.h>
-#include <soci/soci.h>
 #include <soci/sqlite3/soci-sqlite3.h>
 #include <sodium.h>
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <thread>
 
-#include "base/hex.h"
 #include "store/schema.h"
+#include "store/sql_store.h"
 
 namespace waggle {
 namespace {
@@ -20,12 +18,14 @@ namespace {
 // (roles/orchestrator_core.h).
 constexpr unsigned kIndexBits = 24;
 constexpr std::uint64_t kEvaluationBit = std::uint64_t{1} << 63;
+constexpr unsigned kWriterBits = 40;  // of the numbers of one writer
+constexpr int kPatience = 5;
 
-constexpr int kReconnects = 60;
-constexpr std::chrono::milliseconds kReconnectPause{500};
+bool IsPostgres(const std::string& where) {
+  return where.starts_with("postgresql://") || where.starts_with("postgres://");
+}
 
-long long AsRow(std::uint64_t value) { return static_cast<long long>(value); }
-std::uint64_t FromRow(long long value) { return static_cast<std::uint64_t>(value); }
+}  // namespace
 
 std::string ToBase64(const Bytes& bytes) {
   constexpr int kVariant = sodium_base64_VARIANT_ORIGINAL;
@@ -45,154 +45,14 @@ Result<Bytes> FromBase64(const std::string& text) {
   return bytes;
 }
 
-bool IsPostgres(const std::string& where) {
-  return where.starts_with("postgresql://") || where.starts_with("postgres://");
-}
-
-template <class T>
-bool IsA(const StoreEntry& entry) {
-  return std::holds_alternative<T>(entry);
-}
-
-// What the database said, as ours: it is never a peer's doing.
-template <class F>
-auto Guarded(const char* doing, F&& work) -> decltype(work()) {
-  try {
-    return work();
-  } catch (const soci::soci_error& error) {
-    return Fail(Blame::kMachine, "store: {}: {}", doing, error.what());
-  }
-}
-
-// Statements with their row, prepared once for a connection.
-class GrantRow {
- public:
-  GrantRow(soci::session& sql, const std::string& run)
-      : insert_((sql.prepare << "INSERT INTO grants (run, number, lease, worker, terms) "
-                                "VALUES (:run, :number, :lease, :worker, :terms)",
-                 soci::use(run), soci::use(number_), soci::use(lease_), soci::use(worker_),
-                 soci::use(terms_))) {}
-
-  void Write(long long number, const LeaseHolder& grant) {
-    number_ = number;
-    lease_ = AsRow(grant.lease.id.value);
-    worker_ = ToText(grant.node);
-    terms_ = ToBase64(Encode(grant.lease));
-    insert_.execute(true);
-  }
-
- private:
-  long long number_ = 0, lease_ = 0;
-  std::string worker_, terms_;
-  soci::statement insert_;
-};
-
-class GroupRow {
- public:
-  GroupRow(soci::session& sql, const std::string& run)
-      : insert_((sql.prepare << "INSERT INTO accepted_groups (run, lease, terms, rollouts) "
-                                "VALUES (:run, :lease, :terms, :rollouts) ON CONFLICT DO NOTHING",
-                 soci::use(run), soci::use(lease_), soci::use(terms_), soci::use(rollouts_))) {}
-
-  Status Write(const GroupRecord& record) {
-    lease_ = AsRow(record.lease.id.value);
-    terms_ = ToBase64(Encode(record.lease));
-    rollouts_ = ToBase64(Encode(record.group));
-    insert_.execute(true);
-    if (insert_.get_affected_rows() == 1) return {};
-    return Fail(Blame::kBug, "lease {:x} was accepted twice", record.lease.id.value);
-  }
-
- private:
-  long long lease_ = 0;
-  std::string terms_, rollouts_;
-  soci::statement insert_;
-};
-
-class OutcomeRow {
- public:
-  OutcomeRow(soci::session& sql, const std::string& run)
-      : update_((sql.prepare << "UPDATE grants SET ended = :ended, outcome = :outcome, "
-                                "reason = :reason, group_hash = :group, tokens = :tokens, "
-                                "detail = :detail WHERE run = :run AND lease = :lease "
-                                "AND worker = :worker AND ended IS NULL",
-                 soci::use(ended_), soci::use(outcome_), soci::use(reason_, has_reason_),
-                 soci::use(group_, has_group_), soci::use(tokens_), soci::use(detail_),
-                 soci::use(run), soci::use(lease_), soci::use(worker_))) {}
-
-  Status Write(long long ended, const OutcomeRecord& record) {
-    ended_ = ended;
-    lease_ = AsRow(record.lease.value);
-    tokens_ = AsRow(record.tokens);
-    outcome_ = static_cast<int>(record.outcome);
-    has_reason_ = record.reason ? soci::i_ok : soci::i_null;
-    reason_ = record.reason ? static_cast<int>(*record.reason) : 0;
-    has_group_ = record.group ? soci::i_ok : soci::i_null;
-    group_ = record.group ? ToHex(*record.group) : "";
-    detail_ = record.text;
-    worker_ = ToText(record.worker);
-    update_.execute(true);
-    if (update_.get_affected_rows() == 1) return {};
-    return Fail(Blame::kBug, "lease {:x} of {} ended and was not open", record.lease.value,
-                worker_);
-  }
-
- private:
-  long long ended_ = 0, lease_ = 0, tokens_ = 0;
-  int outcome_ = 0, reason_ = 0;
-  soci::indicator has_reason_ = soci::i_null, has_group_ = soci::i_null;
-  std::string worker_, group_, detail_;
-  soci::statement update_;
-};
-
-struct Rows {
-  Rows(soci::session& sql, const std::string& run)
-      : grant(sql, run), group(sql, run), outcome(sql, run) {}
-  GrantRow grant;
-  GroupRow group;
-  OutcomeRow outcome;
-};
-
-class SqlStore final : public RunStore {
- public:
-  SqlStore(std::string where, std::string run)
-      : where_(std::move(where)), run_(std::move(run)), postgres_(IsPostgres(where_)) {}
-
-  Status Connect(Access access);
-  Status Commit(const StoreBatch& batch) override;
-  Result<std::vector<GroupRecord>> Groups(std::uint64_t first, std::uint64_t end) override;
-  Result<std::vector<OpenGrant>> OpenGrants() override;
-  Result<Counts> Count() override;
-  Result<std::vector<Ended>> Outcomes(std::uint64_t after, std::uint32_t rows_max) override;
-  Status CopyTo(const std::string& where) override;
-
- private:
-  Status Migrate();
-  Status CheckSchema();
-  Status BecomeWriter();
-  Status CheckAlone();
-  Status Write(const StoreBatch& batch);
-  Status GroupsBetween(long long first, long long end, std::vector<GroupRecord>& records);
-  long long Newest(const char* column);
-  Status CopyRows(soci::session& to);
-
-  const std::string where_, run_;
-  const bool postgres_;
-  soci::session sql_;
-  std::optional<Rows> rows_;           // of the connection that sql_ has
-  long long granted_ = 0, ended_ = 0;  // numbers given so far; a run has one writer
-};
+SqlStore::SqlStore(std::string where, std::string run)
+    : where_(std::move(where)), run_(std::move(run)), postgres_(IsPostgres(where_)) {}
 
 Status SqlStore::Connect(Access access) {
   if (access == Access::kRead && !postgres_ && !std::filesystem::exists(where_))
     return Fail(Blame::kOperator, "{}: no store of a run is there", where_);
   return Guarded("opening", [&]() -> Status {
-    if (postgres_) {
-      sql_.open(soci::postgresql, where_);
-      sql_ << "SET client_min_messages TO warning";
-    } else {
-      sql_.open(soci::sqlite3, fmt::format("dbname=\"{}\" timeout=30", where_));
-    }
+    Dial();
     if (access == Access::kRead) return CheckSchema();
     if (!postgres_) {
       // FULL: a commit survives a loss of power, as everybody is told that it does.
@@ -203,22 +63,41 @@ Status SqlStore::Connect(Access access) {
       sql_ << "PRAGMA wal_autocheckpoint = 16384";
       sql_ << "PRAGMA cache_size = -32768";  // KiB
     }
-    WG_TRY(BecomeWriter());
+    Status alone = BecomeWriter();
+    // A writer that ended just now may not be gone yet.
+    for (int i = 0; !alone && i < kPatience; ++i) {
+      std::this_thread::sleep_for(kReconnectPause / kPatience);
+      alone = BecomeWriter();
+    }
+    WG_TRY(std::move(alone));
     WG_TRY(Migrate());
     WG_TRY(CheckAlone());
-    granted_ = Newest("number");
-    ended_ = Newest("ended");
+    WG_TRY(TakeHostsRow());
+    Recount();
     return {};
   });
+}
+
+void SqlStore::Dial() {
+  if (!postgres_) {
+    sql_.open(soci::sqlite3, fmt::format("dbname=\"{}\" timeout=30", where_));
+    return;
+  }
+  sql_.open(soci::postgresql, where_);
+  sql_ << "SET client_min_messages TO warning";
 }
 
 // The lock of a run's folder keeps a second writer from its SQLite file; a database has no folder.
 Status SqlStore::BecomeWriter() {
   if (!postgres_) return {};
   int is_ours = 0;
-  sql_ << "SELECT CASE WHEN pg_try_advisory_lock(hashtext(:run)) THEN 1 ELSE 0 END",
+  const std::string key =
+      desk_ == 0 ? "hashtext(:run)" : fmt::format("hashtext(:run), {}", static_cast<int>(desk_));
+  sql_ << fmt::format("SELECT CASE WHEN pg_try_advisory_lock({}) THEN 1 ELSE 0 END", key),
       soci::use(run_), soci::into(is_ours);
   if (is_ours == 1) return {};
+  if (desk_ > 0)
+    return Fail(Blame::kOperator, "this node is a desk of the run already: each has its own --key");
   return Fail(Blame::kOperator, "run {}... has a host already, on this very database",
               run_.substr(0, 12));
 }
@@ -262,54 +141,75 @@ Status SqlStore::CheckAlone() {
 
 long long SqlStore::Newest(const char* column) {
   long long newest = 0;
-  sql_ << fmt::format("SELECT coalesce(max({}), 0) FROM grants WHERE run = :run", column),
+  const long long base = desk_ << kWriterBits, end = (desk_ + 1) << kWriterBits;
+  sql_ << fmt::format(
+      "SELECT coalesce(max({0}), {1}) FROM grants WHERE run = :run AND {0} >= {1} AND {0} < {2}",
+      column, base, end),
       soci::use(run_), soci::into(newest);
   return newest;
+}
+
+void SqlStore::Recount() {
+  granted_ = Newest("number");
+  ended_ = Newest("ended");
+  commits_ = Commits();
+}
+
+Status SqlStore::Reconnect() {
+  return Guarded("reconnecting", [&]() -> Status {
+    rows_.reset();
+    desk_rows_.reset();
+    sql_.reconnect();
+    WG_TRY(BecomeWriter());
+    Recount();
+    taken_ = false;
+    return {};
+  });
 }
 
 // A database server may die and come back between two of our words.
 Status SqlStore::Commit(const StoreBatch& batch) {
   if (batch.empty()) return {};
-  const long long granted = granted_, ended = ended_;
+  const long long granted = granted_, ended = ended_, commits = commits_;
   Status done = Write(batch);
-  for (int attempt = 0; !done && !sql_.is_connected() && attempt < kReconnects; ++attempt) {
+  for (int attempt = 0; !done && !closed_ && !sql_.is_connected() && attempt < kReconnects;
+       ++attempt) {
     std::this_thread::sleep_for(kReconnectPause);
-    granted_ = granted, ended_ = ended;
-    const Status back = Guarded("reconnecting", [&]() -> Status {
-      sql_.reconnect();
-      WG_TRY(BecomeWriter());
-      granted_ = Newest("number");
-      ended_ = Newest("ended");
-      return {};
-    });
-    if (!back) continue;
+    if (!Reconnect()) continue;
     // A commit whose answer was lost is a commit.
-    const auto grants = std::count_if(batch.begin(), batch.end(), IsA<LeaseHolder>);
-    const auto ends = std::count_if(batch.begin(), batch.end(), IsA<OutcomeRecord>);
-    if (granted_ == granted + grants && ended_ == ended + ends) return {};
+    if (commits_ == commits + 1) return {};
     done = Write(batch);
   }
-  if (!done) granted_ = granted, ended_ = ended;
+  if (!done) granted_ = granted, ended_ = ended, commits_ = commits;
   return done;
 }
 
 Status SqlStore::Write(const StoreBatch& batch) {
   const Status done = Guarded("writing", [&]() -> Status {
     soci::transaction all(sql_);
-    if (!rows_) rows_.emplace(sql_, run_);
+    if (!rows_) rows_.emplace(sql_, run_, desk_);
+    if (postgres_) {
+      if (!desk_rows_) desk_rows_.emplace(sql_, run_, desk_);
+      if (!desk_rows_->claim.Write()) return Closed();
+    }
     for (const StoreEntry& entry : batch) {
       if (const auto* granted = std::get_if<LeaseHolder>(&entry)) {
         rows_->grant.Write(++granted_, *granted);
       } else if (const auto* accepted = std::get_if<GroupRecord>(&entry)) {
+        if (desk_ > 0)
+          WG_TRY(desk_rows_->answer.Write(accepted->lease.id, DelegationState::kAnswered));
         WG_TRY(rows_->group.Write(*accepted));
+      } else if (const auto* ended = std::get_if<OutcomeRecord>(&entry)) {
+        WG_TRY(rows_->outcome.Write(++ended_, *ended));
       } else {
-        WG_TRY(rows_->outcome.Write(++ended_, std::get<OutcomeRecord>(entry)));
+        WG_TRY(Write(std::get<DeskEntry>(entry)));
       }
     }
     all.commit();
     return {};
   });
-  if (!done) rows_.reset();  // whatever state the statements are in
+  if (done) ++commits_;
+  if (!done) rows_.reset(), desk_rows_.reset();  // whatever state the statements are in
   return done;
 }
 
@@ -345,13 +245,21 @@ Result<std::vector<OpenGrant>> SqlStore::OpenGrants() {
   return Guarded("reading grants", [&]() -> Result<std::vector<OpenGrant>> {
     std::string worker, terms;
     int superseded = 0;
+    // The host: what is a desk's by now. A desk: what is not its own any more.
+    const std::string elsewhere =
+        desk_ == 0 ? "EXISTS (SELECT 1 FROM delegated d WHERE d.run = g.run AND d.lease = g.lease)"
+                   : "NOT EXISTS (SELECT 1 FROM delegated d WHERE d.run = g.run AND "
+                     "d.lease = g.lease AND d.desk = g.desk AND d.state <= 1)";
     soci::statement select =
-        (sql_.prepare << "SELECT worker, terms, CASE WHEN EXISTS (SELECT 1 FROM accepted_groups a "
-                         "WHERE a.run = g.run AND a.lease = g.lease) OR EXISTS (SELECT 1 FROM "
-                         "grants later WHERE later.run = g.run AND later.lease = g.lease AND "
-                         "later.number > g.number AND later.ended IS NULL) THEN 1 ELSE 0 END "
-                         "FROM grants g WHERE run = :run AND ended IS NULL ORDER BY number",
-         soci::use(run_), soci::into(worker), soci::into(terms), soci::into(superseded));
+        (sql_.prepare << fmt::format(
+             "SELECT worker, terms, CASE WHEN EXISTS (SELECT 1 FROM accepted_groups a "
+             "WHERE a.run = g.run AND a.lease = g.lease) OR EXISTS (SELECT 1 FROM grants later "
+             "WHERE later.run = g.run AND later.desk = g.desk AND later.lease = g.lease AND "
+             "later.number > g.number AND later.ended IS NULL) OR {} THEN 1 ELSE 0 END FROM "
+             "grants g WHERE run = :run AND desk = :desk AND ended IS NULL ORDER BY number",
+             elsewhere),
+         soci::use(run_), soci::use(desk_), soci::into(worker), soci::into(terms),
+         soci::into(superseded));
     select.execute();
     std::vector<OpenGrant> open;
     while (select.fetch()) {
@@ -424,29 +332,33 @@ Status SqlStore::CopyTo(const std::string& where) {
     if (postgres_) sql_ << "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
     soci::transaction all(to.sql_);
     WG_TRY(CopyRows(to.sql_));
+    to.Recount();
+    to.EndGrantsOf("desk > 0", "its desk is not part of this copy");
     all.commit();
     return {};
   });
 }
 
 Status SqlStore::CopyRows(soci::session& to) {
-  long long number = 0, lease = 0, ended = 0, tokens = 0;
+  long long number = 0, desk = 0, lease = 0, ended = 0, tokens = 0;
   int outcome = 0, reason = 0;
   soci::indicator has_end, has_outcome, has_reason, has_group;
   std::string worker, terms, group, detail, rollouts;
   soci::statement grants =
-      (sql_.prepare << "SELECT number, lease, worker, terms, ended, outcome, reason, group_hash, "
-                       "tokens, detail FROM grants WHERE run = :run ORDER BY number",
-       soci::use(run_), soci::into(number), soci::into(lease), soci::into(worker),
+      (sql_.prepare << "SELECT number, desk, lease, worker, terms, ended, outcome, reason, "
+                       "group_hash, tokens, detail FROM grants WHERE run = :run ORDER BY number",
+       soci::use(run_), soci::into(number), soci::into(desk), soci::into(lease), soci::into(worker),
        soci::into(terms), soci::into(ended, has_end), soci::into(outcome, has_outcome),
        soci::into(reason, has_reason), soci::into(group, has_group), soci::into(tokens),
        soci::into(detail));
   soci::statement put_grant =
-      (to.prepare << "INSERT INTO grants VALUES (:run, :number, :lease, :worker, :terms, :ended, "
-                     ":outcome, :reason, :group, :tokens, :detail)",
-       soci::use(run_), soci::use(number), soci::use(lease), soci::use(worker), soci::use(terms),
-       soci::use(ended, has_end), soci::use(outcome, has_outcome), soci::use(reason, has_reason),
-       soci::use(group, has_group), soci::use(tokens), soci::use(detail));
+      (to.prepare << "INSERT INTO grants (run, number, desk, lease, worker, terms, ended, outcome, "
+                     "reason, group_hash, tokens, detail) VALUES (:run, :number, :desk, :lease, "
+                     ":worker, :terms, :ended, :outcome, :reason, :group, :tokens, :detail)",
+       soci::use(run_), soci::use(number), soci::use(desk), soci::use(lease), soci::use(worker),
+       soci::use(terms), soci::use(ended, has_end), soci::use(outcome, has_outcome),
+       soci::use(reason, has_reason), soci::use(group, has_group), soci::use(tokens),
+       soci::use(detail));
   grants.execute();
   while (grants.fetch()) put_grant.execute(true);
   soci::statement groups =
@@ -459,8 +371,6 @@ Status SqlStore::CopyRows(soci::session& to) {
   while (groups.fetch()) put_group.execute(true);
   return {};
 }
-
-}  // namespace
 
 Result<std::unique_ptr<RunStore>> RunStore::Open(const std::string& where, const Hash256& run,
                                                  Access access) {

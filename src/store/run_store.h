@@ -18,6 +18,7 @@
 #include "crypto/identity.h"
 #include "protocol/messages.h"
 #include "rollout/encoding.h"
+#include "store/desks.h"
 
 namespace waggle {
 
@@ -28,8 +29,8 @@ struct LeaseHolder {
   bool operator==(const LeaseHolder&) const = default;
 };
 
-// A grant, an accepted group, or the end of a grant that is open.
-using StoreEntry = std::variant<LeaseHolder, GroupRecord, OutcomeRecord>;
+// A grant, an accepted group, the end of a grant that is open, or something between host and desks.
+using StoreEntry = std::variant<LeaseHolder, GroupRecord, OutcomeRecord, DeskEntry>;
 using StoreBatch = std::vector<StoreEntry>;  // in the order in which things happened
 
 // A grant that had not ended. superseded: its lease was accepted from somebody else, or granted to
@@ -59,22 +60,35 @@ class RunStore {
   // Accepted groups of the training waves, and of the evaluations under the versions, with these
   // numbers: first <= number < end. Waves first, each in the order of their leases.
   virtual Result<std::vector<GroupRecord>> Groups(std::uint64_t first, std::uint64_t end) = 0;
-  virtual Result<std::vector<OpenGrant>> OpenGrants() = 0;  // oldest first
+  virtual Result<std::vector<OpenGrant>> OpenGrants() = 0;  // the host's own, oldest first
 
   struct Counts {
     std::uint64_t granted = 0, open = 0, accepted = 0, tokens = 0;
     bool operator==(const Counts&) const = default;
   };
   virtual Result<Counts> Count() = 0;
-  // Outcomes in the order in which they were reached, from the one after `after` (0: the first).
+  // Outcomes in the order in which they were reached, from the one after `after` (0: the first);
+  // the host's, then those of each desk (their numbers begin at the desk's id << 40).
   struct Ended {
     std::uint64_t number = 0;
     OutcomeRecord record;
   };
   virtual Result<std::vector<Ended>> Outcomes(std::uint64_t after, std::uint32_t rows_max) = 0;
 
+  // For the host, where there can be desks (PostgreSQL). What they did; returns are told again
+  // until DelegationEnded is committed.
+  virtual bool takes_desks() const = 0;
+  virtual Result<DeskNews> News() = 0;
+  // What is in the hands of desks, after a restart: to be read after Groups(), for a desk may
+  // accept a group between the two.
+  virtual Result<std::vector<LeaseDelegated>> Delegations() = 0;
+  // Closes a desk that was silent this long: false if it was not, or is closed. Its grants that are
+  // open end as expired, and nothing is committed by it any more. kHostDesk: the run is over, and
+  // desks hear it.
+  virtual Result<bool> CloseDesk(DeskId desk, std::uint64_t silent_ms) = 0;
+
   // Everything of this run as it stands, into a store that holds nothing of it, while the run goes
-  // on.
+  // on. Desks are not part of it: what they hold is free there.
   virtual Status CopyTo(const std::string& where) = 0;
 };
 

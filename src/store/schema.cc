@@ -21,6 +21,27 @@ std::span<const SchemaStep> SchemaSteps() {
         R"(CREATE TABLE accepted_groups (
              run TEXT NOT NULL, lease BIGINT NOT NULL, terms TEXT NOT NULL, rollouts TEXT NOT NULL,
              PRIMARY KEY (run, lease)))"}},
+      // Numbers of grants and outcomes are those of their writer: desk << 40 and one of its own.
+      // desks: every writer, 0 the host; times are milliseconds of the database's clock; what is
+      // `closed` commits nothing more (the host: the run is over). delegated: 0 sent, 1 taken by
+      // the desk, 2 answered, 3 handed back.
+      {"desks",
+       {"ALTER TABLE grants ADD COLUMN desk BIGINT NOT NULL DEFAULT 0", "DROP INDEX grants_open",
+        R"(CREATE UNIQUE INDEX grants_open ON grants (run, desk, lease, worker)
+           WHERE ended IS NULL)",
+        R"(CREATE TABLE desks (
+             run TEXT NOT NULL, desk BIGINT NOT NULL, node TEXT NOT NULL,
+             target BIGINT NOT NULL DEFAULT 0, wanted_back INTEGER NOT NULL DEFAULT 0,
+             seen BIGINT NOT NULL, commits BIGINT NOT NULL DEFAULT 0,
+             closed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (run, desk)))",
+        R"(CREATE TABLE delegated (
+             run TEXT NOT NULL, lease BIGINT NOT NULL, desk BIGINT NOT NULL, terms TEXT NOT NULL,
+             state INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (run, lease)))",
+        "CREATE INDEX delegated_sent ON delegated (run, desk) WHERE state = 0",
+        "CREATE INDEX delegated_ended ON delegated (run) WHERE state >= 2",
+        R"(CREATE TABLE announcements (
+             run TEXT NOT NULL, version BIGINT NOT NULL, manifest TEXT NOT NULL,
+             snapshot TEXT NOT NULL, PRIMARY KEY (run, version)))"}},
   };
   return steps;
 }

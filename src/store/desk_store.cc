@@ -1,0 +1,341 @@
+#include "store/desk_store.h"
+
+#include <algorithm>
+
+#include "store/sql_store.h"
+
+namespace waggle {
+namespace {
+
+constexpr int kSyncsPerBeat = 25;  // a sign of life at least this often, a wish at once
+constexpr int kRegisterAttempts = 10;
+
+// When a desk was last known to be silent for no reason of the database's.
+std::string SilenceOf(const char* desk) {
+  return fmt::format(
+      "{} - greatest({}seen, CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000 AS "
+      "BIGINT))",
+      kDatabaseClock, desk);
+}
+
+Result<std::optional<Hash256>> HashFrom(const std::string& text) {
+  if (text.empty()) return std::optional<Hash256>();
+  WG_ASSIGN(const std::string bytes, FromHex(text));
+  Hash256 hash{};
+  if (bytes.size() != hash.size())
+    return Fail(Blame::kMachine, "the store holds a manifest's hash of {} bytes", bytes.size());
+  std::copy(bytes.begin(), bytes.end(), hash.begin());
+  return std::optional(hash);
+}
+
+std::string ToHexOrNothing(const std::optional<Hash256>& hash) { return hash ? ToHex(*hash) : ""; }
+
+Result<Lease> LeaseFrom(const std::string& terms) {
+  WG_ASSIGN(const Bytes bytes, FromBase64(terms));
+  return DecodeLease(bytes);
+}
+
+}  // namespace
+
+Status SqlStore::Closed() {
+  closed_ = true;
+  return Fail(Blame::kMachine, "the host has closed this desk: it was silent for too long");
+}
+
+// Also: what was answered before a restart of the host is among the accepted groups that are read
+// from here on.
+Status SqlStore::TakeHostsRow() {
+  if (!postgres_) return {};
+  sql_ << fmt::format(
+      "INSERT INTO desks (run, desk, node, seen) VALUES (:run, 0, '', {0}) "
+      "ON CONFLICT (run, desk) DO UPDATE SET closed = 0, seen = {0}",
+      kDatabaseClock),
+      soci::use(run_);
+  sql_ << "DELETE FROM delegated WHERE run = :run AND state = 2", soci::use(run_);
+  return {};
+}
+
+long long SqlStore::Commits() {
+  long long commits = 0;
+  if (postgres_)
+    sql_ << "SELECT commits FROM desks WHERE run = :run AND desk = :desk", soci::use(run_),
+        soci::use(desk_), soci::into(commits);
+  return commits;
+}
+
+Status SqlStore::Write(const DeskEntry& entry) {
+  if (!postgres_) return {};  // nobody to tell
+  if (const auto* delegated = std::get_if<LeaseDelegated>(&entry)) {
+    desk_rows_->delegate.Write(*delegated);
+  } else if (const auto* ended = std::get_if<DelegationEnded>(&entry)) {
+    desk_rows_->end.Write(ended->lease);
+  } else if (const auto* wanted = std::get_if<LeasesWantedBack>(&entry)) {
+    const int flag = wanted->wanted ? 1 : 0;
+    const long long desk = AsRow(wanted->desk.value);
+    sql_ << "UPDATE desks SET wanted_back = :flag WHERE run = :run AND desk = :desk",
+        soci::use(flag), soci::use(run_), soci::use(desk);
+  } else if (const auto* told = std::get_if<PolicyTold>(&entry)) {
+    const long long version = AsRow(told->version.value);
+    const std::string manifest = ToHexOrNothing(told->update);
+    const std::string snapshot = ToHexOrNothing(told->snapshot);
+    sql_ << "INSERT INTO announcements (run, version, manifest, snapshot) "
+            "VALUES (:run, :version, :manifest, :snapshot) ON CONFLICT (run, version) "
+            "DO UPDATE SET manifest = excluded.manifest, snapshot = excluded.snapshot",
+        soci::use(run_), soci::use(version), soci::use(manifest), soci::use(snapshot);
+  } else {
+    return desk_rows_->answer.Write(std::get<LeaseHandedBack>(entry).lease,
+                                    DelegationState::kHandedBack);
+  }
+  return {};
+}
+
+// Desks first: what a desk that is closed by then had answered is all there.
+Result<DeskNews> SqlStore::News() {
+  DeskNews news;
+  if (!postgres_) return news;
+  WG_TRY(Again("reading what desks did", [&]() -> Status {
+    news = {};
+    WG_TRY(ReadOpenDesks(news.open));
+    return ReadReturns(news.returns);
+  }));
+  return news;
+}
+
+Status SqlStore::ReadOpenDesks(std::vector<DeskSeen>& open) {
+  long long desk = 0, target = 0, silent = 0;
+  std::string node;
+  soci::statement select =
+      (sql_.prepare << fmt::format("SELECT desk, node, target, {} FROM desks WHERE run = :run AND "
+                                   "desk > 0 AND closed = 0 ORDER BY desk",
+                                   SilenceOf("")),
+       soci::use(run_), soci::into(desk), soci::into(node), soci::into(target), soci::into(silent));
+  select.execute();
+  while (select.fetch()) {
+    WG_ASSIGN(const NodeId id, ParseNodeId(node));
+    open.push_back({.desk = DeskId{FromRow(desk)},
+                    .node = id,
+                    .target = static_cast<std::uint32_t>(std::clamp(target, 0LL, 1LL << 30)),
+                    .silent_ms = FromRow(std::max(silent, 0LL))});
+  }
+  return {};
+}
+
+Status SqlStore::ReadReturns(std::vector<DeskReturn>& returns) {
+  long long desk = 0, lease = 0;
+  int state = 0;
+  std::string terms, rollouts;
+  soci::indicator has_terms, has_rollouts;
+  soci::statement select =
+      (sql_.prepare << "SELECT d.desk, d.lease, d.state, a.terms, a.rollouts FROM delegated d "
+                       "LEFT JOIN accepted_groups a ON a.run = d.run AND a.lease = d.lease "
+                       "WHERE d.run = :run AND d.state >= 2",
+       soci::use(run_), soci::into(desk), soci::into(lease), soci::into(state),
+       soci::into(terms, has_terms), soci::into(rollouts, has_rollouts));
+  select.execute();
+  while (select.fetch()) {
+    DeskReturn one{.desk = DeskId{FromRow(desk)}, .lease = LeaseId{FromRow(lease)}, .accepted = {}};
+    if (state == static_cast<int>(DelegationState::kAnswered)) {
+      if (has_terms != soci::i_ok || has_rollouts != soci::i_ok)
+        return Fail(Blame::kMachine, "lease {:x} was answered and its group is not there",
+                    one.lease.value);
+      WG_ASSIGN(Lease record_lease, LeaseFrom(terms));
+      WG_ASSIGN(const Bytes bytes, FromBase64(rollouts));
+      WG_ASSIGN(Group group, DecodeGroup(bytes));
+      one.accepted = GroupRecord{std::move(record_lease), std::move(group)};
+    }
+    returns.push_back(std::move(one));
+  }
+  return {};
+}
+
+Result<std::vector<LeaseDelegated>> SqlStore::Delegations() {
+  std::vector<LeaseDelegated> all;
+  if (!postgres_) return all;
+  WG_TRY(Again("reading delegations", [&]() -> Status {
+    all.clear();
+    long long desk = 0;
+    std::string terms;
+    soci::statement select =
+        (sql_.prepare << "SELECT desk, terms FROM delegated WHERE run = :run ORDER BY lease",
+         soci::use(run_), soci::into(desk), soci::into(terms));
+    select.execute();
+    while (select.fetch()) {
+      WG_ASSIGN(Lease lease, LeaseFrom(terms));
+      all.push_back({DeskId{FromRow(desk)}, std::move(lease)});
+    }
+    return {};
+  }));
+  return all;
+}
+
+// As expired, with numbers of ours.
+void SqlStore::EndGrantsOf(const std::string& whose, const std::string& why) {
+  const int outcome = static_cast<int>(Outcome::kExpired);
+  soci::statement update =
+      (sql_.prepare << fmt::format(
+           "UPDATE grants SET ended = :base + n.place, outcome = :outcome, detail = :why FROM "
+           "(SELECT number AS open_number, row_number() OVER (ORDER BY number) AS place FROM "
+           "grants WHERE run = :run AND {} AND ended IS NULL) n "
+           "WHERE run = :run_again AND number = n.open_number",
+           whose),
+       soci::use(ended_), soci::use(outcome), soci::use(why), soci::use(run_), soci::use(run_));
+  update.execute(true);
+  ended_ += update.get_affected_rows();
+}
+
+Result<bool> SqlStore::CloseDesk(DeskId desk, std::uint64_t silent_ms) {
+  if (!postgres_) return false;
+  return Again("closing a desk", [&]() -> Result<bool> {
+    soci::transaction all(sql_);
+    const long long id = AsRow(desk.value), least = AsRow(silent_ms);
+    soci::statement close =
+        (sql_.prepare << fmt::format("UPDATE desks SET closed = 1 WHERE run = :run AND desk = "
+                                     ":desk AND closed = 0 AND {} >= :least",
+                                     SilenceOf("desks.")),
+         soci::use(run_), soci::use(id), soci::use(least));
+    close.execute(true);
+    if (close.get_affected_rows() != 1) return false;
+    EndGrantsOf(fmt::format("desk = {}", id),
+                id == desk_ ? "its desk has left" : "its desk was silent for too long");
+    all.commit();
+    return true;
+  });
+}
+
+Status SqlStore::ConnectDesk(const NodeId& node) {
+  if (!postgres_)
+    return Fail(Blame::kOperator, "a desk shares a PostgreSQL with the host: postgresql://...");
+  return Guarded("opening", [&]() -> Status {
+    Dial();
+    WG_TRY(CheckSchema());
+    return Register(node);
+  });
+}
+
+Status SqlStore::Register(const NodeId& node) {
+  Status why;
+  for (int attempt = 0; attempt < kRegisterAttempts; ++attempt) {
+    if (attempt > 0) std::this_thread::sleep_for(kReconnectPause);
+    const auto done = Guarded("registering", [&] { return TryRegister(node); });
+    if (done && *done) return {};
+    why = done ? Fail(Blame::kMachine, "this desk is closed again and again")
+               : Status(Forward(done.error()));
+  }
+  return why;
+}
+
+// False: closed meanwhile. A connection of this desk that was killed may hold its lock for a moment
+// more, and two desks may try the same number.
+Result<bool> SqlStore::TryRegister(const NodeId& node) {
+  int hosts = 0;
+  sql_ << "SELECT count(*) FROM desks WHERE run = :run AND desk = 0", soci::use(run_),
+      soci::into(hosts);
+  if (hosts == 0)
+    return Fail(Blame::kOperator, "no host of run {}... keeps its records in this database",
+                run_.substr(0, 12));
+  const std::string name = ToText(node);
+  soci::indicator found = soci::i_null;
+  sql_ << "SELECT max(desk) FROM desks WHERE run = :run AND node = :node AND desk > 0 "
+          "AND closed = 0",
+      soci::use(run_), soci::use(name), soci::into(desk_, found);
+  if (found == soci::i_null) {
+    sql_ << "SELECT max(desk) + 1 FROM desks WHERE run = :run", soci::use(run_), soci::into(desk_);
+    sql_ << fmt::format("INSERT INTO desks (run, desk, node, seen) VALUES (:run, :desk, :node, {})",
+                        kDatabaseClock),
+        soci::use(run_), soci::use(desk_), soci::use(name);
+  }
+  WG_TRY(BecomeWriter());
+  ClaimRow claim(sql_, run_, desk_);
+  if (!claim.Write()) return false;
+  Recount();
+  return true;
+}
+
+Status SqlStore::Leave() {
+  const auto left = CloseDesk(id(), 0);
+  if (!left) return Forward(left.error());
+  return *left ? Status{} : Closed();
+}
+
+Result<HostNews> SqlStore::Sync(std::uint32_t target, std::optional<PolicyVersion> known) {
+  HostNews news;
+  WG_TRY(Again("hearing of the host", [&]() -> Status {
+    news = {};
+    if (!taken_ || target != told_target_ || ++silent_syncs_ >= kSyncsPerBeat) WG_TRY(Beat(target));
+    int wanted = 0, over = 0, closed = 0;
+    sql_ << "SELECT mine.wanted_back, mine.closed, host.closed FROM desks mine JOIN desks host ON "
+            "host.run = mine.run AND host.desk = 0 WHERE mine.run = :run AND mine.desk = :desk",
+        soci::use(run_), soci::use(desk_), soci::into(wanted), soci::into(closed), soci::into(over);
+    if (closed != 0) return Closed();
+    news.wanted_back = wanted != 0;
+    news.over = over != 0;
+    WG_TRY(ReadPolicies(known, news.policies));
+    return TakeLeases(news.leases);
+  }));
+  return news;
+}
+
+// Nothing is lost with a sign of life that is not on disk.
+Status SqlStore::Beat(std::uint32_t target) {
+  const long long wish = target;
+  soci::statement update =
+      (sql_.prepare << fmt::format("UPDATE desks SET seen = {}, target = :target WHERE run = :run "
+                                   "AND desk = :desk AND closed = 0",
+                                   kDatabaseClock),
+       soci::use(wish), soci::use(run_), soci::use(desk_));
+  sql_ << "SET synchronous_commit TO off";
+  update.execute(true);
+  const bool alive = update.get_affected_rows() == 1;
+  sql_ << "SET synchronous_commit TO on";
+  if (!alive) return Closed();
+  told_target_ = target;
+  silent_syncs_ = 0;
+  return {};
+}
+
+// They are addressed: nobody else wants these rows, so there is no lock to skip.
+Status SqlStore::TakeLeases(std::vector<Lease>& leases) {
+  std::string terms;
+  soci::statement take =
+      (sql_.prepare << fmt::format("UPDATE delegated SET state = 1 WHERE run = :run AND "
+                                   "desk = :desk AND state {} RETURNING terms",
+                                   taken_ ? "= 0" : "<= 1"),
+       soci::use(run_), soci::use(desk_), soci::into(terms));
+  take.execute();
+  while (take.fetch()) {
+    WG_ASSIGN(Lease lease, LeaseFrom(terms));
+    leases.push_back(std::move(lease));
+  }
+  taken_ = true;
+  std::sort(leases.begin(), leases.end(),
+            [](const Lease& a, const Lease& b) { return a.id < b.id; });
+  return {};
+}
+
+Status SqlStore::ReadPolicies(std::optional<PolicyVersion> known,
+                              std::vector<PolicyTold>& policies) {
+  const long long after = known ? AsRow(known->value) : -1;
+  long long version = 0;
+  std::string manifest, snapshot;
+  soci::statement select =
+      (sql_.prepare << "SELECT version, manifest, snapshot FROM announcements WHERE run = :run AND "
+                       "version > :after ORDER BY version",
+       soci::use(run_), soci::use(after), soci::into(version), soci::into(manifest),
+       soci::into(snapshot));
+  select.execute();
+  while (select.fetch()) {
+    WG_ASSIGN(auto update, HashFrom(manifest));
+    WG_ASSIGN(auto from_nothing, HashFrom(snapshot));
+    policies.push_back({PolicyVersion{FromRow(version)}, update, from_nothing});
+  }
+  return {};
+}
+
+Result<std::unique_ptr<DeskStore>> DeskStore::Open(const std::string& where, const Hash256& run,
+                                                   const NodeId& node) {
+  auto store = std::make_unique<SqlStore>(where, ToHex(run));
+  WG_TRY(store->ConnectDesk(node));
+  return std::unique_ptr<DeskStore>(std::move(store));
+}
+
+}  // namespace waggle
