@@ -30,6 +30,11 @@ constexpr Command kCommands[] = {
      "relay "
      "--from http://relay.example.org:7180 --listen 0.0.0.0:7180",
      DefineRelay},
+    {"desk", "take volunteers for a run in a further process, over one PostgreSQL with its host",
+     "waggle run recipes/demo --listen 192.0.2.1:7100 --store postgresql://me@db.local/waggle\n"
+     "waggle desk waggle://192.0.2.1:7100/... --store postgresql://me@db.local/waggle --listen "
+     "192.0.2.2:7100",
+     DefineDesk},
     {"outcomes", "print how every lease of a run ended, one JSON object a line",
      "waggle outcomes runs/demo\nwaggle outcomes runs/demo | grep rejected", DefineOutcomes},
     {"replay", "train a run again from its accepted groups; the weights must be the same bits",

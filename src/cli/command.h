@@ -39,6 +39,7 @@ Action DefineKey(CLI::App& app);
 Action DefineJoin(CLI::App& app);
 Action DefineInvite(CLI::App& app);
 Action DefineRelay(CLI::App& app);
+Action DefineDesk(CLI::App& app);
 Action DefineStatus(CLI::App& app);
 Action DefineDrain(CLI::App& app);
 Action DefineDoctor(CLI::App& app);

@@ -54,6 +54,15 @@ std::string Table(const Json& status) {
     text += fmt::format(" {} {}", name, count.is_number() ? count.get<std::uint64_t>() : 0);
   text += fmt::format("; rollouts {:.1f} versions old when trained on\n\n",
                       Number(status, "staleness_mean"));
+  const Json desks = status.value("desks", Json::array());
+  for (const Json& desk : desks) {
+    text += fmt::format(
+        "desk {:<4.0f} {}  holds {:.0f} leases ({:.0f} rollouts of {:.0f} that it would like), "
+        "{:.0f} accepted, heard {:.1f} s ago\n",
+        Number(desk, "desk"), Word(desk, "node"), Number(desk, "leases"), Number(desk, "rollouts"),
+        Number(desk, "target"), Number(desk, "accepted"), Number(desk, "silent_ms") / 1000);
+  }
+  if (!desks.empty()) text += "\n";
   text += fmt::format("{:<62}  {:<8} {:>6} {:>8} {:>6} {:>9} {:>6}\n", "node", "state", "leases",
                       "accepted", "lost", "tokens/s", "idle");
   const Json nodes = status.value("nodes", Json::array());

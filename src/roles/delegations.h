@@ -35,6 +35,7 @@ class Delegations {
   // workers are idle, or another desk's.
   std::vector<LeasesWantedBack> AskBack(bool host_is_idle);
 
+  bool any() const { return !desks_.empty(); }
   std::size_t held() const;  // leases, of all desks
   struct View {
     DeskSeen seen;

@@ -22,7 +22,7 @@ void DeskCore::On(const WorkerIdle& event, Effects& effects) {
     // As the orchestrator does: what waited too long would only come back stale.
     if (version_.value > lease.version.value + recipe_.orchestrator.lag_versions_max)
       lease.version = version_;
-    effects.push_back(GrantLease{event.worker, lease});
+    effects.emplace_back(GrantLease{event.worker, lease});
     const std::uint64_t id = lease.id.value;
     out_.emplace(id, Out{event.worker, std::move(lease)});
   }
@@ -32,7 +32,7 @@ void DeskCore::On(const WorkerIdle& event, Effects& effects) {
 void DeskCore::On(const GroupArrived& event, Effects& effects) {
   const auto found = OutTo(event.worker, event.group.lease);
   if (found == out_.end()) {
-    effects.push_back(
+    effects.emplace_back(
         GroupJudged{event.worker, event.group.lease,
                     Reject{RejectReason::kUnknownLease, "not leased to this worker"}});
     return;
@@ -42,7 +42,7 @@ void DeskCore::On(const GroupArrived& event, Effects& effects) {
   const Admission admission =
       AdmitUnder(recipe_, lease, event.group, version_, LagAdmitted(recipe_.orchestrator, version_),
                  codec_, vocab_);
-  effects.push_back(GroupJudged{event.worker, lease.id, admission.verdict});
+  effects.emplace_back(GroupJudged{event.worker, lease.id, admission.verdict});
   if (std::holds_alternative<Accepted>(admission.verdict)) {
     held_ -= lease.group_size;
     return;
@@ -90,7 +90,7 @@ void DeskCore::On(const LeaseCame& event, Effects&) {
 
 void DeskCore::On(const IdleLeasesWanted&, Effects& effects) {
   for (const Lease& lease : queue_) {
-    effects.push_back(GiveBack{lease.id});
+    effects.emplace_back(GiveBack{lease.id});
     held_ -= lease.group_size;
   }
   queue_.clear();

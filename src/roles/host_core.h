@@ -136,6 +136,8 @@ class HostCore {
   const Delegations& desks() const { return desks_; }
   std::size_t links() const { return links_.size(); }
   bool draining() const { return drain_until_.has_value(); }
+  // Rollouts that idle workers would take now, at a desk; about `most` at most.
+  std::uint32_t WorkWanted(std::uint32_t most) const { return book_.Wanted(most); }
   struct Counts {
     std::uint64_t refusals = 0, slow_downs = 0;  // sent
   };

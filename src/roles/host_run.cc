@@ -1,12 +1,11 @@
 #include "roles/host_run.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include "crypto/random.h"
 #include "net/server.h"
-#include "protocol/limits.h"
 #include "roles/host_core.h"
+#include "roles/listening.h"
 #include "roles/run_description.h"
 #include "roles/train_thread.h"
 
@@ -15,6 +14,9 @@ namespace {
 
 constexpr int kPollMs = 10;            // the trainer's results are looked for this often
 constexpr std::int64_t kTickMs = 250;  // of HostCore's time
+constexpr std::int64_t kDesksMs = 20;  // how often desks are heard; without any: the next
+constexpr std::int64_t kNoDesksMs = 500;
+constexpr std::uint64_t kDeskSilenceMs = 15'000;  // then its leases go to others
 constexpr std::int64_t kGoodbyeMs = 3'000;
 constexpr std::int64_t kBatchMs = 8;  // of events that share one commit: a commit takes about one
 
@@ -37,12 +39,14 @@ struct HostRun::Loop {
   std::unique_ptr<HostDesk> desk;
   std::function<bool()> wants_to_end;
   std::vector<HostEffect> pending;  // not performed yet
-  std::int64_t ticked_ms = 0;
+  std::int64_t ticked_ms = 0, heard_ms = 0;
   bool catching_up = true, finished = false, drained = false, end_said = false;
 
   std::int64_t NowMs() const { return run.clock.MonotonicNs() / 1'000'000; }
   Status Start(const HostOptions& options);
   Status OpenStore(const HostOptions& options);
+  Status TellDesks();
+  Status HearDesks();
   Status CatchUp();
   Status Remember(std::uint64_t first, std::uint64_t end);
   Status Listen(const HostOptions& options);
@@ -64,30 +68,6 @@ struct HostRun::Loop {
 
 namespace {
 
-Result<std::vector<Endpoint>> EndpointsOf(const std::vector<std::string>& hosts) {
-  std::vector<Endpoint> endpoints;
-  for (const std::string& text : hosts) {
-    const std::size_t colon = text.rfind(':');
-    const std::string port = colon == std::string::npos ? "" : text.substr(colon + 1);
-    if (port.empty() || port.size() > 5 ||
-        port.find_first_not_of("0123456789") != std::string::npos || std::stoul(port) == 0 ||
-        std::stoul(port) > 65535 || !IsHost(text.substr(0, colon)))
-      return Fail(Blame::kOperator, "'{}' is no host:port for an invite", text);
-    endpoints.push_back({text.substr(0, colon), static_cast<std::uint16_t>(std::stoul(port))});
-  }
-  return endpoints;
-}
-
-// An invite that nobody can follow is worse than none.
-Status CheckReachable(const HostOptions& options) {
-  const std::string host = options.listen.substr(0, options.listen.rfind(':'));
-  if (!options.hosts.empty() || (host != "0.0.0.0" && host != "[::]")) return {};
-  return Fail(Blame::kOperator,
-              "--listen {} hears on every address of this machine: say with --host NAME:PORT under "
-              "which one volunteers reach it",
-              options.listen);
-}
-
 // What newcomers are told: two ways to the version where a newer chain begins.
 std::vector<PolicyAnnouncement> ChainOf(const PolicyShelf& shelf) {
   std::vector<PolicyAnnouncement> chain;
@@ -97,29 +77,6 @@ std::vector<PolicyAnnouncement> ChainOf(const PolicyShelf& shelf) {
     }
   }
   return chain;
-}
-
-// As many files as a full house needs, if the system lets us.
-Result<NetLimits> LimitsFor(const HostOptions& options) {
-  NetLimits limits;
-  limits.frame_bytes_max = kProtocol.envelope_bytes_max;
-  limits.connections_max = options.volunteers_max;
-  limits.connections_per_address_max = options.volunteers_per_address_max;
-  // Beside a volunteer's own: what only fetches, and what has not said yet what it wants.
-  limits.sockets_max = limits.connections_max + limits.connections_max / 8 + 64;
-  limits.sockets_per_address_max = 2 * limits.connections_per_address_max;
-  rlimit files{};
-  ::getrlimit(RLIMIT_NOFILE, &files);
-  const rlim_t wanted = limits.sockets_max + 256;
-  if (files.rlim_cur < wanted) {
-    files.rlim_cur = std::min(wanted, files.rlim_max);
-    ::setrlimit(RLIMIT_NOFILE, &files);
-  }
-  if (files.rlim_cur >= wanted) return limits;
-  return Fail(Blame::kOperator,
-              "{} volunteers need {} open files and the system allows {}: raise the hard limit "
-              "(ulimit -Hn, LimitNOFILE=) or let fewer in (--volunteers)",
-              options.volunteers_max, wanted, files.rlim_max);
 }
 
 PolicyKind DeltaKindOf(const Recipe& recipe) {
@@ -148,6 +105,7 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   core.emplace(key, run.run_id, settings, std::move(*run.orchestrator),
                settings.chain.back().manifest, RandomBytes<16>);
   training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
+  WG_TRY(TellDesks());
   WG_TRY(CatchUp());
   return Listen(options);
 }
@@ -159,13 +117,40 @@ Status HostRun::Loop::OpenStore(const HostOptions& options) {
   return {};
 }
 
+// What newcomers are told, for desks too.
+Status HostRun::Loop::TellDesks() {
+  StoreBatch batch;
+  for (const PolicyShelf::Manifests& one : shelf.Published())
+    batch.emplace_back(PolicyTold{one.version, one.update, one.snapshot});
+  return store->Commit(batch);
+}
+
+Status HostRun::Loop::HearDesks() {
+  if (finished || !store->takes_desks()) return {};
+  const std::int64_t now = NowMs();
+  if (now < heard_ms + (core->desks().any() ? kDesksMs : kNoDesksMs)) return {};
+  heard_ms = now;
+  WG_ASSIGN(DeskNews news, store->News());
+  for (const DeskSeen& seen : news.open) {
+    if (seen.silent_ms < kDeskSilenceMs) continue;
+    WG_ASSIGN(const bool closed, store->CloseDesk(seen.desk, kDeskSilenceMs));
+    if (closed) {
+      run.telemetry->Say(fmt::format("desk {} was silent for {} s: its leases go to others",
+                                     seen.desk.value, seen.silent_ms / 1000));
+    }
+  }
+  Step(DesksHeard{std::move(news)});
+  return {};
+}
+
 // From the checkpoint to where the host was when it ended: the batches that were complete are
 // trained on again, and nobody notices more than a pause. Groups are read as their turn comes.
 Status HostRun::Loop::CatchUp() {
   const std::uint64_t from = run.conduct->version().value;
   WG_TRY(Remember(from, from + run.recipe.orchestrator.ahead + 1));
   WG_ASSIGN(auto open_grants, store->OpenGrants());
-  Step(HostRestarted{std::move(open_grants)});
+  WG_ASSIGN(auto delegations, store->Delegations());
+  Step(HostRestarted{std::move(open_grants), std::move(delegations)});
   WG_TRY(Settle());
   while (training->busy() && !finished) {
     if (auto done = training->Take(kTickMs)) WG_TRY(Trained(std::move(*done)));
@@ -192,14 +177,10 @@ Status HostRun::Loop::Listen(const HostOptions& options) {
   if (error) return Fail(Blame::kMachine, "{}: {}", tls.string(), error.message());
   WG_ASSIGN(const Certificate certificate,
             LoadOrMakeCertificate(tls / "certificate.pem", tls / "key.pem"));
-  WG_ASSIGN(const NetLimits limits, LimitsFor(options));
+  WG_ASSIGN(const NetLimits limits,
+            LimitsFor(options.volunteers_max, options.volunteers_per_address_max));
   WG_ASSIGN(server, NodeServer::Start(options.listen, certificate, limits, &shelf, run.clock));
-  std::vector<std::string> hosts = options.hosts;
-  if (hosts.empty()) {
-    hosts.push_back(
-        fmt::format("{}:{}", options.listen.substr(0, options.listen.rfind(':')), server->port()));
-  }
-  WG_ASSIGN(invite.hosts, EndpointsOf(hosts));
+  WG_ASSIGN(invite.hosts, EndpointsFor(options.listen, options.hosts, server->port()));
   invite.pin = certificate.pin;
   invite.run = run.run_id;
   run.telemetry->Say(NeedText(run.recipe.orchestrator, run.recipe.sampling.tokens_max));
@@ -250,6 +231,10 @@ Status HostRun::Loop::Perform(HostEffect effect) {
     return run.Checkpoint(save->state, run.conduct->version());
   } else if (std::holds_alternative<RunFinished>(effect)) {
     finished = true;
+    WG_ASSIGN(const bool told, store->CloseDesk(kHostDesk, 0));
+    static_cast<void>(told);  // false where there are no desks
+  } else if (auto* broken = std::get_if<RunBroken>(&effect)) {
+    return Forward(std::move(broken->error));
   } else if (std::holds_alternative<RunDrained>(effect)) {
     drained = true;
   }  // Keep: committed
@@ -293,6 +278,7 @@ Status HostRun::Loop::Trained(StepDone done) {
 Status HostRun::Loop::Publish(const PolicyOut& out) {
   const std::uint64_t last = out.version.value + run.recipe.orchestrator.ahead;
   if (catching_up) WG_TRY(Remember(last, last + 1));
+  pending.emplace_back(waggle::Keep{PolicyTold{out.version, out.manifest, out.snapshot}});
   Step(out);
   return {};
 }
@@ -334,6 +320,7 @@ Status HostRun::Loop::Pump() {
     if (now >= until) break;
   }
   if (auto done = training->Take()) WG_TRY(Trained(std::move(*done)));
+  WG_TRY(HearDesks());
   if (const std::int64_t now = NowMs(); now >= ticked_ms + kTickMs) {
     ticked_ms = now;
     Step(HostTick{});
@@ -366,8 +353,8 @@ Result<std::unique_ptr<HostRun>> HostRun::Around(std::unique_ptr<RunParts> parts
 
 Result<std::unique_ptr<HostRun>> HostRun::Open(const Recipe& recipe, const RunOptions& options,
                                                HostOptions host, KeyPair key, Clock& clock) {
-  WG_TRY(CheckReachable(host));
-  WG_TRY(LimitsFor(host));
+  WG_TRY(CheckReachable(host.listen, host.hosts));
+  WG_TRY(LimitsFor(host.volunteers_max, host.volunteers_per_address_max));
   WG_TRY(CheckJoinable(recipe));
   WG_ASSIGN(auto parts, RunParts::Open(recipe, options, clock));
   return Around(std::move(parts), std::move(host), std::move(key));
@@ -375,8 +362,8 @@ Result<std::unique_ptr<HostRun>> HostRun::Open(const Recipe& recipe, const RunOp
 
 Result<std::unique_ptr<HostRun>> HostRun::Resume(const RunOptions& options, HostOptions host,
                                                  KeyPair key, Clock& clock) {
-  WG_TRY(CheckReachable(host));
-  WG_TRY(LimitsFor(host));
+  WG_TRY(CheckReachable(host.listen, host.hosts));
+  WG_TRY(LimitsFor(host.volunteers_max, host.volunteers_per_address_max));
   WG_ASSIGN(auto parts, RunParts::Resume(options, clock));
   return Around(std::move(parts), std::move(host), std::move(key));
 }

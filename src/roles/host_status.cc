@@ -223,6 +223,17 @@ std::string HostDesk::StatusText(const HostCore& core, bool trainer_busy) {
                                {"tokens", worker.tokens},
                                {"idle_share", Share(times.idle, times.busy)}});
   }
+  status["desks"] = Json::array();
+  for (const Delegations::View& desk : core.desks().views()) {
+    status["desks"].push_back({{"desk", desk.seen.desk.value},
+                               {"node", ToText(desk.seen.node)},
+                               {"silent_ms", desk.seen.silent_ms},
+                               {"leases", desk.leases},
+                               {"rollouts", desk.rollouts},
+                               {"target", desk.seen.target},
+                               {"accepted", desk.accepted},
+                               {"tokens", desk.tokens}});
+  }
   return status.dump();
 }
 

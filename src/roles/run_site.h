@@ -19,7 +19,12 @@ struct RunSite {
   std::optional<TaskCodec> codec;
 };
 
-// From the host; Blame::kPeer for a description that is not this run's.
+// The description's bytes, from the host; and what they say. Blame::kPeer for a description that is
+// not this run's.
+Result<Bytes> FetchDescription(NodeClient& client, const Hash256& run);
+Result<std::unique_ptr<RunSite>> MakeRunSite(std::span<const std::uint8_t> description,
+                                             const Hash256& run);
+// Both.
 Result<std::unique_ptr<RunSite>> FetchRunSite(NodeClient& client, const Hash256& run);
 
 }  // namespace waggle

@@ -24,8 +24,8 @@ class DeskStore {
   // As RunStore's, and: an accepted group must be of a lease that is delegated to this desk and not
   // answered; then the host hears of it.
   virtual Status Commit(const StoreBatch& batch) = 0;
-  // Of this desk. superseded: the lease is not this desk's any more, or granted to somebody else
-  // later.
+  // Of this desk; after a Sync, which says what is this desk's. superseded: the lease is not any
+  // more, or was granted to somebody else later.
   virtual Result<std::vector<OpenGrant>> OpenGrants() = 0;
 
   // A sign of life, the desk's wish, and what the host did since the last call: policies after

@@ -249,7 +249,7 @@ Result<std::vector<OpenGrant>> SqlStore::OpenGrants() {
     const std::string elsewhere =
         desk_ == 0 ? "EXISTS (SELECT 1 FROM delegated d WHERE d.run = g.run AND d.lease = g.lease)"
                    : "NOT EXISTS (SELECT 1 FROM delegated d WHERE d.run = g.run AND "
-                     "d.lease = g.lease AND d.desk = g.desk AND d.state <= 1)";
+                     "d.lease = g.lease AND d.desk = g.desk AND d.state = 1)";
     soci::statement select =
         (sql_.prepare << fmt::format(
              "SELECT worker, terms, CASE WHEN EXISTS (SELECT 1 FROM accepted_groups a "
