@@ -7,7 +7,7 @@ set -eu
 bin=/usr/lib/postgresql/15/bin
 [ -x $bin/initdb ] || { echo "PostgreSQL 15 is not installed"; exit 77; }
 . "$(dirname "$0")/lib.sh"
-steps=orchestrator.steps=60
+steps=orchestrator.steps=160
 as_server() { # the server refuses to be root
   if [ "$(id -u)" = 0 ]; then (cd / && setpriv --reuid=postgres --regid=postgres --clear-groups "$@"); else "$@"; fi
 }
@@ -27,8 +27,9 @@ as_server $bin/initdb -D "$pg/data" -U waggle --auth=trust --no-sync --no-instru
 database start
 $bin/createdb -h "$pg" -U waggle run
 store="postgresql://waggle@/run?host=$pg"
-stepped() { [ "$(wc -l <"$dir/run/metrics.jsonl")" -ge "$1" ]; }
-wait_for_step() { until_true 120 "no step $1" stepped "$1"; } # at least this many policy steps
+steps_done() { wc -l <"$dir/run/metrics.jsonl"; }
+stepped() { [ "$(steps_done)" -ge "$1" ]; }
+more_steps() { until_true 120 "no $1 steps more" stepped $(($(steps_done) + $1)); }
 status_of() { "$waggle" status "$1" --json; }
 accepts() { status_of "$1" | grep -q '"outcomes":{[^}]*"accepted":[1-9]'; } # a desk, since it last began
 desk() { # desk NUMBER ADDRESS: sets desk_pid
@@ -50,10 +51,10 @@ host run "$source/tests/run/tiny.toml" --set $steps --out "$dir/run" --store "$s
 invite_of "$dir/run"
 desk 1 127.0.0.1:0
 first_desk=$desk_pid
-desk 2 127.0.0.1:0
-second_desk=$desk_pid
 volunteer_of 1 one
 one=$volunteer_pid
+desk 2 127.0.0.1:0
+second_desk=$desk_pid
 volunteer_of 2 two
 two=$volunteer_pid
 until_true 60 "nothing was accepted at desk 1" accepts "$dir/desk1"
@@ -65,29 +66,29 @@ status_of "$dir/run" | grep -q '"workers":0' || fail "the host has volunteers of
 # A desk is killed and comes back: its registration goes on, and so does its volunteer.
 address=$(address_of 1)
 kill -9 "$first_desk"
-wait_for_step 8
+sleep 1
 desk 1 "$address"
 first_desk=$desk_pid
 until_true 60 "nothing was accepted at desk 1 after its death" accepts "$dir/desk1"
 [ "$(grep -c "^desk 1 of the run" "$dir/desk1.log")" = 2 ] || fail "the desk that came back is another one"
 
 # The host is killed: desks and their volunteers wait for it.
-wait_for_step 16
+more_steps 6
 kill -9 "$host_pid"
 sleep 1
 rm "$dir/run/invite.txt"
 host resume "$dir/run"
 wait_for "$dir/run/invite.txt" 60
-wait_for_step 24
+more_steps 6
 
 # The database crashes.
 database restart
-wait_for_step 30
+more_steps 6
 
 # A desk is stopped for longer than anybody waits: what it holds goes to the other, and it begins anew when it wakes up.
 kill -STOP "$second_desk"
 wait_for "$dir/host.log" 60 "desk 2 was silent"
-wait_for_step 36
+more_steps 6
 kill -CONT "$second_desk"
 wait_for "$dir/desk2.log" 30 "desk 3 of the run"
 until_true 60 "nothing was accepted at desk 3" accepts "$dir/desk2"
