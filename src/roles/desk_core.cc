@@ -82,6 +82,7 @@ void DeskCore::On(const LeaseRestored& event, Effects&) {
 
 void DeskCore::On(const LeaseCame& event, Effects&) {
   const LeaseId id = event.lease.id;
+  version_ = std::max(version_, event.lease.version);  // a lease is of a version that is out
   if (out_.contains(id.value)) return;
   if (std::any_of(queue_.begin(), queue_.end(), [&](const Lease& l) { return l.id == id; })) return;
   held_ += event.lease.group_size;

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "roles/lease_book.h"
+#include "roles/orchestrator_core.h"
 #include "roles/test_echo.h"
 
 namespace waggle {

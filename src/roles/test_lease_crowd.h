@@ -17,9 +17,9 @@ namespace waggle {
 
 // As an orchestrator sees it: leases that exist are with one worker, waiting to be granted, or
 // done.
-class LeaseSource {
+class CountedLeases {
  public:
-  explicit LeaseSource(std::size_t ahead) : ahead_(ahead) {}
+  explicit CountedLeases(std::size_t ahead) : ahead_(ahead) {}
 
   std::vector<Lease> Ask(WorkerId worker, std::uint32_t room) {
     std::vector<Lease> leases;
@@ -155,7 +155,7 @@ class LeaseCrowd {
   }
 
   const LeaseBook& book() const { return book_; }
-  const LeaseSource& source() const { return source_; }
+  const CountedLeases& source() const { return source_; }
   std::uint64_t outcomes() const { return outcomes_; }
   const std::map<Outcome, std::uint64_t>& outcomes_by_kind() const { return by_kind_; }
   const std::map<SlowDownCause, std::uint64_t>& slow_downs() const { return slow_downs_; }
@@ -218,7 +218,7 @@ class LeaseCrowd {
   const LeaseBookSettings settings_;
   Rng rng_;
   LeaseBook book_;
-  LeaseSource source_;
+  CountedLeases source_;
   std::vector<NodeId> nodes_;
   Milliseconds now_ = 0;
   bool lucky_ = false;
