@@ -69,7 +69,7 @@ class Registration {
   std::unique_ptr<NodeServer> server_;
   DeskCore* queue_ = nullptr;  // core_'s
   std::optional<HostCore> core_;
-  std::unique_ptr<HostDesk> status_;
+  std::unique_ptr<HostBoard> status_;
   std::vector<HostEffect> pending_;  // not performed yet
   std::vector<Lease> first_leases_;
   std::int64_t ticked_ms_ = 0, synced_ms_ = 0;
@@ -93,8 +93,8 @@ Status Registration::Start() {
   queue_ = queue.get();
   core_.emplace(place_.key, options.invite.run, settings, std::move(queue), Hash256{},
                 RandomBytes<16>);
-  WG_ASSIGN(status_,
-            HostDesk::Open(options.http, options.folder, options.invite.run, recipe, place_.clock));
+  WG_ASSIGN(status_, HostBoard::Open(options.http, options.folder, options.invite.run, recipe,
+                                     place_.clock));
   Step(HostHeard{{.leases = std::move(first_leases_)}});
   WG_ASSIGN(auto open_grants, store_->OpenGrants());
   Step(HostRestarted{std::move(open_grants)});

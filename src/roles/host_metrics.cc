@@ -61,6 +61,8 @@ const std::vector<HostMetricDoc>& HostMetricDocs() {
       {M::kHttpTurnedAway, "waggle_http_turned_away_total", K::kCounter,
        "HTTP connections that had to make room, or found none."},
       {M::kDraining, "waggle_draining", K::kGauge, "1 while the run drains, else 0."},
+      {M::kDesks, "waggle_desks", K::kGauge, "Desks that are open."},
+      {M::kDelegated, "waggle_leases_delegated", K::kGauge, "Leases in the hands of desks."},
   };
   return docs;
 }

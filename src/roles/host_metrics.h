@@ -39,6 +39,8 @@ enum class HostMetric : std::uint8_t {
   kSlowDowns,
   kHttpTurnedAway,
   kDraining,
+  kDesks,
+  kDelegated,
 };
 enum class MetricKind : std::uint8_t { kCounter, kGauge, kHistogram };
 struct HostMetricDoc {

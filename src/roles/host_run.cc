@@ -36,7 +36,7 @@ struct HostRun::Loop {
   std::unique_ptr<NodeServer> server;  // none while the host catches up
   std::optional<HostCore> core;
   std::optional<TrainThread> training;
-  std::unique_ptr<HostDesk> desk;
+  std::unique_ptr<HostBoard> board;
   std::function<bool()> wants_to_end;
   std::vector<HostEffect> pending;  // not performed yet
   std::int64_t ticked_ms = 0, heard_ms = 0;
@@ -100,8 +100,8 @@ Status HostRun::Loop::Start(const HostOptions& options) {
                         .older_chain = true};
   settings.leases.workers_max = options.volunteers_max + options.volunteers_max / 4;
   wants_to_end = options.wants_to_end;
-  WG_ASSIGN(desk,
-            HostDesk::Open(options.http, run.folder.root(), run.run_id, run.recipe, run.clock));
+  WG_ASSIGN(board,
+            HostBoard::Open(options.http, run.folder.root(), run.run_id, run.recipe, run.clock));
   core.emplace(key, run.run_id, settings, std::move(*run.orchestrator),
                settings.chain.back().manifest, RandomBytes<16>);
   training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
@@ -210,7 +210,7 @@ Status HostRun::Loop::Commit(std::vector<HostEffect>& effects) {
     if (keep == nullptr) continue;
     if (const auto* record = std::get_if<OutcomeRecord>(&keep->entry))
       run.times.sampled_tokens += record->tokens;
-    desk->Kept(keep->entry);
+    board->Kept(keep->entry);
     batch.push_back(std::move(keep->entry));
   }
   return store->Commit(batch);
@@ -219,7 +219,7 @@ Status HostRun::Loop::Commit(std::vector<HostEffect>& effects) {
 Status HostRun::Loop::Perform(HostEffect effect) {
   if (auto* send = std::get_if<SendFrame>(&effect)) {
     server->Send(ConnectionId{send->link.value}, send->bytes);
-    desk->Sent(send->bytes.size());
+    board->Sent(send->bytes.size());
   } else if (auto* close = std::get_if<CloseLink>(&effect)) {
     server->Close(ConnectionId{close->link.value});
   } else if (auto* train = std::get_if<TrainOn>(&effect)) {
@@ -244,7 +244,7 @@ Status HostRun::Loop::Perform(HostEffect effect) {
 Status HostRun::Loop::Train(TrainOn batch) {
   WG_TRY(run.KeepBatch(batch));
   const PolicyVersion current = run.conduct->version();
-  desk->Batch(batch, current);
+  board->Batch(batch, current);
   std::vector<TrainerEffect> effects = run.conduct->Step(BatchReady{std::move(batch)});
   if (auto* step = std::get_if<RunStep>(&effects.front())) {
     training->Start(std::move(step->groups), current);
@@ -264,7 +264,8 @@ Status HostRun::Loop::Trained(StepDone done) {
         "lease {:x}: log-probs that the weights do not give; left out of the batch", lease.value));
   }
   run.times.train_seconds = done.seconds;
-  if (const std::string line = desk->Stepped(done.seconds); !line.empty()) run.telemetry->Say(line);
+  if (const std::string line = board->Stepped(done.seconds); !line.empty())
+    run.telemetry->Say(line);
   PolicyOut out{.manifest = done.manifests.update.value_or(Hash256{}),
                 .snapshot = done.manifests.snapshot};
   if (!done.report) {
@@ -325,14 +326,14 @@ Status HostRun::Loop::Pump() {
     ticked_ms = now;
     Step(HostTick{});
     TakeOrders();
-    desk->Tick(*core, training->busy(), server->load());
+    board->Tick(*core, training->busy(), server->load());
   }
   return Settle();
 }
 
 // From the operator: by HTTP, or by a signal.
 void HostRun::Loop::TakeOrders() {
-  std::vector<HostEvent> orders = desk->TakeOrders();
+  std::vector<HostEvent> orders = board->TakeOrders();
   if (!end_said && wants_to_end()) {
     end_said = true;
     orders.emplace_back(DrainRun{});
@@ -372,9 +373,9 @@ HostRun::HostRun(std::unique_ptr<Loop> loop) : loop_(std::move(loop)) {}
 HostRun::~HostRun() = default;
 
 const Invite& HostRun::invite() const { return loop_->invite; }
-std::string HostRun::http_url() const { return loop_->desk->url(); }
+std::string HostRun::http_url() const { return loop_->board->url(); }
 bool HostRun::drained() const { return loop_->drained; }
-HostTimes HostRun::times() const { return loop_->desk->times(); }
+HostTimes HostRun::times() const { return loop_->board->times(); }
 
 Result<RunSummary> HostRun::Drive() {
   Loop& loop = *loop_;

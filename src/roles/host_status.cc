@@ -67,41 +67,41 @@ std::string FeasibilityText(const OrchestratorRecipe& plan, double batch_tokens,
   return text;
 }
 
-HostDesk::HostDesk(const Hash256& run, const Recipe& recipe, Clock& clock)
+HostBoard::HostBoard(const Hash256& run, const Recipe& recipe, Clock& clock)
     : run_(run), plan_(recipe.orchestrator), clock_(clock) {
   began_ns_ = ticked_ns_ = clock.MonotonicNs();
   looked_ns_ = began_ns_ - kLookNs;
 }
 
-Result<std::unique_ptr<HostDesk>> HostDesk::Open(const std::string& address,
-                                                 const std::filesystem::path& run_directory,
-                                                 const Hash256& run, const Recipe& recipe,
-                                                 Clock& clock) {
-  std::unique_ptr<HostDesk> desk(new HostDesk(run, recipe, clock));
+Result<std::unique_ptr<HostBoard>> HostBoard::Open(const std::string& address,
+                                                   const std::filesystem::path& run_directory,
+                                                   const Hash256& run, const Recipe& recipe,
+                                                   Clock& clock) {
+  std::unique_ptr<HostBoard> board(new HostBoard(run, recipe, clock));
   std::error_code ignored;
   std::filesystem::remove(run_directory / "control.json", ignored);  // of a host that was killed
-  if (address == "off") return desk;
-  desk->token_ = ToHex(RandomBytes<32>());
-  WG_ASSIGN(desk->http_, HttpServer::Start(address, {}, clock, [d = desk.get()](const auto& r) {
-              return d->Answer(r);
+  if (address == "off") return board;
+  board->token_ = ToHex(RandomBytes<32>());
+  WG_ASSIGN(board->http_, HttpServer::Start(address, {}, clock, [b = board.get()](const auto& r) {
+              return b->Answer(r);
             }));
-  desk->place_ = fmt::format("{}:{}", address.substr(0, address.rfind(':')), desk->http_->port());
-  desk->control_ = run_directory / "control.json";
-  WG_TRY(WriteFileAtomic(desk->control_,
-                         Json{{"http", desk->place_}, {"token", desk->token_}}.dump() + "\n",
+  board->place_ = fmt::format("{}:{}", address.substr(0, address.rfind(':')), board->http_->port());
+  board->control_ = run_directory / "control.json";
+  WG_TRY(WriteFileAtomic(board->control_,
+                         Json{{"http", board->place_}, {"token", board->token_}}.dump() + "\n",
                          {.mode = 0600}));
-  return desk;
+  return board;
 }
 
-HostDesk::~HostDesk() {
+HostBoard::~HostBoard() {
   if (http_) http_->Stop();
   std::error_code ignored;
   if (!control_.empty()) std::filesystem::remove(control_, ignored);
 }
 
-std::string HostDesk::url() const { return http_ ? "http://" + place_ : ""; }
+std::string HostBoard::url() const { return http_ ? "http://" + place_ : ""; }
 
-void HostDesk::Kept(const StoreEntry& entry) {
+void HostBoard::Kept(const StoreEntry& entry) {
   if (const auto* record = std::get_if<OutcomeRecord>(&entry)) {
     metrics_.CountOutcome(record->outcome);
     ++outcomes_[record->outcome];
@@ -111,11 +111,11 @@ void HostDesk::Kept(const StoreEntry& entry) {
   }
 }
 
-void HostDesk::Sent(std::size_t frame_bytes) {
+void HostBoard::Sent(std::size_t frame_bytes) {
   metrics_.Add(HostMetric::kFrameBytes, static_cast<double>(frame_bytes));
 }
 
-void HostDesk::Batch(const TrainOn& batch, PolicyVersion current) {
+void HostBoard::Batch(const TrainOn& batch, PolicyVersion current) {
   double tokens = 0, ages = 0, rollouts = 0;
   for (const ScoredGroup& scored : batch.groups) {
     for (const Rollout& rollout : scored.group.rollouts) {
@@ -131,7 +131,7 @@ void HostDesk::Batch(const TrainOn& batch, PolicyVersion current) {
   staleness_ = rollouts > 0 ? ages / rollouts : 0;
 }
 
-std::string HostDesk::Stepped(double seconds) {
+std::string HostBoard::Stepped(double seconds) {
   step_seconds_ = seconds;
   metrics_.Observe(HostMetric::kStepSeconds, seconds);
   metrics_.Add(HostMetric::kSteps, 1);
@@ -140,7 +140,7 @@ std::string HostDesk::Stepped(double seconds) {
   return FeasibilityText(plan_, batch_tokens_, seconds);
 }
 
-void HostDesk::Tick(const HostCore& core, bool trainer_busy, const NodeServer::Load& load) {
+void HostBoard::Tick(const HostCore& core, bool trainer_busy, const NodeServer::Load& load) {
   const std::int64_t now = clock_.MonotonicNs();
   const double passed = static_cast<double>(now - std::exchange(ticked_ns_, now)) * 1e-9;
   metrics_.Add(trainer_busy ? HostMetric::kTrainerBusy : HostMetric::kTrainerIdle, passed);
@@ -158,6 +158,8 @@ void HostDesk::Tick(const HostCore& core, bool trainer_busy, const NodeServer::L
   set(HostMetric::kRefusals, core.counts().refusals);
   set(HostMetric::kSlowDowns, core.counts().slow_downs);
   set(HostMetric::kDraining, core.draining() ? 1 : 0);
+  set(HostMetric::kDesks, core.desks().views().size());
+  set(HostMetric::kDelegated, core.desks().held());
   if (http_) {
     set(HostMetric::kHttpBytes, http_->counts().body_bytes);
     set(HostMetric::kHttpTurnedAway, http_->counts().turned_away);
@@ -171,7 +173,7 @@ void HostDesk::Tick(const HostCore& core, bool trainer_busy, const NodeServer::L
 }
 
 // Once a second: it may be a large one.
-void HostDesk::LookAtTheCrowd(const HostCore& core, std::int64_t now_ns) {
+void HostBoard::LookAtTheCrowd(const HostCore& core, std::int64_t now_ns) {
   if (now_ns - looked_ns_ < kLookNs) return;
   const double passed = static_cast<double>(now_ns - std::exchange(looked_ns_, now_ns)) * 1e-9;
   std::set<NodeId> known;
@@ -186,7 +188,7 @@ void HostDesk::LookAtTheCrowd(const HostCore& core, std::int64_t now_ns) {
   known_ = std::move(known);
 }
 
-std::string HostDesk::StatusText(const HostCore& core, bool trainer_busy) {
+std::string HostBoard::StatusText(const HostCore& core, bool trainer_busy) {
   const HostTimes spent = times();
   const double seconds = static_cast<double>(ticked_ns_ - began_ns_) * 1e-9;
   Json status = {
@@ -237,12 +239,12 @@ std::string HostDesk::StatusText(const HostCore& core, bool trainer_busy) {
   return status.dump();
 }
 
-std::vector<HostEvent> HostDesk::TakeOrders() {
+std::vector<HostEvent> HostBoard::TakeOrders() {
   const std::lock_guard lock(mutex_);
   return std::exchange(orders_, {});
 }
 
-HostTimes HostDesk::times() const {
+HostTimes HostBoard::times() const {
   return {.trainer_busy = metrics_.Value(HostMetric::kTrainerBusy),
           .trainer_idle = metrics_.Value(HostMetric::kTrainerIdle),
           .worker_busy = metrics_.Value(HostMetric::kWorkerBusy),
@@ -250,7 +252,7 @@ HostTimes HostDesk::times() const {
 }
 
 // On the HTTP thread.
-HttpResponse HostDesk::Answer(const HttpRequest& request) {
+HttpResponse HostBoard::Answer(const HttpRequest& request) {
   if (request.method == HttpMethod::kPost)
     return request.path == "/control/drain" ? Order(request) : Text(404, "nothing to do here");
   if (request.path == "/metrics") {
@@ -275,7 +277,7 @@ HttpResponse HostDesk::Answer(const HttpRequest& request) {
   return response;
 }
 
-HttpResponse HostDesk::Order(const HttpRequest& request) {
+HttpResponse HostBoard::Order(const HttpRequest& request) {
   const std::string given = request.Header("authorization"), wanted = "Bearer " + token_;
   if (given.size() != wanted.size() ||
       ::sodium_memcmp(given.data(), wanted.data(), wanted.size()) != 0)

@@ -1,4 +1,4 @@
-// The host's desk for people and machines: keeps count of what the run does, answers HTTP
+// The host's board for people and machines: keeps count of what the run does, answers HTTP
 // (/metrics, /health/live, /health/ready, /status), takes the operator's orders (POST
 // /control/drain with the token of control.json). Nothing here feeds back into the run but the
 // orders.
@@ -33,14 +33,14 @@ struct HostTimes {
 };
 
 // All but the HTTP thread's own work belongs to the driver's thread.
-class HostDesk {
+class HostBoard {
  public:
-  // address: "host:port", or "off". Writes control.json, unless off. `clock` outlives the desk.
-  static Result<std::unique_ptr<HostDesk>> Open(const std::string& address,
-                                                const std::filesystem::path& run_directory,
-                                                const Hash256& run, const Recipe& recipe,
-                                                Clock& clock);
-  ~HostDesk();
+  // address: "host:port", or "off". Writes control.json, unless off. `clock` outlives the board.
+  static Result<std::unique_ptr<HostBoard>> Open(const std::string& address,
+                                                 const std::filesystem::path& run_directory,
+                                                 const Hash256& run, const Recipe& recipe,
+                                                 Clock& clock);
+  ~HostBoard();
 
   std::string url() const;  // empty: off
 
@@ -55,7 +55,7 @@ class HostDesk {
   HostTimes times() const;
 
  private:
-  HostDesk(const Hash256& run, const Recipe& recipe, Clock& clock);
+  HostBoard(const Hash256& run, const Recipe& recipe, Clock& clock);
   HttpResponse Answer(const HttpRequest& request);
   HttpResponse Order(const HttpRequest& request);
   void LookAtTheCrowd(const HostCore& core, std::int64_t now_ns);

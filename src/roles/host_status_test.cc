@@ -51,17 +51,17 @@ TEST(Feasibility, SaysWhatItTakes) {
   EXPECT_NE(FeasibilityText(plan, 1000, 0.5).find("thrown away"), std::string::npos);
 }
 
-class HostDeskTest : public testing::Test {
+class HostBoardTest : public testing::Test {
  protected:
   void SetUp() override {
-    desk_ = HostDesk::Open("127.0.0.1:0", folder_.path(), Hash256{}, SmallRecipe(), SystemClock())
-                .value();
+    board_ = HostBoard::Open("127.0.0.1:0", folder_.path(), Hash256{}, SmallRecipe(), SystemClock())
+                 .value();
     const auto control = nlohmann::json::parse(ReadFile(control_, 4096).value());
     token_ = control["token"];
   }
   HttpReply Order(const std::string& token, const std::string& body) {
     return CallHttp({.method = HttpMethod::kPost,
-                     .url = desk_->url() + "/control/drain",
+                     .url = board_->url() + "/control/drain",
                      .headers = {{"Authorization", "Bearer " + token}},
                      .body = body},
                     {}, [](std::uint64_t, auto) -> Status { return {}; })
@@ -70,11 +70,11 @@ class HostDeskTest : public testing::Test {
 
   TempFolder folder_;
   const std::filesystem::path control_ = folder_.path() / "control.json";
-  std::unique_ptr<HostDesk> desk_;
+  std::unique_ptr<HostBoard> board_;
   std::string token_;
 };
 
-TEST_F(HostDeskTest, OrdersNeedTheToken) {
+TEST_F(HostBoardTest, OrdersNeedTheToken) {
   EXPECT_EQ(std::filesystem::status(control_).permissions(),
             std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
   EXPECT_EQ(Order("", "{}").status, 403);
@@ -84,33 +84,33 @@ TEST_F(HostDeskTest, OrdersNeedTheToken) {
   EXPECT_EQ(Order(token_, R"({"node": "wgl1nobody"})").status, 400);
   const std::string stranger = ToText(KeyPair::Generate().id());
   EXPECT_EQ(Order(token_, R"({"node": ")" + stranger + "\"}").status, 404);
-  EXPECT_TRUE(desk_->TakeOrders().empty());
+  EXPECT_TRUE(board_->TakeOrders().empty());
   EXPECT_EQ(Order(token_, "{}").status, 202);
-  const auto orders = desk_->TakeOrders();
+  const auto orders = board_->TakeOrders();
   ASSERT_EQ(orders.size(), 1u);
   EXPECT_TRUE(std::holds_alternative<DrainRun>(orders[0]));
-  EXPECT_TRUE(desk_->TakeOrders().empty());
+  EXPECT_TRUE(board_->TakeOrders().empty());
 }
 
-TEST_F(HostDeskTest, PagesBeforeTheFirstTick) {
-  EXPECT_EQ(CallForText({.url = desk_->url() + "/health/live"}, {}).value(), "alive\n");
-  const auto ready = CallForText({.url = desk_->url() + "/health/ready"}, {});
+TEST_F(HostBoardTest, PagesBeforeTheFirstTick) {
+  EXPECT_EQ(CallForText({.url = board_->url() + "/health/live"}, {}).value(), "alive\n");
+  const auto ready = CallForText({.url = board_->url() + "/health/ready"}, {});
   ASSERT_FALSE(ready);
   EXPECT_NE(ready.error().what.find("503: starting"), std::string::npos);
-  EXPECT_FALSE(CallForText({.url = desk_->url() + "/status"}, {}));
-  desk_->Kept(OutcomeRecord{.outcome = Outcome::kAccepted, .tokens = 42});
-  const auto metrics = CallForText({.url = desk_->url() + "/metrics"}, {});
+  EXPECT_FALSE(CallForText({.url = board_->url() + "/status"}, {}));
+  board_->Kept(OutcomeRecord{.outcome = Outcome::kAccepted, .tokens = 42});
+  const auto metrics = CallForText({.url = board_->url() + "/metrics"}, {});
   ASSERT_TRUE(metrics);
   EXPECT_NE(metrics->find("waggle_accepted_tokens_total 42"), std::string::npos);
-  desk_.reset();
+  board_.reset();
   EXPECT_FALSE(std::filesystem::exists(control_));
 }
 
-TEST(HostDesk, Off) {
+TEST(HostBoard, Off) {
   TempFolder folder;
-  const auto desk =
-      HostDesk::Open("off", folder.path(), Hash256{}, SmallRecipe(), SystemClock()).value();
-  EXPECT_EQ(desk->url(), "");
+  const auto board =
+      HostBoard::Open("off", folder.path(), Hash256{}, SmallRecipe(), SystemClock()).value();
+  EXPECT_EQ(board->url(), "");
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "control.json"));
 }
 
