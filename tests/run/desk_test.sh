@@ -4,29 +4,15 @@
 # database crashes. The weights end as those of the local run, and every lease was accepted exactly once.
 # Usage: desk_test.sh WAGGLE SOURCE_DIR
 set -eu
-bin=/usr/lib/postgresql/15/bin
-[ -x $bin/initdb ] || { echo "PostgreSQL 15 is not installed"; exit 77; }
+. "$(dirname "$0")/postgres.sh"
 . "$(dirname "$0")/lib.sh"
 steps=orchestrator.steps=160
-as_server() { # the server refuses to be root
-  if [ "$(id -u)" = 0 ]; then (cd / && setpriv --reuid=postgres --regid=postgres --clear-groups "$@"); else "$@"; fi
-}
-database() { # database start|restart|stop
-  as_server $bin/pg_ctl -D "$pg/data" -l "$pg/log" -m immediate -w \
-    -o "-c listen_addresses='' -c unix_socket_directories=$pg -c fsync=off" "$1" >/dev/null
-}
-pg=$(mktemp -d /tmp/waggle_pg.XXXXXX)
 end() {
-  database stop 2>/dev/null || true
-  rm -rf "$pg"
+  database_end
   cleanup
 }
 trap end EXIT
-[ "$(id -u)" != 0 ] || chown postgres "$pg"
-as_server $bin/initdb -D "$pg/data" -U waggle --auth=trust --no-sync --no-instructions >/dev/null
-database start
-$bin/createdb -h "$pg" -U waggle run
-store="postgresql://waggle@/run?host=$pg"
+database_begin
 steps_done() { wc -l <"$dir/run/metrics.jsonl"; }
 stepped() { [ "$(steps_done)" -ge "$1" ]; }
 more_steps() { until_true 120 "no $1 steps more" stepped $(($(steps_done) + $1)); }
@@ -85,6 +71,14 @@ more_steps 6
 database restart
 more_steps 6
 
+# The host is drained while desks hold leases, and goes on.
+"$waggle" drain "$dir/run" >/dev/null || fail "drain"
+wait "$host_pid" || fail "the drained host"
+grep -q "drained and saved" "$dir/host.log" || fail "the host does not say that it was drained"
+[ "$(ask_database "SELECT count(*) FROM delegated")" = 0 ] || fail "drained, and desks hold leases"
+host resume "$dir/run"
+more_steps 6
+
 # A desk is stopped for longer than anybody waits: what it holds goes to the other, and it begins anew when it wakes up.
 kill -STOP "$second_desk"
 wait_for "$dir/host.log" 60 "desk 2 was silent"
@@ -108,9 +102,9 @@ wait "$two" || fail "the volunteer that stayed"
 accepted=$(grep -c '"outcome":"accepted"' "$dir/outcomes")
 leases=$(grep '"outcome":"accepted"' "$dir/outcomes" | sed 's/.*"lease":"\([0-9a-f]*\)".*/\1/' | sort -u | wc -l)
 [ "$accepted" = "$leases" ] || fail "$accepted acceptances of $leases leases"
-groups=$($bin/psql -h "$pg" -U waggle -Atc "SELECT count(*) FROM accepted_groups" run)
+groups=$(ask_database "SELECT count(*) FROM accepted_groups")
 [ "$accepted" = "$groups" ] || fail "$accepted acceptances, $groups groups"
-open=$($bin/psql -h "$pg" -U waggle -Atc "SELECT count(*) FROM grants WHERE ended IS NULL" run)
+open=$(ask_database "SELECT count(*) FROM grants WHERE ended IS NULL")
 [ "$open" = 0 ] || fail "$open grants never ended"
 if grep -q '"outcome":"rejected"' "$dir/outcomes"; then fail "somebody honest was rejected: $(grep rejected "$dir/outcomes" | head -3)"; fi
 "$waggle" replay "$dir/run" --quiet >"$dir/replay.log" || fail "the replay"
