@@ -10,14 +10,6 @@ namespace {
 constexpr int kSyncsPerBeat = 25;  // a sign of life at least this often, a wish at once
 constexpr int kRegisterAttempts = 10;
 
-// When a desk was last known to be silent for no reason of the database's.
-std::string SilenceOf(const char* desk) {
-  return fmt::format(
-      "{} - greatest({}seen, CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000 AS "
-      "BIGINT))",
-      kDatabaseClock, desk);
-}
-
 Result<std::optional<Hash256>> HashFrom(const std::string& text) {
   if (text.empty()) return std::optional<Hash256>();
   WG_ASSIGN(const std::string bytes, FromHex(text));
@@ -95,6 +87,7 @@ Result<DeskNews> SqlStore::News() {
   if (!postgres_) return news;
   WG_TRY(Again("reading what desks did", [&]() -> Status {
     news = {};
+    if (!host_polls_) host_polls_.emplace(sql_, run_);
     WG_TRY(ReadOpenDesks(news.open));
     return ReadReturns(news.returns);
   }));
@@ -102,46 +95,32 @@ Result<DeskNews> SqlStore::News() {
 }
 
 Status SqlStore::ReadOpenDesks(std::vector<DeskSeen>& open) {
-  long long desk = 0, target = 0, silent = 0;
-  std::string node;
-  soci::statement select =
-      (sql_.prepare << fmt::format("SELECT desk, node, target, {} FROM desks WHERE run = :run AND "
-                                   "desk > 0 AND closed = 0 ORDER BY desk",
-                                   SilenceOf("")),
-       soci::use(run_), soci::into(desk), soci::into(node), soci::into(target), soci::into(silent));
-  select.execute();
-  while (select.fetch()) {
-    WG_ASSIGN(const NodeId id, ParseNodeId(node));
-    open.push_back({.desk = DeskId{FromRow(desk)},
+  HostPolls& row = *host_polls_;
+  row.open.execute();
+  while (row.open.fetch()) {
+    WG_ASSIGN(const NodeId id, ParseNodeId(row.node));
+    open.push_back({.desk = DeskId{FromRow(row.desk)},
                     .node = id,
-                    .target = static_cast<std::uint32_t>(std::clamp(target, 0LL, 1LL << 30)),
-                    .silent_ms = FromRow(std::max(silent, 0LL))});
+                    .target = static_cast<std::uint32_t>(std::clamp(row.target, 0LL, 1LL << 30)),
+                    .silent_ms = FromRow(std::max(row.silent, 0LL))});
   }
   return {};
 }
 
 Status SqlStore::ReadReturns(std::vector<DeskReturn>& returns) {
-  long long desk = 0, lease = 0;
-  int state = 0;
-  std::string terms, rollouts;
-  soci::indicator has_terms, has_rollouts;
-  soci::statement select =
-      (sql_.prepare << "SELECT d.desk, d.lease, d.state, a.terms, a.rollouts FROM delegated d "
-                       "LEFT JOIN accepted_groups a ON a.run = d.run AND a.lease = d.lease "
-                       "WHERE d.run = :run AND d.state >= 2",
-       soci::use(run_), soci::into(desk), soci::into(lease), soci::into(state),
-       soci::into(terms, has_terms), soci::into(rollouts, has_rollouts));
-  select.execute();
-  while (select.fetch()) {
-    DeskReturn one{.desk = DeskId{FromRow(desk)}, .lease = LeaseId{FromRow(lease)}, .accepted = {}};
-    if (state == static_cast<int>(DelegationState::kAnswered)) {
-      if (has_terms != soci::i_ok || has_rollouts != soci::i_ok)
+  HostPolls& row = *host_polls_;
+  row.returns.execute();
+  while (row.returns.fetch()) {
+    DeskReturn one{
+        .desk = DeskId{FromRow(row.desk)}, .lease = LeaseId{FromRow(row.lease)}, .accepted = {}};
+    if (row.state == static_cast<int>(DelegationState::kAnswered)) {
+      if (row.has_terms != soci::i_ok || row.has_rollouts != soci::i_ok)
         return Fail(Blame::kMachine, "lease {:x} was answered and its group is not there",
                     one.lease.value);
-      WG_ASSIGN(Lease record_lease, LeaseFrom(terms));
-      WG_ASSIGN(const Bytes bytes, FromBase64(rollouts));
+      WG_ASSIGN(Lease lease, LeaseFrom(row.terms));
+      WG_ASSIGN(const Bytes bytes, FromBase64(row.rollouts));
       WG_ASSIGN(Group group, DecodeGroup(bytes));
-      one.accepted = GroupRecord{std::move(record_lease), std::move(group)};
+      one.accepted = GroupRecord{std::move(lease), std::move(group)};
     }
     returns.push_back(std::move(one));
   }
@@ -191,7 +170,7 @@ Result<bool> SqlStore::CloseDesk(DeskId desk, std::uint64_t silent_ms) {
     soci::statement close =
         (sql_.prepare << fmt::format("UPDATE desks SET closed = 1 WHERE run = :run AND desk = "
                                      ":desk AND closed = 0 AND {} >= :least",
-                                     SilenceOf("desks.")),
+                                     kSilence),
          soci::use(run_), soci::use(id), soci::use(least));
     close.execute(true);
     if (close.get_affected_rows() != 1) return false;
@@ -261,32 +240,24 @@ Result<HostNews> SqlStore::Sync(std::uint32_t target, std::optional<PolicyVersio
   HostNews news;
   WG_TRY(Again("hearing of the host", [&]() -> Status {
     news = {};
+    if (!desk_polls_) desk_polls_.emplace(sql_, run_, desk_);
     if (!taken_ || target != told_target_ || ++silent_syncs_ >= kSyncsPerBeat) WG_TRY(Beat(target));
-    int wanted = 0, over = 0, closed = 0;
-    sql_ << "SELECT mine.wanted_back, mine.closed, host.closed FROM desks mine JOIN desks host ON "
-            "host.run = mine.run AND host.desk = 0 WHERE mine.run = :run AND mine.desk = :desk",
-        soci::use(run_), soci::use(desk_), soci::into(wanted), soci::into(closed), soci::into(over);
-    if (closed != 0) return Closed();
-    news.wanted_back = wanted != 0;
-    news.over = over != 0;
+    DeskPolls& row = *desk_polls_;
+    row.look.execute(true);
+    if (row.closed != 0) return Closed();
+    news.wanted_back = row.wanted != 0;
+    news.over = row.over != 0;
     WG_TRY(ReadPolicies(known, news.policies));
     return TakeLeases(news.leases);
   }));
   return news;
 }
 
-// Nothing is lost with a sign of life that is not on disk.
 Status SqlStore::Beat(std::uint32_t target) {
-  const long long wish = target;
-  soci::statement update =
-      (sql_.prepare << fmt::format("UPDATE desks SET seen = {}, target = :target WHERE run = :run "
-                                   "AND desk = :desk AND closed = 0",
-                                   kDatabaseClock),
-       soci::use(wish), soci::use(run_), soci::use(desk_));
-  sql_ << "SET synchronous_commit TO off";
-  update.execute(true);
-  const bool alive = update.get_affected_rows() == 1;
-  sql_ << "SET synchronous_commit TO on";
+  desk_polls_->target = target;
+  desk_polls_->beat.execute();
+  bool alive = false;
+  while (desk_polls_->beat.fetch()) alive = true;
   if (!alive) return Closed();
   told_target_ = target;
   silent_syncs_ = 0;
@@ -295,15 +266,10 @@ Status SqlStore::Beat(std::uint32_t target) {
 
 // They are addressed: nobody else wants these rows, so there is no lock to skip.
 Status SqlStore::TakeLeases(std::vector<Lease>& leases) {
-  std::string terms;
-  soci::statement take =
-      (sql_.prepare << fmt::format("UPDATE delegated SET state = 1 WHERE run = :run AND "
-                                   "desk = :desk AND state {} RETURNING terms",
-                                   taken_ ? "= 0" : "<= 1"),
-       soci::use(run_), soci::use(desk_), soci::into(terms));
+  soci::statement& take = taken_ ? desk_polls_->take : desk_polls_->take_all;
   take.execute();
   while (take.fetch()) {
-    WG_ASSIGN(Lease lease, LeaseFrom(terms));
+    WG_ASSIGN(Lease lease, LeaseFrom(desk_polls_->terms));
     leases.push_back(std::move(lease));
   }
   taken_ = true;
@@ -314,19 +280,13 @@ Status SqlStore::TakeLeases(std::vector<Lease>& leases) {
 
 Status SqlStore::ReadPolicies(std::optional<PolicyVersion> known,
                               std::vector<PolicyTold>& policies) {
-  const long long after = known ? AsRow(known->value) : -1;
-  long long version = 0;
-  std::string manifest, snapshot;
-  soci::statement select =
-      (sql_.prepare << "SELECT version, manifest, snapshot FROM announcements WHERE run = :run AND "
-                       "version > :after ORDER BY version",
-       soci::use(run_), soci::use(after), soci::into(version), soci::into(manifest),
-       soci::into(snapshot));
-  select.execute();
-  while (select.fetch()) {
-    WG_ASSIGN(auto update, HashFrom(manifest));
-    WG_ASSIGN(auto from_nothing, HashFrom(snapshot));
-    policies.push_back({PolicyVersion{FromRow(version)}, update, from_nothing});
+  DeskPolls& row = *desk_polls_;
+  row.after = known ? AsRow(known->value) : -1;
+  row.policies.execute();
+  while (row.policies.fetch()) {
+    WG_ASSIGN(auto update, HashFrom(row.manifest));
+    WG_ASSIGN(auto from_nothing, HashFrom(row.snapshot));
+    policies.push_back({PolicyVersion{FromRow(row.version)}, update, from_nothing});
   }
   return {};
 }

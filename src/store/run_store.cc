@@ -84,7 +84,14 @@ void SqlStore::Dial() {
     return;
   }
   sql_.open(soci::postgresql, where_);
+  Settle();
+}
+
+void SqlStore::Settle() {
   sql_ << "SET client_min_messages TO warning";
+  // Statements are planned once, while tables are small, and stay: each has its index.
+  for (const char* plan : {"seqscan", "hashjoin", "mergejoin"})
+    sql_ << fmt::format("SET enable_{} TO off", plan);
 }
 
 // The lock of a run's folder keeps a second writer from its SQLite file; a database has no folder.
@@ -155,11 +162,18 @@ void SqlStore::Recount() {
   commits_ = Commits();
 }
 
+void SqlStore::ForgetStatements() {
+  rows_.reset();
+  desk_rows_.reset();
+  host_polls_.reset();
+  desk_polls_.reset();
+}
+
 Status SqlStore::Reconnect() {
   return Guarded("reconnecting", [&]() -> Status {
-    rows_.reset();
-    desk_rows_.reset();
+    ForgetStatements();
     sql_.reconnect();
+    if (postgres_) Settle();
     WG_TRY(BecomeWriter());
     Recount();
     taken_ = false;
@@ -209,7 +223,7 @@ Status SqlStore::Write(const StoreBatch& batch) {
     return {};
   });
   if (done) ++commits_;
-  if (!done) rows_.reset(), desk_rows_.reset();  // whatever state the statements are in
+  if (!done) ForgetStatements();  // whatever state they are in
   return done;
 }
 

@@ -190,6 +190,65 @@ class AnswerRow {
   soci::statement update_;
 };
 
+// When a desk was last silent for no reason of the database's: since then, in milliseconds.
+inline constexpr const char* kSilence =
+    "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) - greatest(seen, "
+    "CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000 AS BIGINT))";
+
+// What is asked many times a second, prepared once for a connection as well.
+struct HostPolls {
+  HostPolls(soci::session& sql, const std::string& run)
+      : open((sql.prepare << fmt::format("SELECT desk, node, target, {} FROM desks WHERE run = "
+                                         ":run AND desk > 0 AND closed = 0 ORDER BY desk",
+                                         kSilence),
+              soci::use(run), soci::into(desk), soci::into(node), soci::into(target),
+              soci::into(silent))),
+        // Not a join: planned while tables are empty, it would read all groups for each.
+        returns(
+            (sql.prepare << "SELECT desk, lease, state, (SELECT terms FROM accepted_groups a WHERE "
+                            "a.run = d.run AND a.lease = d.lease), (SELECT rollouts FROM "
+                            "accepted_groups a WHERE a.run = d.run AND a.lease = d.lease) "
+                            "FROM delegated d WHERE run = :run AND state >= 2",
+             soci::use(run), soci::into(desk), soci::into(lease), soci::into(state),
+             soci::into(terms, has_terms), soci::into(rollouts, has_rollouts))) {}
+
+  long long desk = 0, target = 0, silent = 0, lease = 0;
+  int state = 0;
+  std::string node, terms, rollouts;
+  soci::indicator has_terms = soci::i_null, has_rollouts = soci::i_null;
+  soci::statement open, returns;
+};
+
+// beat: nothing is lost with a sign of life that is not on disk, so this commit waits for none.
+struct DeskPolls {
+  DeskPolls(soci::session& sql, const std::string& run, const long long& desk)
+      : beat((sql.prepare << fmt::format(
+                  "UPDATE desks SET seen = {}, target = :target WHERE run = :run AND desk = :desk "
+                  "AND closed = 0 RETURNING set_config('synchronous_commit', 'off', true)",
+                  kDatabaseClock),
+              soci::use(target), soci::use(run), soci::use(desk), soci::into(setting))),
+        look((sql.prepare << "SELECT mine.wanted_back, mine.closed, host.closed FROM desks mine "
+                             "JOIN desks host ON host.run = mine.run AND host.desk = 0 "
+                             "WHERE mine.run = :run AND mine.desk = :desk",
+              soci::use(run), soci::use(desk), soci::into(wanted), soci::into(closed),
+              soci::into(over))),
+        policies((sql.prepare << "SELECT version, manifest, snapshot FROM announcements WHERE "
+                                 "run = :run AND version > :after ORDER BY version",
+                  soci::use(run), soci::use(after), soci::into(version), soci::into(manifest),
+                  soci::into(snapshot))),
+        take((sql.prepare << "UPDATE delegated SET state = 1 WHERE run = :run AND desk = :desk AND "
+                             "state = 0 RETURNING terms",
+              soci::use(run), soci::use(desk), soci::into(terms))),
+        take_all((sql.prepare << "UPDATE delegated SET state = 1 WHERE run = :run AND desk = :desk "
+                                 "AND state <= 1 RETURNING terms",
+                  soci::use(run), soci::use(desk), soci::into(terms))) {}
+
+  long long target = 0, after = 0, version = 0;
+  int wanted = 0, closed = 0, over = 0;
+  std::string setting, manifest, snapshot, terms;
+  soci::statement beat, look, policies, take, take_all;
+};
+
 struct Rows {
   Rows(soci::session& sql, const std::string& run, const long long& desk)
       : grant(sql, run, desk), group(sql, run), outcome(sql, run, desk) {}

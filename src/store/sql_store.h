@@ -37,7 +37,9 @@ class SqlStore final : public RunStore, public DeskStore {
 
  private:
   void Dial();
+  void Settle();  // what a connection to PostgreSQL begins with
   Status Reconnect();
+  void ForgetStatements();
   Status Migrate();
   Status CheckSchema();
   Status BecomeWriter();
@@ -63,6 +65,7 @@ class SqlStore final : public RunStore, public DeskStore {
   template <class F>
   auto Again(const char* doing, F&& work) -> decltype(work()) {
     auto done = Guarded(doing, work);
+    if (!done) ForgetStatements();
     for (int i = 0; !done && !closed_ && !sql_.is_connected() && i < kReconnects; ++i) {
       std::this_thread::sleep_for(kReconnectPause);
       if (Reconnect()) done = Guarded(doing, work);
@@ -77,6 +80,8 @@ class SqlStore final : public RunStore, public DeskStore {
   soci::session sql_;
   std::optional<Rows> rows_;           // of the connection that sql_ has
   std::optional<DeskRows> desk_rows_;  // the same, PostgreSQL only
+  std::optional<HostPolls> host_polls_;
+  std::optional<DeskPolls> desk_polls_;
   long long granted_ = 0, ended_ = 0;  // numbers given so far, by this writer
   long long commits_ = 0;              // of this writer
   // A desk's.
