@@ -94,6 +94,22 @@ TEST_F(DeskCoreTest, ARestoredLeaseIsItsWorkersAgainIfItIsStillTheDesks) {
   EXPECT_EQ(core.rollouts_waiting(), 1u);
 }
 
+// A desk of another program, or with broken memory: better no run than another one.
+TEST_F(DeskCoreTest, AnAcceptedGroupThatWeWouldRefuseBreaksTheRun) {
+  OrchestratorCore core(run_, recipe_, codec_, tokenizer_.vocab_size());
+  const WorkerId desk = Delegations::WorkerOf(DeskId{1});
+  const Lease lease = Only<GrantLease>(core.Step(WorkerIdle{desk, 1})).at(0).lease;
+  GroupRecord record{lease, Answer(lease)};
+  EXPECT_TRUE(core.Step(GroupKept{kWorker, record}).empty()) << "not this one's lease";
+  record.group.prompt.push_back(Id("?"));
+  const auto broken = Only<RunBroken>(core.Step(GroupKept{desk, record}));
+  ASSERT_EQ(broken.size(), 1u);
+  EXPECT_EQ(broken[0].error.blame, Blame::kMachine);
+  record.group = Answer(lease);
+  EXPECT_TRUE(Only<RunBroken>(core.Step(GroupKept{desk, record})).empty());
+  EXPECT_EQ(core.LeaseOut(lease.id), nullptr);
+}
+
 TEST(Delegations, DesksTakeTurnsAndNeverGetMoreThanTheyAskedFor) {
   Delegations book;
   const auto seen = [](std::uint64_t desk, std::uint32_t target) {

@@ -96,6 +96,30 @@ TEST_F(LeaseBookTest, ALateGroupCountsAsLongAsNobodyElseHasTheLease) {
   EXPECT_EQ(Sent<OutcomeRecord>(Answer(110'000, 1, 1)).at(0).outcome, Outcome::kAccepted);
 }
 
+TEST_F(LeaseBookTest, WhatIsOverdueCanGoElsewhereAndWhatIsInTimeStays) {
+  EXPECT_TRUE(Step(59'000, OverdueWanted{}).empty());
+  const auto back = Only<TakeBack>(Step(60'000, OverdueWanted{}));
+  ASSERT_EQ(back.size(), 1u);
+  EXPECT_EQ(back[0].lease, LeaseId{1});
+  EXPECT_TRUE(Step(60'001, OverdueWanted{}).empty()) << "once";
+  EXPECT_EQ(Sent<OutcomeRecord>(Answer(61'000, 1, 1)).at(0).outcome, Outcome::kStale);
+}
+
+TEST_F(LeaseBookTest, TellsWhatThoseWhoWaitCouldTake) {
+  EXPECT_EQ(book_.Wanted(100), 0u);
+  Join(2);
+  Join(3);
+  const auto asks = Only<AskOrchestrator>(Step(0, WorkRequested{Node(2), 100}));
+  static_cast<void>(Step(0, WorkOffered{asks.at(0).worker, {}}));
+  EXPECT_EQ(book_.Wanted(100), 1u) << "one lease for a newcomer";
+  static_cast<void>(Step(0, WorkRequested{Node(3), 100}));
+  EXPECT_TRUE(book_.waiting());
+  EXPECT_EQ(book_.Wanted(100), 2u);
+  EXPECT_EQ(book_.Wanted(1), 1u);
+  static_cast<void>(Step(0, RunDraining{}));
+  EXPECT_EQ(book_.Wanted(100), 0u);
+}
+
 TEST_F(LeaseBookTest, ALateLeaseIsGrantedAnewAndItsGroupIsStale) {
   Join(2);
   for (const std::uint8_t node : {1, 2}) static_cast<void>(Step(40'000, WorkerHeard{Node(node)}));
