@@ -30,6 +30,11 @@ constexpr Command kCommands[] = {
      "relay "
      "--from http://relay.example.org:7180 --listen 0.0.0.0:7180",
      DefineRelay},
+    {"log", "print what happened, from the structured logs of hosts and volunteers",
+     "waggle log runs/demo\nwaggle log runs/demo --follow\nwaggle log runs/demo "
+     "~/.cache/waggle/logs "
+     "--lease 1f",
+     DefineLog},
     {"outcomes", "print how every lease of a run ended, one JSON object a line",
      "waggle outcomes runs/demo\nwaggle outcomes runs/demo | grep rejected", DefineOutcomes},
     {"replay", "train a run again from its accepted groups; the weights must be the same bits",

@@ -70,7 +70,7 @@ void HostCore::Close(LinkId id, std::string why) {
   const std::optional<NodeId> node = found->second.session.peer();
   const bool joined = found->second.joined;
   links_.erase(found);
-  if (!why.empty()) effects_.push_back(CloseLink{id, std::move(why)});
+  if (!why.empty()) effects_.push_back(CloseLink{id, std::move(why), node});
   if (!joined) return;
   const auto newest = link_of_.find(*node);
   if (newest == link_of_.end() || newest->second != id) return;
