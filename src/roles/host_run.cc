@@ -17,6 +17,7 @@ namespace {
 constexpr int kPollMs = 10;            // the trainer's results are looked for this often
 constexpr std::int64_t kTickMs = 250;  // of HostCore's time
 constexpr std::int64_t kGoodbyeMs = 3'000;
+constexpr std::uint64_t kAll = std::uint64_t{1} << 40;  // more groups than any run has
 constexpr std::int64_t kBatchMs = 8;  // of events that share one commit: a commit takes about one
 
 }  // namespace
@@ -173,6 +174,10 @@ Status HostRun::Loop::OpenStore(const HostOptions& options) {
 Status HostRun::Loop::CatchUp() {
   const std::uint64_t from = run.conduct->version().value;
   WG_TRY(Remember(from, from + run.recipe.orchestrator.ahead + 1));
+  if (run.recipe.orchestrator.batches == "arrival") {
+    WG_ASSIGN(auto arrived, store->Arrived(from * run.recipe.orchestrator.groups_per_step, kAll));
+    WG_TRY(core->Remember(std::move(arrived)));
+  }
   WG_ASSIGN(auto open_grants, store->OpenGrants());
   Step(HostRestarted{std::move(open_grants)});
   WG_TRY(Settle());
@@ -190,7 +195,8 @@ Status HostRun::Loop::CatchUp() {
 }
 
 Status HostRun::Loop::Remember(std::uint64_t first, std::uint64_t end) {
-  WG_ASSIGN(auto records, store->Groups(first, end));
+  const bool by_arrival = run.recipe.orchestrator.batches == "arrival";
+  WG_ASSIGN(auto records, by_arrival ? store->Evaluations(first, end) : store->Groups(first, end));
   return core->Remember(std::move(records));
 }
 

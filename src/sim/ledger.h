@@ -62,6 +62,7 @@ class Ledger {
   void Kept(const GroupRecord& record);
   void Kept(const OutcomeRecord& record);
   void CheckGroup(const ScoredGroup& scored, const Lease& lease, PolicyVersion current);
+  void CheckUsedOnce(const TrainOn& batch);
   void ForgetBefore(std::uint64_t wave);
 
   const Site& site_;
@@ -71,6 +72,7 @@ class Ledger {
   std::map<std::uint64_t, Accepted> accepted_;      // by lease
   std::map<std::uint64_t, std::uint32_t> of_wave_;  // accepted, by wave
   std::map<std::uint64_t, Hash256> batches_;        // by number
+  std::map<std::uint64_t, std::uint64_t> used_in_;  // batch, by lease
   std::map<std::uint64_t, Hash256> roots_;          // by version
   std::map<std::uint64_t, ToyPolicy> policies_;     // the newest ones
   std::optional<PolicyVersion> version_;            // of the host that lives

@@ -23,6 +23,8 @@ constexpr std::uint64_t kEvaluationBit = std::uint64_t{1} << 63;
 
 constexpr int kReconnects = 60;
 constexpr std::chrono::milliseconds kReconnectPause{500};
+constexpr int kLockAttempts = 20;
+constexpr std::chrono::milliseconds kLockPause{100};
 
 long long AsRow(std::uint64_t value) { return static_cast<long long>(value); }
 std::uint64_t FromRow(long long value) { return static_cast<std::uint64_t>(value); }
@@ -161,6 +163,8 @@ class SqlStore final : public RunStore {
   Status Connect(Access access);
   Status Commit(const StoreBatch& batch) override;
   Result<std::vector<GroupRecord>> Groups(std::uint64_t first, std::uint64_t end) override;
+  Result<std::vector<GroupRecord>> Evaluations(std::uint64_t first, std::uint64_t end) override;
+  Result<std::vector<GroupRecord>> Arrived(std::uint64_t first, std::uint64_t count) override;
   Result<std::vector<OpenGrant>> OpenGrants() override;
   Result<Counts> Count() override;
   Result<std::vector<Ended>> Outcomes(std::uint64_t after, std::uint32_t rows_max) override;
@@ -172,7 +176,7 @@ class SqlStore final : public RunStore {
   Status BecomeWriter();
   Status CheckAlone();
   Status Write(const StoreBatch& batch);
-  Status GroupsBetween(long long first, long long end, std::vector<GroupRecord>& records);
+  Status Select(const char* query, long long one, long long two, std::vector<GroupRecord>& records);
   long long Newest(const char* column);
   Status CopyRows(soci::session& to);
 
@@ -215,10 +219,14 @@ Status SqlStore::Connect(Access access) {
 // The lock of a run's folder keeps a second writer from its SQLite file; a database has no folder.
 Status SqlStore::BecomeWriter() {
   if (!postgres_) return {};
-  int is_ours = 0;
-  sql_ << "SELECT CASE WHEN pg_try_advisory_lock(hashtext(:run)) THEN 1 ELSE 0 END",
-      soci::use(run_), soci::into(is_ours);
-  if (is_ours == 1) return {};
+  // The server may not have noticed yet that a writer before us is gone.
+  for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
+    int is_ours = 0;
+    sql_ << "SELECT CASE WHEN pg_try_advisory_lock(hashtext(:run)) THEN 1 ELSE 0 END",
+        soci::use(run_), soci::into(is_ours);
+    if (is_ours == 1) return {};
+    std::this_thread::sleep_for(kLockPause);
+  }
   return Fail(Blame::kOperator, "run {}... has a host already, on this very database",
               run_.substr(0, 12));
 }
@@ -313,23 +321,49 @@ Status SqlStore::Write(const StoreBatch& batch) {
   return done;
 }
 
+// Both as (run, two bounds) -> (terms, rollouts).
+constexpr const char* kByLease =
+    "SELECT terms, rollouts FROM accepted_groups "
+    "WHERE run = :run AND lease >= :first AND lease < :last ORDER BY lease";
+constexpr const char* kByArrival =
+    "SELECT a.terms, a.rollouts FROM accepted_groups a JOIN grants g "
+    "ON g.run = a.run AND g.lease = a.lease AND g.outcome = 1 "
+    "WHERE a.run = :run AND a.lease >= 0 ORDER BY g.ended LIMIT :rows OFFSET :first";
+static_assert(static_cast<int>(Outcome::kAccepted) == 1);
+
 Result<std::vector<GroupRecord>> SqlStore::Groups(std::uint64_t first, std::uint64_t end) {
   return Guarded("reading groups", [&]() -> Result<std::vector<GroupRecord>> {
     std::vector<GroupRecord> records;
     for (const std::uint64_t kind : {std::uint64_t{0}, kEvaluationBit}) {
-      WG_TRY(GroupsBetween(AsRow(kind | (first << kIndexBits)), AsRow(kind | (end << kIndexBits)),
-                           records));
+      WG_TRY(Select(kByLease, AsRow(kind | (first << kIndexBits)),
+                    AsRow(kind | (end << kIndexBits)), records));
     }
     return records;
   });
 }
 
-Status SqlStore::GroupsBetween(long long first, long long end, std::vector<GroupRecord>& records) {
+Result<std::vector<GroupRecord>> SqlStore::Evaluations(std::uint64_t first, std::uint64_t end) {
+  return Guarded("reading evaluations", [&]() -> Result<std::vector<GroupRecord>> {
+    std::vector<GroupRecord> records;
+    WG_TRY(Select(kByLease, AsRow(kEvaluationBit | (first << kIndexBits)),
+                  AsRow(kEvaluationBit | (end << kIndexBits)), records));
+    return records;
+  });
+}
+
+Result<std::vector<GroupRecord>> SqlStore::Arrived(std::uint64_t first, std::uint64_t count) {
+  return Guarded("reading groups", [&]() -> Result<std::vector<GroupRecord>> {
+    std::vector<GroupRecord> records;
+    WG_TRY(Select(kByArrival, AsRow(count), AsRow(first), records));
+    return records;
+  });
+}
+
+Status SqlStore::Select(const char* query, long long one, long long two,
+                        std::vector<GroupRecord>& records) {
   std::string terms, rollouts;
-  soci::statement select =
-      (sql_.prepare << "SELECT terms, rollouts FROM accepted_groups "
-                       "WHERE run = :run AND lease >= :first AND lease < :last ORDER BY lease",
-       soci::use(run_), soci::use(first), soci::use(end), soci::into(terms), soci::into(rollouts));
+  soci::statement select = (sql_.prepare << query, soci::use(run_), soci::use(one), soci::use(two),
+                            soci::into(terms), soci::into(rollouts));
   select.execute();
   while (select.fetch()) {
     WG_ASSIGN(const Bytes lease_bytes, FromBase64(terms));
