@@ -35,6 +35,11 @@ constexpr Command kCommands[] = {
      "waggle desk waggle://192.0.2.1:7100/... --store postgresql://me@db.local/waggle --listen "
      "192.0.2.2:7100",
      DefineDesk},
+    {"log", "print what happened, from the structured logs of hosts and volunteers",
+     "waggle log runs/demo\nwaggle log runs/demo --follow\nwaggle log runs/demo "
+     "~/.cache/waggle/logs "
+     "--lease 1f",
+     DefineLog},
     {"outcomes", "print how every lease of a run ended, one JSON object a line",
      "waggle outcomes runs/demo\nwaggle outcomes runs/demo | grep rejected", DefineOutcomes},
     {"replay", "train a run again from its accepted groups; the weights must be the same bits",

@@ -27,7 +27,7 @@ Result<std::unique_ptr<RunStore>> StoreOf(const RunFolder& folder) {
 nlohmann::ordered_json ToJson(const RunStore::Ended& ended) {
   const OutcomeRecord& record = ended.record;
   nlohmann::ordered_json line = {{"number", ended.number},
-                                 {"lease", fmt::format("{:x}", record.lease.value)},
+                                 {"lease", LeaseName(record.lease)},
                                  {"worker", ToText(record.worker)},
                                  {"outcome", ToString(record.outcome)},
                                  {"tokens", record.tokens}};

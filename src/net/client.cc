@@ -91,7 +91,7 @@ class NodeClient::Impl final : public grpc::ClientBidiReactor<v1::Frame, v1::Fra
       if (timeout_ms <= 0) return false;
     }
   }
-  bool Send(std::span<const std::uint8_t> frame) { return conversations_.Send(id_, frame); }
+  bool Send(std::span<const std::uint8_t> frame) { return conversations_.Send(id_, {&frame, 1}); }
   void Close() { conversations_.Close(id_); }
 
   tl::expected<std::uint64_t, FetchError> Fetch(const Digest256& hash, std::uint64_t offset,
@@ -122,9 +122,11 @@ class NodeClient::Impl final : public grpc::ClientBidiReactor<v1::Frame, v1::Fra
 
   // --- from Conversations ---------------------------------------------------------------------
   void StartRead() override { ClientBidiReactor::StartRead(&in_); }
-  void StartWrite(std::string frame) override {
+  void StartWrite(std::string frame, bool more) override {
     out_.set_envelope(std::move(frame));
-    ClientBidiReactor::StartWrite(&out_);
+    grpc::WriteOptions options;
+    if (more) options.set_buffer_hint();
+    ClientBidiReactor::StartWrite(&out_, options);
   }
   void End(CloseReason reason) override {
     if (reason == CloseReason::kClosedHere || reason == CloseReason::kClosedByPeer) {

@@ -142,12 +142,15 @@ bool Conversations::Next(Event& event, std::int64_t timeout_ms) {
   return true;
 }
 
-bool Conversations::Send(ConnectionId id, std::span<const std::uint8_t> frame) {
-  Check(frame.size() <= limits_.frame_bytes_max, "a frame that is sent fits frame_bytes_max");
+bool Conversations::Send(ConnectionId id, std::span<const std::span<const std::uint8_t>> frames) {
+  std::size_t cost = 0;
+  for (const auto& frame : frames) {
+    Check(frame.size() <= limits_.frame_bytes_max, "a frame that is sent fits frame_bytes_max");
+    cost += Cost(frame.size());
+  }
   const std::scoped_lock lock(mutex_);
   Connection* connection = Find(id);
   if (connection == nullptr || connection->closing) return false;
-  const std::size_t cost = Cost(frame.size());
   if (connection->outbound_bytes + cost > limits_.outbound_bytes_max ||
       outbound_bytes_ + cost > limits_.queued_bytes_max / 2) {
     BeginClose(id, *connection, CloseReason::kOutboundFull);
@@ -155,7 +158,8 @@ bool Conversations::Send(ConnectionId id, std::span<const std::uint8_t> frame) {
   }
   connection->outbound_bytes += cost;
   outbound_bytes_ += cost;
-  connection->outbound.emplace_back(reinterpret_cast<const char*>(frame.data()), frame.size());
+  for (const auto& frame : frames)
+    connection->outbound.emplace_back(reinterpret_cast<const char*>(frame.data()), frame.size());
   WriteNext(*connection);
   return true;
 }
@@ -249,7 +253,7 @@ void Conversations::WriteNext(Connection& connection) {
   connection.outbound.pop_front();
   connection.writing = true;
   connection.writing_bytes = Cost(frame.size());
-  connection.line->StartWrite(std::move(frame));
+  connection.line->StartWrite(std::move(frame), /*more=*/!connection.outbound.empty());
 }
 
 // The slot of a connection counts until both gRPC and the consumer are done with it: neither a peer

@@ -21,10 +21,11 @@ namespace waggle {
 class Line {
  public:
   virtual ~Line() = default;
-  virtual void StartRead() = 0;                    // answered by OnRead
-  virtual void StartWrite(std::string frame) = 0;  // answered by OnWrite
-  virtual void End(CloseReason reason) = 0;        // once, no write pending; leads to OnDone
-  virtual void Cancel() = 0;                       // hurries what is pending
+  virtual void StartRead() = 0;  // answered by OnRead
+  // Answered by OnWrite. more: another follows at once, so this one may wait to share a packet.
+  virtual void StartWrite(std::string frame, bool more) = 0;
+  virtual void End(CloseReason reason) = 0;  // once, no write pending; leads to OnDone
+  virtual void Cancel() = 0;                 // hurries what is pending
   virtual void Release() = 0;  // after End: from now on only answers to OnRead, or Cancel
 };
 
@@ -50,7 +51,7 @@ class Conversations {
 
   // --- the consumer's side; see NodeServer ----------------------------------------------------
   bool Next(Event& event, std::int64_t timeout_ms);
-  bool Send(ConnectionId id, std::span<const std::uint8_t> frame);
+  bool Send(ConnectionId id, std::span<const std::span<const std::uint8_t>> frames);
   void Close(ConnectionId id);
 
   // --- time and ending ------------------------------------------------------------------------

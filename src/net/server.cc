@@ -70,9 +70,11 @@ class ServerLine final : public grpc::ServerBidiReactor<v1::Frame, v1::Frame>, p
   }
 
   void StartRead() override { ServerBidiReactor::StartRead(&in_); }
-  void StartWrite(std::string frame) override {
+  void StartWrite(std::string frame, bool more) override {
     out_.set_envelope(std::move(frame));
-    ServerBidiReactor::StartWrite(&out_);
+    grpc::WriteOptions options;
+    if (more) options.set_buffer_hint();
+    ServerBidiReactor::StartWrite(&out_, options);
   }
   void End(CloseReason reason) override { Finish(ToGrpc(reason)); }
   void Cancel() override { context_->TryCancel(); }
@@ -223,7 +225,12 @@ bool NodeServer::Next(Event& event, std::int64_t timeout_ms) {
   return impl_->conversations().Next(event, timeout_ms);
 }
 bool NodeServer::Send(ConnectionId connection, std::span<const std::uint8_t> frame) {
-  return impl_->conversations().Send(connection, frame);
+  return impl_->conversations().Send(connection, {&frame, 1});
+}
+
+bool NodeServer::Send(ConnectionId connection,
+                      std::span<const std::span<const std::uint8_t>> frames) {
+  return impl_->conversations().Send(connection, frames);
 }
 void NodeServer::Close(ConnectionId connection) { impl_->conversations().Close(connection); }
 void NodeServer::Stop() { impl_->Stop(); }

@@ -54,6 +54,8 @@ class NodeServer {
   // Queues a frame. REQUIRES frame.size() <= frame_bytes_max. False if the connection is closed, or
   // is by this frame, which does not fit its queue: kClosed tells why.
   bool Send(ConnectionId connection, std::span<const std::uint8_t> frame);
+  // Several, all or none, in as few packets as they fit.
+  bool Send(ConnectionId connection, std::span<const std::span<const std::uint8_t>> frames);
 
   // Ends a connection; what was sent before goes out if the peer takes it within a second. Frames
   // that are already here are still delivered, then kClosed. Unknown connections are ignored.

@@ -70,7 +70,7 @@ void HostCore::Close(LinkId id, std::string why) {
   const std::optional<NodeId> node = found->second.session.peer();
   const bool joined = found->second.joined;
   links_.erase(found);
-  if (!why.empty()) effects_.push_back(CloseLink{id, std::move(why)});
+  if (!why.empty()) effects_.push_back(CloseLink{id, std::move(why), node});
   if (!joined) return;
   const auto newest = link_of_.find(*node);
   if (newest == link_of_.end() || newest->second != id) return;
@@ -234,12 +234,12 @@ void HostCore::On(const HostRestarted& event) {
 // What is noted here is not told again; what happened at a desk, happened.
 void HostCore::On(const DesksHeard& event) {
   bool came_back = false;
-  const auto end = [&](DeskId desk, LeaseId lease) {
-    effects_.push_back(Keep{DelegationEnded{lease}});
+  const auto end = [&](DeskId desk, LeaseId lease, bool accepted) {
+    effects_.push_back(Keep{DelegationEnded{lease, accepted}});
     return desks_.Take(desk, lease);
   };
   for (const DeskReturn& one : event.news.returns) {
-    const bool ours = end(one.desk, one.lease);
+    const bool ours = end(one.desk, one.lease, one.accepted.has_value());
     const WorkerId worker = Delegations::WorkerOf(one.desk);
     if (one.accepted) {
       desks_.Count(one.desk, SampledTokens(one.accepted->group));
@@ -250,7 +250,7 @@ void HostCore::On(const DesksHeard& event) {
     }
   }
   for (const Delegations::Held& lost : desks_.See(event.news.open)) {
-    end(lost.desk, lost.lease);
+    end(lost.desk, lost.lease, false);
     Orchestrate(LeaseTakenBack{Delegations::WorkerOf(lost.desk), lost.lease});
     came_back = true;
   }

@@ -95,6 +95,7 @@ struct SendFrame {
 struct CloseLink {
   LinkId link;
   std::string why;
+  std::optional<NodeId> node;  // once it said who it is
 };
 // To be on disk before any effect that comes after it is performed: what it is about is told to
 // somebody next. Many may share one commit.
@@ -143,6 +144,11 @@ class HostCore {
   };
   const Counts& counts() const { return counts_; }
   bool Knows(const NodeId& node) const { return link_of_.contains(node); }
+  bool Has(LinkId link) const { return links_.contains(link.value); }
+  // Who is at the other end, once it has said so.
+  std::optional<NodeId> PeerOf(LinkId link) const {
+    return Has(link) ? links_.at(link.value).session.peer() : std::nullopt;
+  }
 
  private:
   struct Link {

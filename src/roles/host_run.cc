@@ -5,6 +5,7 @@
 #include "crypto/random.h"
 #include "net/server.h"
 #include "roles/host_core.h"
+#include "roles/host_log.h"
 #include "roles/listening.h"
 #include "roles/run_description.h"
 #include "roles/train_thread.h"
@@ -18,6 +19,7 @@ constexpr std::int64_t kDesksMs = 20;  // how often desks are heard; without any
 constexpr std::int64_t kNoDesksMs = 500;
 constexpr std::uint64_t kDeskSilenceMs = 15'000;  // then its leases go to others
 constexpr std::int64_t kGoodbyeMs = 3'000;
+constexpr std::uint64_t kAll = std::uint64_t{1} << 40;  // more groups than any run has
 constexpr std::int64_t kBatchMs = 8;  // of events that share one commit: a commit takes about one
 
 }  // namespace
@@ -37,6 +39,7 @@ struct HostRun::Loop {
   std::optional<HostCore> core;
   std::optional<TrainThread> training;
   std::unique_ptr<HostBoard> board;
+  std::optional<HostLog> log;
   std::function<bool()> wants_to_end;
   std::vector<HostEffect> pending;  // not performed yet
   std::int64_t ticked_ms = 0, heard_ms = 0;
@@ -54,6 +57,7 @@ struct HostRun::Loop {
   Status Settle();
   Status Commit(std::vector<HostEffect>& effects);
   Status Perform(HostEffect effect);
+  void SendTogether(std::span<const HostEffect> frames);
   Status Perform(std::vector<TrainerEffect> effects, PolicyOut& out);
   Status Train(TrainOn batch);
   Status Trained(StepDone done);
@@ -79,6 +83,11 @@ std::vector<PolicyAnnouncement> ChainOf(const PolicyShelf& shelf) {
   return chain;
 }
 
+bool GoesTo(LinkId link, const HostEffect& effect) {
+  const auto* frame = std::get_if<SendFrame>(&effect);
+  return frame != nullptr && frame->link == link;
+}
+
 PolicyKind DeltaKindOf(const Recipe& recipe) {
   return recipe.trainer.lora.rank > 0 ? PolicyKind::kAdapter : PolicyKind::kDelta;
 }
@@ -102,6 +111,7 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   wants_to_end = options.wants_to_end;
   WG_ASSIGN(board,
             HostBoard::Open(options.http, run.folder.root(), run.run_id, run.recipe, run.clock));
+  WG_ASSIGN(log, HostLog::Open(run.folder.root(), run.clock));
   core.emplace(key, run.run_id, settings, std::move(*run.orchestrator),
                settings.chain.back().manifest, RandomBytes<16>);
   training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
@@ -148,6 +158,10 @@ Status HostRun::Loop::HearDesks() {
 Status HostRun::Loop::CatchUp() {
   const std::uint64_t from = run.conduct->version().value;
   WG_TRY(Remember(from, from + run.recipe.orchestrator.ahead + 1));
+  if (run.recipe.orchestrator.batches == "arrival") {
+    WG_ASSIGN(auto arrived, store->Arrived(from * run.recipe.orchestrator.groups_per_step, kAll));
+    WG_TRY(core->Remember(std::move(arrived)));
+  }
   WG_ASSIGN(auto open_grants, store->OpenGrants());
   WG_ASSIGN(auto delegations, store->Delegations());
   Step(HostRestarted{std::move(open_grants), std::move(delegations)});
@@ -166,7 +180,8 @@ Status HostRun::Loop::CatchUp() {
 }
 
 Status HostRun::Loop::Remember(std::uint64_t first, std::uint64_t end) {
-  WG_ASSIGN(auto records, store->Groups(first, end));
+  const bool by_arrival = run.recipe.orchestrator.batches == "arrival";
+  WG_ASSIGN(auto records, by_arrival ? store->Evaluations(first, end) : store->Groups(first, end));
   return core->Remember(std::move(records));
 }
 
@@ -183,6 +198,8 @@ Status HostRun::Loop::Listen(const HostOptions& options) {
   WG_ASSIGN(invite.hosts, EndpointsFor(options.listen, options.hosts, server->port()));
   invite.pin = certificate.pin;
   invite.run = run.run_id;
+  log->Started(run.run_id, key.id(), options.software,
+               fmt::format("{}:{}", invite.hosts.front().host, invite.hosts.front().port));
   run.telemetry->Say(NeedText(run.recipe.orchestrator, run.recipe.sampling.tokens_max));
   return {};
 }
@@ -198,7 +215,18 @@ Status HostRun::Loop::Settle() {
   while (!pending.empty()) {
     std::vector<HostEffect> effects = std::exchange(pending, {});
     WG_TRY(Commit(effects));
-    for (HostEffect& effect : effects) WG_TRY(Perform(std::move(effect)));
+    std::erase_if(effects, [](const HostEffect& effect) {
+      return std::holds_alternative<waggle::Keep>(effect);
+    });
+    for (std::size_t i = 0, next; i < effects.size(); i = next) {
+      next = i + 1;
+      if (const auto* frame = std::get_if<SendFrame>(&effects[i])) {
+        while (next < effects.size() && GoesTo(frame->link, effects[next])) ++next;
+        SendTogether({effects.data() + i, next - i});
+      } else {
+        WG_TRY(Perform(std::move(effects[i])));
+      }
+    }
   }
   return {};
 }
@@ -211,16 +239,25 @@ Status HostRun::Loop::Commit(std::vector<HostEffect>& effects) {
     if (const auto* record = std::get_if<OutcomeRecord>(&keep->entry))
       run.times.sampled_tokens += record->tokens;
     board->Kept(keep->entry);
+    log->Kept(keep->entry);
     batch.push_back(std::move(keep->entry));
   }
   return store->Commit(batch);
 }
 
+// An outcome and the next grant are one packet.
+void HostRun::Loop::SendTogether(std::span<const HostEffect> frames) {
+  std::vector<std::span<const std::uint8_t>> bytes;
+  for (const HostEffect& effect : frames) {
+    bytes.emplace_back(std::get<SendFrame>(effect).bytes);
+    board->Sent(bytes.back().size());
+  }
+  server->Send(ConnectionId{std::get<SendFrame>(frames.front()).link.value}, bytes);
+}
+
 Status HostRun::Loop::Perform(HostEffect effect) {
-  if (auto* send = std::get_if<SendFrame>(&effect)) {
-    server->Send(ConnectionId{send->link.value}, send->bytes);
-    board->Sent(send->bytes.size());
-  } else if (auto* close = std::get_if<CloseLink>(&effect)) {
+  if (auto* close = std::get_if<CloseLink>(&effect)) {
+    log->Closed(*close);
     server->Close(ConnectionId{close->link.value});
   } else if (auto* train = std::get_if<TrainOn>(&effect)) {
     return Train(std::move(*train));
@@ -228,7 +265,8 @@ Status HostRun::Loop::Perform(HostEffect effect) {
     return run.Evaluated(evaluated->evaluation);
   } else if (auto* save = std::get_if<SaveCheckpointNow>(&effect)) {
     if (run.conduct->version() == run.saved_version) return {};
-    return run.Checkpoint(save->state, run.conduct->version());
+    WG_TRY(run.Checkpoint(save->state, run.conduct->version()));
+    log->Saved(run.conduct->version());
   } else if (std::holds_alternative<RunFinished>(effect)) {
     finished = true;
     WG_ASSIGN(const bool told, store->CloseDesk(kHostDesk, 0));
@@ -237,7 +275,7 @@ Status HostRun::Loop::Perform(HostEffect effect) {
     return Forward(std::move(broken->error));
   } else if (std::holds_alternative<RunDrained>(effect)) {
     drained = true;
-  }  // Keep: committed
+  }  // Keep: committed; SendFrame: SendTogether
   return {};
 }
 
@@ -245,6 +283,7 @@ Status HostRun::Loop::Train(TrainOn batch) {
   WG_TRY(run.KeepBatch(batch));
   const PolicyVersion current = run.conduct->version();
   board->Batch(batch, current);
+  log->Batch(batch, current);
   std::vector<TrainerEffect> effects = run.conduct->Step(BatchReady{std::move(batch)});
   if (auto* step = std::get_if<RunStep>(&effects.front())) {
     training->Start(std::move(step->groups), current);
@@ -259,9 +298,11 @@ Status HostRun::Loop::Train(TrainOn batch) {
 }
 
 Status HostRun::Loop::Trained(StepDone done) {
+  log->Stepped(done);
   for (const LeaseId lease : done.forged) {
-    run.telemetry->Say(fmt::format(
-        "lease {:x}: log-probs that the weights do not give; left out of the batch", lease.value));
+    run.telemetry->Say(
+        fmt::format("lease {}: log-probs that the weights do not give; left out of the batch",
+                    LeaseName(lease)));
   }
   run.times.train_seconds = done.seconds;
   if (const std::string line = board->Stepped(done.seconds); !line.empty())
@@ -280,6 +321,7 @@ Status HostRun::Loop::Publish(const PolicyOut& out) {
   const std::uint64_t last = out.version.value + run.recipe.orchestrator.ahead;
   if (catching_up) WG_TRY(Remember(last, last + 1));
   pending.emplace_back(waggle::Keep{PolicyTold{out.version, out.manifest, out.snapshot}});
+  log->Published(out);
   Step(out);
   return {};
 }
@@ -303,10 +345,12 @@ void HostRun::Loop::Hear(const Event& event) {
   const LinkId link{static_cast<std::uint64_t>(event.connection)};
   switch (event.kind) {
     case Event::Kind::kOpened:
+      log->Opened(event);
       return Step(LinkOpened{link});
     case Event::Kind::kReceived:
       return Step(FrameCame{link, Bytes(event.frame().begin(), event.frame().end())});
     case Event::Kind::kClosed:
+      log->Closed(link, *core, event.text);
       return Step(LinkClosed{link});
   }
 }
@@ -339,8 +383,10 @@ void HostRun::Loop::TakeOrders() {
     orders.emplace_back(DrainRun{});
   }
   for (const HostEvent& order : orders) {
-    if (std::holds_alternative<DrainRun>(order) && !core->draining())
+    if (std::holds_alternative<DrainRun>(order) && !core->draining()) {
       run.telemetry->Say("draining: no more leases; what is held ends first, then a checkpoint");
+      log->Draining();
+    }
     Step(order);
   }
 }
@@ -386,6 +432,7 @@ Result<RunSummary> HostRun::Drive() {
   const std::int64_t deadline = loop.NowMs() + kGoodbyeMs;
   while (loop.finished && loop.core->links() > 0 && loop.NowMs() < deadline) WG_TRY(loop.Pump());
   loop.server->Stop();
+  loop.log->Ended(loop.finished ? "the run is over" : loop.drained ? "drained" : "stopped");
   loop.training.reset();
   loop.run.telemetry->Say(fmt::format("policies: {} bytes served", loop.shelf.bytes_served()));
   WG_ASSIGN(RunSummary summary, loop.run.Finish());

@@ -4,11 +4,13 @@
 
 #include <cstring>
 #include <deque>
+#include <map>
 
 #include "base/check.h"
 #include "base/hex.h"
 #include "crypto/random.h"
 #include "engine/engine.h"
+#include "log/event_log.h"
 #include "net/client.h"
 #include "protocol/limits.h"
 #include "roles/base_model.h"
@@ -33,12 +35,15 @@ std::optional<LoraConfig> LoraConfigOf(const AdapterConfig& adapter) {
       .rank = adapter.rank, .alpha = static_cast<float>(adapter.alpha), .targets = adapter.targets};
 }
 
-// A replica for each run and key, so that several volunteers can share a machine.
+// For each run and key, so that several volunteers can share a machine.
+std::string NameFor(const JoinOptions& options, const NodeId& self) {
+  return ToHex(options.invite.run).substr(0, 16) + "-" + ToHex(self.value).substr(0, 16);
+}
+
 PolicyFetch::Places PlacesFor(const JoinOptions& options, const NodeId& self) {
-  const std::string name =
-      ToHex(options.invite.run).substr(0, 16) + "-" + ToHex(self.value).substr(0, 16);
-  PolicyFetch::Places places{.folder = options.cache_directory / "policies" / name,
-                             .mirrors = options.mirrors};
+  PolicyFetch::Places places{
+      .folder = options.cache_directory / "policies" / NameFor(options, self),
+      .mirrors = options.mirrors};
   std::memcpy(&places.seed, self.value.data(), sizeof places.seed);
   return places;
 }
@@ -64,12 +69,15 @@ class Volunteering {
   Status Hear(const Event& event);
   Status Sample();
   Status Pump();
+  void LogEnd(const OutcomeRecord& record);
   std::uint32_t Rate() const;
 
   const JoinOptions& options_;
   const KeyPair& key_;
   Clock& clock_;
   ThreadPool pool_;
+  std::unique_ptr<EventLog> log_;
+  std::map<std::uint64_t, std::int64_t> started_ms_;  // by lease, while it is sampled
   std::unique_ptr<NodeClient> client_;
   std::unique_ptr<RunSite> site_;
   std::optional<JoinCore> core_;
@@ -136,15 +144,33 @@ Status Volunteering::Perform(JoinEffect effect) {
   } else if (auto* start = std::get_if<StartSampling>(&effect)) {
     return Submit(std::move(*start));
   } else if (auto* ended = std::get_if<LeaseEnded>(&effect)) {
+    LogEnd(ended->record);
     if (ended->record.outcome == Outcome::kRejected)
-      Say(fmt::format("lease {:x} rejected: {}", ended->record.lease.value, ended->record.text));
+      Say(fmt::format("lease {} rejected: {}", LeaseName(ended->record.lease), ended->record.text));
   } else {
     left_ = std::get<Leave>(effect).why;
   }
   return {};
 }
 
+void Volunteering::LogEnd(const OutcomeRecord& record) {
+  const auto started = started_ms_.find(record.lease.value);
+  const double seconds =
+      started == started_ms_.end() ? 0 : static_cast<double>(NowMs() - started->second) * 1e-3;
+  if (started != started_ms_.end()) started_ms_.erase(started);
+  log_->Write(LogEvent::kLeaseEnded, {{"lease", LeaseName(record.lease)},
+                                      {"outcome", ToString(record.outcome)},
+                                      {"tokens", record.tokens},
+                                      {"reason", record.reason ? ToString(*record.reason) : ""},
+                                      {"text", record.text},
+                                      {"seconds", seconds}});
+}
+
 Status Volunteering::Submit(StartSampling start) {
+  if (started_ms_.emplace(start.lease.value, NowMs()).second) {
+    log_->Write(LogEvent::kLeaseStarted,
+                {{"lease", LeaseName(start.lease)}, {"rollouts", std::uint64_t{start.samples}}});
+  }
   const auto request =
       engine_->Submit(std::move(start.prompt), start.samples, start.options, start.first_sample);
   if (!request) return Step(SamplingRefused{start.lease, request.error().what});
@@ -167,6 +193,9 @@ Status Volunteering::Loaded(Result<PolicyFetch::Loaded> loaded) {
   } else {
     engine_->Swap(loaded->model, loaded->version, SwapPolicyOf(site_->description.recipe.sampling));
   }
+  log_->Write(LogEvent::kPolicyLoaded, {{"version", loaded->version.value},
+                                        {"host_bytes", fetch_->totals().host_bytes},
+                                        {"mirror_bytes", fetch_->totals().mirror_bytes}});
   return Step(PolicyLoaded{loaded->version});
 }
 
@@ -175,12 +204,14 @@ Status Volunteering::Hear(const Event& event) {
     case Event::Kind::kOpened:
       opened_ = true;
       linked_ms_ = NowMs();
+      log_->Write(LogEvent::kConnected, {{"address", event.text}});
       return Step(LinkUp{});
     case Event::Kind::kReceived:
       linked_ms_ = NowMs();
       return Step(FrameHeard{Bytes(event.frame().begin(), event.frame().end())});
     case Event::Kind::kClosed:
       Say("the link ended: " + event.text);
+      log_->Write(LogEvent::kDisconnected, {{"why", event.text}});
       return Step(LinkDown{event.text});
   }
   return {};
@@ -213,6 +244,7 @@ Status Volunteering::Pump() {
     if (!drain_said_ && options_.wants_to_leave && options_.wants_to_leave()) {
       drain_said_ = true;
       Say("leaving as soon as what was begun is done");
+      log_->Write(LogEvent::kDraining, {});
       WG_TRY(Step(DrainWanted{}));
     }
     WG_TRY(Step(JoinTick{Rate()}));
@@ -227,6 +259,12 @@ Result<JoinSummary> Volunteering::Run() {
   const RunDescription& d = site_->description;
   Say(fmt::format("run {}: {} on {}", ToHex(options_.invite.run).substr(0, 12),
                   d.recipe.about.empty() ? d.recipe.name : d.recipe.about, options_.ops->name));
+  WG_ASSIGN(log_, EventLog::Open(
+                      options_.cache_directory / "logs" / (NameFor(options_, key_.id()) + ".jsonl"),
+                      "volunteer", clock_));
+  log_->Write(LogEvent::kStarted, {{"run", ToHex(options_.invite.run)},
+                                   {"node", ToText(key_.id())},
+                                   {"software", options_.software}});
   const JoinSettings settings{
       .software = options_.software,
       .environment = std::string(site_->environment->name()),
@@ -245,6 +283,7 @@ Result<JoinSummary> Volunteering::Run() {
       return Fail(Blame::kMachine, "no word from the host for {} s: is the run still there?",
                   options_.patience_ms / 1000);
   }
+  log_->Write(LogEvent::kEnded, {{"why", *left_}});
   if (client_) client_->Close();
   while (fetch_->busy()) (void)fetch_->Take(1'000'000);
   const BlobFetcher::Totals policies = fetch_->totals();

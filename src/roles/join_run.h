@@ -23,7 +23,7 @@ struct JoinOptions {
   std::size_t kv_bytes = std::size_t{256} << 20;
   std::uint32_t rollouts_max = 64;         // held at once; at least one group of the run
   std::int64_t patience_ms = 10 * 60'000;  // without a link; then it gives up
-  std::filesystem::path cache_directory;   // where policies are kept between two starts
+  std::filesystem::path cache_directory;   // policies between two starts, and logs
   std::vector<std::string> mirrors;        // URLs where policies are, beside what the host says
   std::string software;
   std::function<void(const std::string&)> say;  // progress lines

@@ -56,6 +56,10 @@ Result<std::unique_ptr<LocalRun>> LocalRun::Around(std::unique_ptr<RunParts> par
 
 Result<std::unique_ptr<LocalRun>> LocalRun::Open(const Recipe& recipe, const RunOptions& options,
                                                  Clock& clock) {
+  if (recipe.orchestrator.batches == "arrival")
+    return Fail(Blame::kOperator,
+                "orchestrator.batches = \"arrival\" is for runs that others join: add --listen, or "
+                "leave it at \"wave\"");
   WG_ASSIGN(auto parts, RunParts::Open(recipe, options, clock));
   return Around(std::move(parts));
 }

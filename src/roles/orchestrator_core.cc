@@ -15,6 +15,7 @@ constexpr std::size_t kSamplesKept = 8;
 // A lease's id: bit 63 for evaluations, then wave (or version), then the index within it.
 constexpr std::uint64_t kEvaluationBit = std::uint64_t{1} << 63;
 constexpr unsigned kIndexBits = 24;
+constexpr std::uint64_t kIndexMask = (std::uint64_t{1} << kIndexBits) - 1;
 constexpr WorkerId kNobody{0};
 
 // The "prompt id" of a sampling key. The seed is part of it, so that tasks with equal prompts are
@@ -42,10 +43,24 @@ std::string SampleJson(const Task& task, const ScoredGroup& scored, const TaskCo
 
 OrchestratorCore::OrchestratorCore(const Hash256& run, const Recipe& recipe, const TaskCodec& codec,
                                    std::size_t vocab)
-    : run_(run), recipe_(recipe), codec_(codec), vocab_(vocab) {
+    : run_(run),
+      recipe_(recipe),
+      codec_(codec),
+      vocab_(vocab),
+      by_arrival_(recipe.orchestrator.batches == "arrival") {
   const DifficultyRecipe& difficulty = recipe.orchestrator.difficulty;
   if (difficulty.tasks > 0) pool_.emplace(difficulty, recipe.seed);
   StartEvaluationIfDue();
+}
+
+LeaseId OrchestratorCore::LeaseIdOf(std::uint64_t wave, std::uint64_t index, bool evaluation) {
+  return LeaseId{(evaluation ? kEvaluationBit : 0) | (wave << kIndexBits) | index};
+}
+std::uint64_t OrchestratorCore::WaveOf(LeaseId id) {
+  return (id.value & ~kEvaluationBit) >> kIndexBits;
+}
+std::uint32_t OrchestratorCore::IndexOf(LeaseId id) {
+  return static_cast<std::uint32_t>(id.value & kIndexMask);
 }
 
 std::vector<OrchestratorEffect> OrchestratorCore::Step(const OrchestratorEvent& event) {
@@ -72,6 +87,7 @@ std::vector<OrchestratorEffect> OrchestratorCore::Step(const OrchestratorEvent& 
     Memory& memory = memory_[restored->lease.id.value];
     // A desk's lease may have been accepted while we looked.
     if (!memory.scored) memory.out = std::move(out);
+    unreconciled_ = by_arrival_;
     return effects;
   } else if (std::holds_alternative<CheckpointDue>(event) ||
              std::holds_alternative<CheckpointTaken>(event)) {
@@ -107,8 +123,7 @@ Lease OrchestratorCore::MakeLease(LeaseId id, std::uint64_t task_seed, std::uint
   // The key hangs on the wave, not on the version of now: a lease that is made anew under later
   // weights may be answered by work that was begun before, and a group does not say which of the
   // two it answers. Evaluations draw from keys of their own.
-  const std::uint64_t number = (id.value & ~kEvaluationBit) >> kIndexBits;
-  const std::uint64_t epoch = number * 2 + (evaluation ? 1 : 0);
+  const std::uint64_t epoch = WaveOf(id) * 2 + (evaluation ? 1 : 0);
   // A pool may draw a task twice in a wave: then the lease tells the races apart.
   const std::uint64_t race = pool_ && !evaluation ? id.value : task_seed;
   lease.key = SamplingKey(run_, PromptId(codec_.PromptTokens(*task), race), epoch);
@@ -128,22 +143,21 @@ std::optional<Lease> OrchestratorCore::NextEvaluationLease() {
   return EvaluationLease(evaluation_->granted++);
 }
 
-LeaseId OrchestratorCore::EvaluationLeaseId(std::uint64_t index) const {
-  return LeaseId{kEvaluationBit | (version_.value << kIndexBits) | index};
-}
-
 Lease OrchestratorCore::EvaluationLease(std::uint64_t index) const {
-  return MakeLease(EvaluationLeaseId(index), kHeldOutBit | index, 1, /*evaluation=*/true);
+  return MakeLease(LeaseIdOf(version_.value, index, true), kHeldOutBit | index, 1,
+                   /*evaluation=*/true);
 }
 
 // The oldest wave that still has leases to give, or the next one if the trainer is near enough.
 OrchestratorCore::Wave* OrchestratorCore::WaveWithWork() {
+  if (by_arrival_)
+    std::erase_if(waves_, [](const Wave& wave) { return wave.granted == wave.to_grant; });
   for (Wave& wave : waves_) {
     if (wave.granted < wave.to_grant) return &wave;
   }
   const auto& settings = recipe_.orchestrator;
   if (next_wave_ >= settings.steps || next_wave_ > version_.value + settings.ahead) return nullptr;
-  waves_.push_back({.number = next_wave_++, .to_grant = settings.groups_per_step});
+  OpenWave();
   return &waves_.back();
 }
 
@@ -162,7 +176,7 @@ Lease OrchestratorCore::TrainingLease(std::uint64_t wave, std::uint32_t index) c
              PhiloxKeyFrom(recipe_.seed));
   const std::uint64_t fresh = (words[0] | (std::uint64_t{words[1]} << 32)) & ~kHeldOutBit;
   const std::uint64_t seed = pool_ ? pool_->Draw(wave, index) : fresh;
-  return MakeLease(LeaseId{(wave << kIndexBits) | index}, seed, recipe_.orchestrator.group_size,
+  return MakeLease(LeaseIdOf(wave, index), seed, recipe_.orchestrator.group_size,
                    /*evaluation=*/false);
 }
 
@@ -226,9 +240,10 @@ void OrchestratorCore::OnGroup(const GroupArrived& event,
 
 void OrchestratorCore::Admit(const Outstanding& out, ScoredGroup scored) {
   if (out.lease.evaluation) return OnEvaluationGroup(out.lease, scored);
+  if (by_arrival_) return arrived_.push_back({out.lease, std::move(scored)});
   for (Wave& wave : waves_) {
     if (wave.number != out.wave) continue;
-    wave.groups.emplace(out.lease.id.value, Wave::Admitted{out.lease, std::move(scored)});
+    wave.groups.emplace(out.lease.id.value, Admitted{out.lease, std::move(scored)});
     ++wave.resolved;
   }
 }
@@ -351,6 +366,11 @@ void OrchestratorCore::Advance(std::vector<OrchestratorEffect>& effects) {
     effects.push_back(RunFinished{});
     return;
   }
+  if (by_arrival_) return FormBatchByArrival(effects);
+  FormBatchOfWave(effects);
+}
+
+void OrchestratorCore::FormBatchOfWave(std::vector<OrchestratorEffect>& effects) {
   if (waves_.empty()) return;
   Wave& wave = waves_.front();
   if (wave.resolved < wave.to_grant) return;
@@ -364,6 +384,10 @@ void OrchestratorCore::Advance(std::vector<OrchestratorEffect>& effects) {
     batch.leases.push_back(std::move(admitted.lease));
   }
   waves_.pop_front();
+  SendBatch(std::move(batch), effects);
+}
+
+void OrchestratorCore::SendBatch(TrainOn batch, std::vector<OrchestratorEffect>& effects) {
   batch_in_training_ = true;
   ++batches_sent_;
   effects.push_back(std::move(batch));
@@ -387,6 +411,12 @@ Status OrchestratorCore::Remember(std::vector<GroupRecord> records) {
   for (GroupRecord& record : records) {
     WG_ASSIGN(ScoredGroup scored, JudgeKept(record));
     const std::uint64_t id = record.lease.id.value;
+    if (by_arrival_ && !record.lease.evaluation) {
+      OpenUpTo(id);
+      arrived_.push_back({std::move(record.lease), std::move(scored)});
+      unreconciled_ = true;
+      continue;
+    }
     memory_.insert_or_assign(id, Memory{{.lease = std::move(record.lease)}, std::move(scored)});
   }
   return {};
@@ -396,15 +426,16 @@ Status OrchestratorCore::Remember(std::vector<GroupRecord> records) {
 // order and back to where they were: accepted, with their worker, or free. True: something moved.
 bool OrchestratorCore::Recall() {
   bool moved = false;
-  while (evaluation_ && Remembers(EvaluationLeaseId(evaluation_->granted),
-                                  EvaluationLeaseId(recipe_.evaluation.tasks))) {
+  while (evaluation_ && Remembers(LeaseIdOf(version_.value, evaluation_->granted, true),
+                                  LeaseIdOf(version_.value, recipe_.evaluation.tasks, true))) {
     Recall({.lease = EvaluationLease(evaluation_->granted++)});
     moved = true;
   }
-  while (Remembers(LeaseId{0}, LeaseId{kEvaluationBit})) {
+  if (by_arrival_) Reconcile();
+  while (!by_arrival_ && Remembers(LeaseId{0}, LeaseId{kEvaluationBit})) {
     Wave* wave = WaveWithWork();
     if (wave == nullptr ||
-        !Remembers(LeaseId{wave->number << kIndexBits | wave->granted}, LeaseId{kEvaluationBit}))
+        !Remembers(LeaseIdOf(wave->number, wave->granted), LeaseId{kEvaluationBit}))
       break;
     Recall({.lease = TrainingLease(wave->number, wave->granted++), .wave = wave->number});
     moved = true;
@@ -444,11 +475,12 @@ bool OrchestratorCore::quiescent() const {
 
 std::string OrchestratorCore::SavePosition() const {
   Check(!batch_in_training_, "a position lies between two steps");
-  return StateOf(version_.value, nlohmann::json::array());
+  return StateOf(by_arrival_ ? next_wave_ : version_.value, nlohmann::json::array());
 }
 
 std::string OrchestratorCore::Save() const {
   Check(quiescent(), "state is saved while no lease is out");
+  Check(unused_.empty(), "where batches come by arrival, groups are kept by the driver");
   auto waves = nlohmann::json::array();
   for (const Wave& wave : waves_) {
     std::vector<GroupRecord> records;
@@ -472,6 +504,7 @@ std::string OrchestratorCore::StateOf(std::uint64_t next_wave, nlohmann::json wa
                           {"evaluated_version", evaluated_version_.value_or(0)},
                           {"waves", std::move(waves)}};
   if (pool_) state["pool"] = pool_->Save();
+  if (by_arrival_) state["unused"] = UnusedJson();
   return state.dump();
 }
 
@@ -493,7 +526,7 @@ Status OrchestratorCore::LoadWave(const nlohmann::json& saved) {
             DecodeRecords({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}));
   for (const GroupRecord& record : records) {
     WG_ASSIGN(ScoredGroup scored, JudgeKept(record));
-    wave.groups.emplace(record.lease.id.value, Wave::Admitted{record.lease, std::move(scored)});
+    wave.groups.emplace(record.lease.id.value, Admitted{record.lease, std::move(scored)});
   }
   waves_.push_back(std::move(wave));
   return {};
@@ -521,6 +554,7 @@ Status OrchestratorCore::Load(std::string_view text) {
       return Fail(Blame::kMachine, "orchestrator state: pool is missing");
     WG_TRY(pool_->Load(state["pool"]));
   }
+  if (by_arrival_) WG_TRY(LoadUnused(state));
   waves_.clear();
   for (const auto& wave : state["waves"]) WG_TRY(LoadWave(wave));
   evaluation_.reset();

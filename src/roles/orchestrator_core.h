@@ -5,9 +5,10 @@
 // Sampling goes in waves: wave w is the leases of training batch w. `ahead` waves are sampled
 // before the trainer needs them, so at lag `ahead` the trainer never waits; at 0 the run is
 // synchronous and strictly on-policy. A lease is a function of (run, wave, index in the wave,
-// policy version), a batch is formed in lease order, never in order of arrival: the run's bits do
-// not depend on who was fast. A driver that asks for work after every event samples wave w under
-// version w - ahead.
+// policy version). A batch is a wave in lease order, so that the run's bits do not depend on who
+// was fast; or, with batches = "arrival", the groups that came first (orchestrator_arrival.cc),
+// and the bits are a function of the order in which groups were accepted. A driver that asks for
+// work after every event samples wave w under version w - ahead.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -48,10 +50,14 @@ class OrchestratorCore final : public LeaseSource {
   // Groups that were accepted after what Load() read. When the turn of their leases comes they are
   // taken as they were instead of being sampled again, so the batches are those of before. Judged
   // here, staleness apart; one that would be refused now is Blame::kMachine. In any order, and
-  // again for later waves.
+  // again for later waves. With batches by arrival: each once, in the order in which they were
+  // accepted, from the first that is in no batch before version() on.
   Status Remember(std::vector<GroupRecord> records) override;
 
   const Lease* LeaseOut(LeaseId id) const override;
+
+  static LeaseId LeaseIdOf(std::uint64_t wave, std::uint64_t index, bool evaluation = false);
+  static std::uint64_t WaveOf(LeaseId id);  // or version, of an evaluation
 
   PolicyVersion version() const override { return version_; }
   const TaskPool* pool() const { return pool_ ? &*pool_ : nullptr; }  // null: each lease a new task
@@ -64,13 +70,13 @@ class OrchestratorCore final : public LeaseSource {
     WorkerId worker;
     std::uint64_t wave = 0;
   };
+  struct Admitted {
+    Lease lease;
+    ScoredGroup scored;
+  };
   struct Wave {
     std::uint64_t number = 0;
     std::uint32_t to_grant = 0, granted = 0, resolved = 0, rounds = 1;
-    struct Admitted {
-      Lease lease;
-      ScoredGroup scored;
-    };
     std::map<std::uint64_t, Admitted> groups;  // by lease id
   };
   // What is known of a lease from before a restart.
@@ -94,7 +100,6 @@ class OrchestratorCore final : public LeaseSource {
   std::optional<Lease> NextEvaluationLease();
   std::optional<Lease> NextTrainingLease(std::uint64_t& wave);
   Wave* WaveWithWork();
-  LeaseId EvaluationLeaseId(std::uint64_t index) const;
   Lease EvaluationLease(std::uint64_t index) const;
   Lease TrainingLease(std::uint64_t wave, std::uint32_t index) const;
   bool Recall();
@@ -118,11 +123,23 @@ class OrchestratorCore final : public LeaseSource {
   bool TopUp(Wave& wave);
   void MeasureTasks(const Wave& wave);
   void StartEvaluationIfDue();
+  void FormBatchOfWave(std::vector<OrchestratorEffect>& effects);
+  void SendBatch(TrainOn batch, std::vector<OrchestratorEffect>& effects);
+
+  // orchestrator_arrival.cc
+  static std::uint32_t IndexOf(LeaseId id);
+  void OpenWave();
+  void OpenUpTo(std::uint64_t lease);
+  void Reconcile();
+  void FormBatchByArrival(std::vector<OrchestratorEffect>& effects);
+  nlohmann::json UnusedJson() const;
+  Status LoadUnused(const nlohmann::json& state);
 
   const Hash256 run_;
   const Recipe recipe_;
   const TaskCodec& codec_;
   const std::size_t vocab_;
+  const bool by_arrival_;
 
   PolicyVersion version_;
   std::uint64_t next_wave_ = 0, batches_sent_ = 0;
@@ -131,7 +148,11 @@ class OrchestratorCore final : public LeaseSource {
   std::deque<Outstanding> returned_;        // leases without a worker, first to be granted again
   std::deque<Wave> waves_;                  // oldest first
   std::map<std::uint64_t, Memory> memory_;  // by lease id
-  std::optional<TaskPool> pool_;            // measured in lease order, as waves complete
+  // Batches by arrival: accepted groups that are in no batch, oldest first.
+  std::deque<Admitted> arrived_;
+  std::set<std::uint64_t> unused_;  // leases made, and in no batch
+  bool unreconciled_ = false;       // unused_ was read from disk
+  std::optional<TaskPool> pool_;    // measured in lease order, as waves complete
   std::optional<EvaluationRound> evaluation_;
   std::optional<std::uint64_t> evaluated_version_;
 };

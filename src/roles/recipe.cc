@@ -22,6 +22,7 @@ constexpr std::string_view kYounger[] = {
     "\n[environment.length]\ntargets = []\nform = \"{} tokens: \"\nmode = \"linear\"\nweight = "
     "0.0003\n",
     "swap = \"finish\"\n",
+    "batches = \"wave\"\n",
     "stale = \"refuse\"\n",
     "\n[orchestrator.difficulty]\ntasks = 0\npass_min = 0.0\npass_max = 1.0\nhard_max = 0.25\n"
     "normal_max = 0.75\nhard_weight = 0.2\nnormal_weight = 1.0\neasy_weight = 0.2\n"
@@ -64,6 +65,12 @@ Status Validate(const Recipe& recipe) {
     return Fail(Blame::kOperator,
                 "orchestrator.ahead = {} samples rollouts that lag_versions_max = {} refuses",
                 o.ahead, o.lag_versions_max);
+  }
+  if (o.batches == "arrival" && (o.ahead == 0 || o.drop_uniform || o.difficulty.tasks > 0)) {
+    return Fail(
+        Blame::kOperator,
+        "orchestrator.batches = \"arrival\" needs ahead above 0, and neither drop_uniform nor "
+        "pools by difficulty, which look at whole waves");
   }
   if (o.difficulty.hard_max > o.difficulty.normal_max ||
       o.difficulty.pass_min > o.difficulty.pass_max)

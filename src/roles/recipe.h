@@ -172,7 +172,7 @@ struct OrchestratorRecipe {
   std::uint32_t groups_per_step = 32, group_size = 8, waves_max = 1;
   std::uint64_t ahead = 0, lag_versions_max = 4;
   bool drop_uniform = false;
-  std::string stale = "refuse", reward = "environment";
+  std::string batches = "wave", stale = "refuse", reward = "environment";
   DifficultyRecipe difficulty;
 
   template <class V>
@@ -191,6 +191,9 @@ struct OrchestratorRecipe {
       "is synchronous.");
     v("lag_versions_max", lag_versions_max, Range<std::uint64_t>{0, 1024},
       "Oldest policy that tokens are trained on, in versions before the one that trains.");
+    v("batches", batches, OneOf{"wave", "arrival"},
+      "A batch is a wave of leases, in their order, whoever was fast; or the groups that arrived "
+      "first, so that nobody waits for the slowest (runs that others join, with ahead above 0).");
     v("stale", stale, OneOf{"refuse", "withhold"},
       "A group that comes older than that: sampled again, or kept for its rewards, which shape the "
       "mean of its group while its stale responses ship no tokens.");

@@ -50,7 +50,14 @@ Result<ReplaySummary> Replay::Run() {
 }
 
 Status Replay::Remember(std::uint64_t first, std::uint64_t end) {
-  WG_ASSIGN(auto records, store_.Groups(first, end));
+  const OrchestratorRecipe& plan = run_.recipe.orchestrator;
+  const bool by_arrival = plan.batches == "arrival";
+  WG_ASSIGN(auto records, by_arrival ? store_.Evaluations(first, end) : store_.Groups(first, end));
+  if (by_arrival) {
+    const std::uint64_t groups = plan.groups_per_step;
+    WG_ASSIGN(auto arrived, store_.Arrived(first * groups, (end - first) * groups));
+    for (GroupRecord& record : arrived) records.push_back(std::move(record));
+  }
   summary_.groups += records.size();
   return run_.orchestrator->Remember(std::move(records));
 }

@@ -1,11 +1,15 @@
 #include "rollout/rollout.h"
 
+#include <fmt/format.h>
+
 #include <string_view>
 
 #include "crypto/hash.h"
 #include "rollout/verdict.h"
 
 namespace waggle {
+
+std::string LeaseName(LeaseId lease) { return fmt::format("{:x}", lease.value); }
 
 PhiloxKey SamplingKey(const Hash256& run, const Hash256& prompt, std::uint64_t epoch) {
   constexpr std::string_view kDomain = "WGL-SAMPLE-1";

@@ -15,6 +15,7 @@ namespace waggle {
 
 using Hash256 = std::array<std::uint8_t, 32>;
 using LeaseId = Strong<std::uint64_t, struct LeaseIdTag>;
+std::string LeaseName(LeaseId lease);  // in logs and records: hexadecimal digits, no leading zeros
 
 enum class FinishReason : std::uint8_t { kStop = 0, kLength = 1, kAborted = 2 };
 

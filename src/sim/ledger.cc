@@ -96,12 +96,30 @@ void Ledger::CheckGroup(const ScoredGroup& scored, const Lease& lease, PolicyVer
   if (policy == policies_.end()) return;
   const Group again =
       SampleGroup(policy->second, PolicyVersion{version}, lease, site_.PromptOf(lease));
-  for (Rollout& rollout : plain.rollouts) rollout.reward = 0;
+  // What waited until it was stale ships no tokens, and nothing else is withheld.
+  const bool stale = current.value - version > site_.recipe.orchestrator.lag_versions_max;
+  for (Rollout& rollout : plain.rollouts) {
+    rollout.reward = 0;
+    if (!stale) continue;
+    if (std::count(rollout.loss_mask.begin(), rollout.loss_mask.end(), 1) != 0)
+      Break(fmt::format("tokens of lease {:x} are {} versions old and trained on", id.value,
+                        current.value - version));
+    std::fill(rollout.loss_mask.begin(), rollout.loss_mask.end(), std::uint8_t{1});
+  }
   if (again == plain) return;
   ++stats_.foreign;
   if (accepted->second.known && honest(accepted->second.node))
     Break(fmt::format("an honest worker's lease {:x} is not what version {} samples", id.value,
                       version));
+}
+
+void Ledger::CheckUsedOnce(const TrainOn& batch) {
+  for (const Lease& lease : batch.leases) {
+    const auto [known, is_new] = used_in_.emplace(lease.id.value, batch.batch);
+    if (!is_new && known->second != batch.batch)
+      Break(fmt::format("lease {:x} is in batch {} and in batch {}", lease.id.value, known->second,
+                        batch.batch));
+  }
 }
 
 void Ledger::Trained(const TrainOn& batch, PolicyVersion current,
@@ -113,13 +131,14 @@ void Ledger::Trained(const TrainOn& batch, PolicyVersion current,
     hasher.Update(Encode(batch.groups[i].group));
     CheckGroup(batch.groups[i], batch.leases[i], current);
   }
+  if (site_.recipe.orchestrator.batches == "arrival") CheckUsedOnce(batch);
   const Digest256 digest = hasher.Finish();
   const auto [known, is_new] = batches_.emplace(batch.batch, digest);
   if (!is_new && known->second != digest)
     Break(fmt::format("batch {} holds other groups than before the restart", batch.batch));
   const auto& settings = site_.recipe.orchestrator;
   if (batch.groups.size() != settings.groups_per_step ||
-      of_wave_[batch.batch] != batch.groups.size())
+      (settings.batches == "wave" && of_wave_[batch.batch] != batch.groups.size()))
     Break(fmt::format("batch {} holds {} groups, {} were accepted for it", batch.batch,
                       batch.groups.size(), of_wave_[batch.batch]));
   for (const LeaseId lease : forged) {

@@ -63,6 +63,7 @@ class Ledger {
   void Kept(const OutcomeRecord& record);
   void Kept(const DeskEntry&) {}  // no desks here
   void CheckGroup(const ScoredGroup& scored, const Lease& lease, PolicyVersion current);
+  void CheckUsedOnce(const TrainOn& batch);
   void ForgetBefore(std::uint64_t wave);
 
   const Site& site_;
@@ -72,6 +73,7 @@ class Ledger {
   std::map<std::uint64_t, Accepted> accepted_;      // by lease
   std::map<std::uint64_t, std::uint32_t> of_wave_;  // accepted, by wave
   std::map<std::uint64_t, Hash256> batches_;        // by number
+  std::map<std::uint64_t, std::uint64_t> used_in_;  // batch, by lease
   std::map<std::uint64_t, Hash256> roots_;          // by version
   std::map<std::uint64_t, ToyPolicy> policies_;     // the newest ones
   std::optional<PolicyVersion> version_;            // of the host that lives

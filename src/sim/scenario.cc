@@ -296,6 +296,7 @@ Recipe RecipeOf(const Scenario& scenario, std::uint64_t seed) {
   recipe.orchestrator.groups_per_step = run.groups_per_step;
   recipe.orchestrator.group_size = run.group_size;
   recipe.orchestrator.ahead = run.ahead;
+  recipe.orchestrator.batches = run.batches;
   recipe.orchestrator.lag_versions_max = run.lag_versions_max;
   recipe.evaluation.tasks = run.evaluation_tasks;
   recipe.evaluation.every = run.evaluation_every;

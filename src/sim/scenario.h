@@ -96,6 +96,7 @@ struct RunSettings {
   std::uint32_t groups_per_step = 4, group_size = 4, text_length = 4;
   std::uint64_t evaluation_tasks = 0, evaluation_every = 0;
   std::uint32_t snapshot_every = 3, train_ms = 500, policy_kib = 64;
+  std::string batches = "wave";
 
   template <class V>
   void Visit(V&& v) {
@@ -105,6 +106,8 @@ struct RunSettings {
     v("text_length", text_length, Range<std::uint32_t>{1, 64},
       "Characters of the text to be copied: about the tokens of a rollout.");
     v("ahead", ahead, Range<std::uint64_t>{0, 64}, "Batches sampled ahead of the trainer.");
+    v("batches", batches, OneOf{"wave", "arrival"},
+      "A batch is a wave of leases, or the groups that came first.");
     v("lag_versions_max", lag_versions_max, Range<std::uint64_t>{0, 1024},
       "Oldest policy that a rollout may come from.");
     v("checkpoint_every", checkpoint_every, Range<std::uint64_t>{1, 1'000'000},

@@ -32,6 +32,7 @@ Status SimDisk::Save(Checkpoint checkpoint) {
 
 // The real store keeps everything; here nobody asks for it any more.
 void SimDisk::ForgetBefore(std::uint64_t wave) {
+  if (!forgets) return;
   const auto old = [&](const auto& entry) { return NumberOf(entry.first) < wave; };
   std::erase_if(groups_, old);
   std::erase_if(newest_, old);
@@ -67,6 +68,7 @@ Status SimDisk::Commit(StoreBatch batch, const std::function<void(const StoreEnt
       open_.insert_or_assign({holder->lease.id.value, holder->node}, Grant{grants_++, *holder});
     } else if (auto* record = std::get_if<GroupRecord>(&entry)) {
       const std::uint64_t lease = record->lease.id.value;
+      if (!record->lease.evaluation) arrived_.push_back(lease);
       groups_.insert_or_assign(lease, std::move(*record));
     } else if (const auto* outcome = std::get_if<OutcomeRecord>(&entry)) {
       open_.erase({outcome->lease.value, outcome->worker});
@@ -80,6 +82,13 @@ std::vector<GroupRecord> SimDisk::Groups(std::uint64_t first, std::uint64_t end)
   for (const auto& [lease, record] : groups_) {
     if (NumberOf(lease) >= first && NumberOf(lease) < end) records.push_back(record);
   }
+  return records;
+}
+
+std::vector<GroupRecord> SimDisk::Arrived(std::uint64_t first) const {
+  Check(!forgets, "only who forgets nothing knows what arrived in which order");
+  std::vector<GroupRecord> records;
+  for (std::size_t i = first; i < arrived_.size(); ++i) records.push_back(groups_.at(arrived_[i]));
   return records;
 }
 

@@ -19,6 +19,7 @@ class SimDisk {
   // Faults: every write fails while `full`; each of fail_next writes fails.
   bool full = false;
   std::uint32_t fail_next = 0;
+  bool forgets = true;  // what lies before the oldest checkpoint's wave
 
   struct Checkpoint {
     PolicyVersion version;
@@ -35,6 +36,7 @@ class SimDisk {
   // once they are on disk.
   Status Commit(StoreBatch batch, const std::function<void(const StoreEntry&)>& kept);
   std::vector<GroupRecord> Groups(std::uint64_t first, std::uint64_t end) const;
+  std::vector<GroupRecord> Arrived(std::uint64_t first) const;  // if it forgets nothing
   std::vector<OpenGrant> OpenGrants() const;
 
  private:
@@ -48,6 +50,7 @@ class SimDisk {
 
   std::vector<Checkpoint> checkpoints_;          // oldest first
   std::map<std::uint64_t, GroupRecord> groups_;  // by lease
+  std::vector<std::uint64_t> arrived_;           // training leases, as they were accepted
   std::map<std::pair<std::uint64_t, NodeId>, Grant> open_;
   std::map<std::uint64_t, std::uint64_t> newest_;  // grant of each lease, ended or not
   std::uint64_t grants_ = 0;

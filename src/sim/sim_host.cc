@@ -38,7 +38,9 @@ SimHost::SimHost(SimParts& parts, const Signer& key, const Undisturbed* undistur
       undisturbed_(undisturbed),
       settings_(HostSettingsOf(parts.scenario)),
       nonces_(parts.seed, 7),
-      luck_(parts.seed, 8) {}
+      luck_(parts.seed, 8) {
+  disk.forgets = parts.scenario.run.batches == "wave";
+}
 
 void SimHost::Boot() {
   if (alive() || done_) return;
@@ -73,13 +75,21 @@ void SimHost::CatchUp(std::uint64_t from) {
   catching_up_ = true;
   if (const Status status = Remember(from, from + parts_.scenario.run.ahead + 1); !status)
     return parts_.ledger.Break("what was kept is refused: " + status.error().what);
+  if (parts_.scenario.run.batches == "arrival") {
+    auto arrived = disk.Arrived(from * parts_.scenario.run.groups_per_step);
+    if (const Status status = core_->Remember(std::move(arrived)); !status)
+      return parts_.ledger.Break("what was kept is refused: " + status.error().what);
+  }
   Step(HostRestarted{disk.OpenGrants()});
   if (alive() && !training_ && !settle_planned_) Listen();
 }
 
 Status SimHost::Remember(std::uint64_t first, std::uint64_t end) {
   if (parts_.planted(Plant::kForgetGroups)) return {};
-  return core_->Remember(disk.Groups(first, end));
+  std::vector<GroupRecord> records = disk.Groups(first, end);
+  if (parts_.scenario.run.batches == "arrival")
+    std::erase_if(records, [](const GroupRecord& record) { return !record.lease.evaluation; });
+  return core_->Remember(std::move(records));
 }
 
 void SimHost::Listen() {

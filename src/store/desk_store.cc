@@ -43,8 +43,22 @@ Status SqlStore::TakeHostsRow() {
       "ON CONFLICT (run, desk) DO UPDATE SET closed = 0, seen = {0}",
       kDatabaseClock),
       soci::use(run_);
+  soci::transaction all(sql_);
+  Note("delegated WHERE run = :run AND state = 2");
   sql_ << "DELETE FROM delegated WHERE run = :run AND state = 2", soci::use(run_);
+  all.commit();
   return {};
+}
+
+// Leases of these rows, as groups that arrive now.
+void SqlStore::Note(const std::string& which) {
+  soci::statement insert =
+      (sql_.prepare << "INSERT INTO noted (run, number, lease) SELECT run, :base + row_number() "
+                       "OVER (ORDER BY lease), lease FROM " +
+                           which,
+       soci::use(ended_), soci::use(run_));
+  insert.execute(true);
+  ended_ += insert.get_affected_rows();
 }
 
 long long SqlStore::Commits() {
@@ -61,6 +75,7 @@ Status SqlStore::Write(const DeskEntry& entry) {
     desk_rows_->delegate.Write(*delegated);
   } else if (const auto* ended = std::get_if<DelegationEnded>(&entry)) {
     desk_rows_->end.Write(ended->lease);
+    if (ended->accepted) desk_rows_->note.Write(++ended_, ended->lease);
   } else if (const auto* wanted = std::get_if<LeasesWantedBack>(&entry)) {
     const int flag = wanted->wanted ? 1 : 0;
     const long long desk = AsRow(wanted->desk.value);

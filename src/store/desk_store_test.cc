@@ -208,6 +208,34 @@ TEST_F(DeskStoreTest, PoliciesAreToldInOrderAndTheEndToo) {
   EXPECT_TRUE(desk->Sync(0, PolicyVersion{1}).value().over);
 }
 
+// The order of arrival is the host's, whoever accepted: batches may be formed by it.
+TEST_F(DeskStoreTest, AGroupArrivesWhenTheHostNotesIt) {
+  const auto desk = OpenDesk(2);
+  std::vector<LeaseHolder> holders;
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    holders.push_back(Granted(*desk, i, 4));
+    ASSERT_TRUE(desk->Commit({RecordOf(holders[i].lease), EndOf(holders[i], Outcome::kAccepted)}));
+  }
+  const LeaseHolder own{NodeOf(5), LeaseOf(9)};
+  ASSERT_TRUE(host_->Commit({own}));
+  EXPECT_THAT(host_->Arrived(0, 9).value(), IsEmpty());
+  ASSERT_TRUE(host_->Commit({DelegationEnded{holders[2].lease.id, true}}));
+  ASSERT_TRUE(host_->Commit({RecordOf(own.lease), EndOf(own, Outcome::kAccepted)}));
+  ASSERT_TRUE(host_->Commit({DelegationEnded{holders[0].lease.id, true}}));
+  EXPECT_THAT(
+      host_->Arrived(0, 9).value(),
+      ElementsAre(RecordOf(holders[2].lease), RecordOf(own.lease), RecordOf(holders[0].lease)));
+  // What was not noted when the host died arrives when it comes back, after all that was.
+  host_.reset();
+  host_ = OpenHost();
+  EXPECT_THAT(host_->Arrived(2, 9).value(),
+              ElementsAre(RecordOf(holders[0].lease), RecordOf(holders[1].lease)));
+  const TempFolder folder;
+  ASSERT_TRUE(host_->CopyTo(folder.path() / "copy.db"));
+  auto copy = RunStore::Open(folder.path() / "copy.db", HashOf(1), RunStore::Access::kRead).value();
+  EXPECT_EQ(copy->Arrived(0, 9).value(), host_->Arrived(0, 9).value());
+}
+
 TEST_F(DeskStoreTest, ACopyHasNoDesks) {
   const auto desk = OpenDesk(2);
   const LeaseHolder done = Granted(*desk, 7, 4);

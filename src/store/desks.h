@@ -26,6 +26,7 @@ struct LeaseDelegated {  // this desk's to have sampled, and nobody else's until
 };
 struct DelegationEnded {  // the host took note of what the desk said
   LeaseId lease;
+  bool accepted = false;  // with a group: it arrived now
   bool operator==(const DelegationEnded&) const = default;
 };
 struct LeasesWantedBack {  // others are idle: what nobody works on at this desk

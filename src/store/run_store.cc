@@ -19,11 +19,12 @@ namespace {
 constexpr unsigned kIndexBits = 24;
 constexpr std::uint64_t kEvaluationBit = std::uint64_t{1} << 63;
 constexpr unsigned kWriterBits = 40;  // of the numbers of one writer
-constexpr int kPatience = 5;
 
 bool IsPostgres(const std::string& where) {
   return where.starts_with("postgresql://") || where.starts_with("postgres://");
 }
+constexpr int kLockAttempts = 20;
+constexpr std::chrono::milliseconds kLockPause{100};
 
 }  // namespace
 
@@ -63,17 +64,11 @@ Status SqlStore::Connect(Access access) {
       sql_ << "PRAGMA wal_autocheckpoint = 16384";
       sql_ << "PRAGMA cache_size = -32768";  // KiB
     }
-    Status alone = BecomeWriter();
-    // A writer that ended just now may not be gone yet.
-    for (int i = 0; !alone && i < kPatience; ++i) {
-      std::this_thread::sleep_for(kReconnectPause / kPatience);
-      alone = BecomeWriter();
-    }
-    WG_TRY(std::move(alone));
+    WG_TRY(BecomeWriter());
     WG_TRY(Migrate());
     WG_TRY(CheckAlone());
-    WG_TRY(TakeHostsRow());
     Recount();
+    WG_TRY(TakeHostsRow());
     return {};
   });
 }
@@ -97,12 +92,16 @@ void SqlStore::Settle() {
 // The lock of a run's folder keeps a second writer from its SQLite file; a database has no folder.
 Status SqlStore::BecomeWriter() {
   if (!postgres_) return {};
-  int is_ours = 0;
   const std::string key =
       desk_ == 0 ? "hashtext(:run)" : fmt::format("hashtext(:run), {}", static_cast<int>(desk_));
-  sql_ << fmt::format("SELECT CASE WHEN pg_try_advisory_lock({}) THEN 1 ELSE 0 END", key),
-      soci::use(run_), soci::into(is_ours);
-  if (is_ours == 1) return {};
+  // The server may not have noticed yet that a writer before us is gone.
+  for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
+    int is_ours = 0;
+    sql_ << fmt::format("SELECT CASE WHEN pg_try_advisory_lock({}) THEN 1 ELSE 0 END", key),
+        soci::use(run_), soci::into(is_ours);
+    if (is_ours == 1) return {};
+    std::this_thread::sleep_for(kLockPause);
+  }
   if (desk_ > 0)
     return Fail(Blame::kOperator, "this node is a desk of the run already: each has its own --key");
   return Fail(Blame::kOperator, "run {}... has a host already, on this very database",
@@ -159,6 +158,12 @@ long long SqlStore::Newest(const char* column) {
 void SqlStore::Recount() {
   granted_ = Newest("number");
   ended_ = Newest("ended");
+  if (desk_ == 0) {
+    long long noted = 0;
+    sql_ << "SELECT coalesce(max(number), 0) FROM noted WHERE run = :run", soci::use(run_),
+        soci::into(noted);
+    ended_ = std::max(ended_, noted);
+  }
   commits_ = Commits();
 }
 
@@ -227,23 +232,51 @@ Status SqlStore::Write(const StoreBatch& batch) {
   return done;
 }
 
+// Both as (run, two bounds) -> (terms, rollouts).
+constexpr const char* kByLease =
+    "SELECT terms, rollouts FROM accepted_groups "
+    "WHERE run = :run AND lease >= :first AND lease < :last ORDER BY lease";
+// What a desk accepted came when the host noted it.
+constexpr const char* kByArrival =
+    "SELECT a.terms, a.rollouts FROM (SELECT run, lease, ended AS number FROM grants "
+    "WHERE outcome = 1 AND desk = 0 UNION ALL SELECT run, lease, number FROM noted) came "
+    "JOIN accepted_groups a ON a.run = came.run AND a.lease = came.lease "
+    "WHERE a.run = :run AND a.lease >= 0 ORDER BY came.number LIMIT :rows OFFSET :first";
+static_assert(static_cast<int>(Outcome::kAccepted) == 1);
+
 Result<std::vector<GroupRecord>> SqlStore::Groups(std::uint64_t first, std::uint64_t end) {
   return Guarded("reading groups", [&]() -> Result<std::vector<GroupRecord>> {
     std::vector<GroupRecord> records;
     for (const std::uint64_t kind : {std::uint64_t{0}, kEvaluationBit}) {
-      WG_TRY(GroupsBetween(AsRow(kind | (first << kIndexBits)), AsRow(kind | (end << kIndexBits)),
-                           records));
+      WG_TRY(Select(kByLease, AsRow(kind | (first << kIndexBits)),
+                    AsRow(kind | (end << kIndexBits)), records));
     }
     return records;
   });
 }
 
-Status SqlStore::GroupsBetween(long long first, long long end, std::vector<GroupRecord>& records) {
+Result<std::vector<GroupRecord>> SqlStore::Evaluations(std::uint64_t first, std::uint64_t end) {
+  return Guarded("reading evaluations", [&]() -> Result<std::vector<GroupRecord>> {
+    std::vector<GroupRecord> records;
+    WG_TRY(Select(kByLease, AsRow(kEvaluationBit | (first << kIndexBits)),
+                  AsRow(kEvaluationBit | (end << kIndexBits)), records));
+    return records;
+  });
+}
+
+Result<std::vector<GroupRecord>> SqlStore::Arrived(std::uint64_t first, std::uint64_t count) {
+  return Guarded("reading groups", [&]() -> Result<std::vector<GroupRecord>> {
+    std::vector<GroupRecord> records;
+    WG_TRY(Select(kByArrival, AsRow(count), AsRow(first), records));
+    return records;
+  });
+}
+
+Status SqlStore::Select(const char* query, long long one, long long two,
+                        std::vector<GroupRecord>& records) {
   std::string terms, rollouts;
-  soci::statement select =
-      (sql_.prepare << "SELECT terms, rollouts FROM accepted_groups "
-                       "WHERE run = :run AND lease >= :first AND lease < :last ORDER BY lease",
-       soci::use(run_), soci::use(first), soci::use(end), soci::into(terms), soci::into(rollouts));
+  soci::statement select = (sql_.prepare << query, soci::use(run_), soci::use(one), soci::use(two),
+                            soci::into(terms), soci::into(rollouts));
   select.execute();
   while (select.fetch()) {
     WG_ASSIGN(const Bytes lease_bytes, FromBase64(terms));
@@ -348,6 +381,10 @@ Status SqlStore::CopyTo(const std::string& where) {
     WG_TRY(CopyRows(to.sql_));
     to.Recount();
     to.EndGrantsOf("desk > 0", "its desk is not part of this copy");
+    to.Note(
+        "accepted_groups a WHERE run = :run AND NOT EXISTS (SELECT 1 FROM noted n WHERE n.run = "
+        "a.run AND n.lease = a.lease) AND EXISTS (SELECT 1 FROM grants g WHERE g.run = a.run AND "
+        "g.lease = a.lease AND g.outcome = 1 AND g.desk > 0)");
     all.commit();
     return {};
   });
@@ -383,6 +420,13 @@ Status SqlStore::CopyRows(soci::session& to) {
        soci::use(run_), soci::use(lease), soci::use(terms), soci::use(rollouts));
   groups.execute();
   while (groups.fetch()) put_group.execute(true);
+  soci::statement noted = (sql_.prepare << "SELECT number, lease FROM noted WHERE run = :run",
+                           soci::use(run_), soci::into(number), soci::into(lease));
+  soci::statement put_noted =
+      (to.prepare << "INSERT INTO noted (run, number, lease) VALUES (:run, :number, :lease)",
+       soci::use(run_), soci::use(number), soci::use(lease));
+  noted.execute();
+  while (noted.fetch()) put_noted.execute(true);
   return {};
 }
 

@@ -60,6 +60,10 @@ class RunStore {
   // Accepted groups of the training waves, and of the evaluations under the versions, with these
   // numbers: first <= number < end. Waves first, each in the order of their leases.
   virtual Result<std::vector<GroupRecord>> Groups(std::uint64_t first, std::uint64_t end) = 0;
+  virtual Result<std::vector<GroupRecord>> Evaluations(std::uint64_t first, std::uint64_t end) = 0;
+  // Accepted groups of training leases in the order in which they were accepted (a desk's: in which
+  // the host noted them), the first of all being number 0: `count` of them at most.
+  virtual Result<std::vector<GroupRecord>> Arrived(std::uint64_t first, std::uint64_t count) = 0;
   virtual Result<std::vector<OpenGrant>> OpenGrants() = 0;  // the host's own, oldest first
 
   struct Counts {

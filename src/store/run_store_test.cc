@@ -134,6 +134,24 @@ TEST_P(RunStoreTest, ALeaseIsAcceptedOnceAndAGrantEndsOnce) {
   EXPECT_EQ(store->Outcomes(0, 9).value().size(), 2u);
 }
 
+TEST_P(RunStoreTest, GroupsComeInTheOrderInWhichTheyWereAccepted) {
+  std::vector<LeaseHolder> holders;
+  for (std::uint32_t i = 0; i < 5; ++i) holders.push_back({NodeOf(1), LeaseOf(i / 2, i)});
+  const LeaseHolder held_out{NodeOf(1), LeaseOf(1, 0, true)};
+  auto store = Open();
+  ASSERT_TRUE(store->Commit({holders.begin(), holders.end()}));
+  ASSERT_TRUE(store->Commit({held_out, OutcomeOf(holders[1], Outcome::kExpired)}));
+  for (const LeaseHolder& one : {holders[4], holders[0], held_out, holders[3]})
+    ASSERT_TRUE(store->Commit({RecordOf(one.lease), OutcomeOf(one, Outcome::kAccepted)}));
+  const GroupRecord first = RecordOf(holders[4].lease), second = RecordOf(holders[0].lease),
+                    third = RecordOf(holders[3].lease);
+  EXPECT_THAT(store->Arrived(0, 100).value(), testing::ElementsAre(first, second, third));
+  EXPECT_THAT(store->Arrived(1, 1).value(), testing::ElementsAre(second));
+  EXPECT_THAT(store->Arrived(3, 9).value(), testing::IsEmpty());
+  EXPECT_THAT(store->Evaluations(0, 9).value(), testing::ElementsAre(RecordOf(held_out.lease)));
+  EXPECT_THAT(store->Evaluations(2, 9).value(), testing::IsEmpty());
+}
+
 TEST_P(RunStoreTest, OpenGrantsSayWhoseTheLeaseIs) {
   const Lease twice = LeaseOf(0, 0), done = LeaseOf(0, 1);
   auto store = Open();

@@ -24,7 +24,8 @@ std::span<const SchemaStep> SchemaSteps() {
       // Numbers of grants and outcomes are those of their writer: desk << 40 and one of its own.
       // desks: every writer, 0 the host; times are milliseconds of the database's clock; what is
       // `closed` commits nothing more (the host: the run is over). delegated: 0 sent, 1 taken by
-      // the desk, 2 answered, 3 handed back.
+      // the desk, 2 answered, 3 handed back. noted: when the host heard of a group that a desk
+      // accepted, among the numbers of its own outcomes.
       {"desks",
        {"ALTER TABLE grants ADD COLUMN desk BIGINT NOT NULL DEFAULT 0", "DROP INDEX grants_open",
         R"(CREATE UNIQUE INDEX grants_open ON grants (run, desk, lease, worker)
@@ -37,6 +38,9 @@ std::span<const SchemaStep> SchemaSteps() {
         R"(CREATE TABLE delegated (
              run TEXT NOT NULL, lease BIGINT NOT NULL, desk BIGINT NOT NULL, terms TEXT NOT NULL,
              state INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (run, lease)))",
+        "CREATE TABLE noted (run TEXT NOT NULL, number BIGINT NOT NULL, lease BIGINT NOT NULL, "
+        "PRIMARY KEY (run, lease))",
+        "CREATE UNIQUE INDEX noted_numbers ON noted (run, number)",
         "CREATE INDEX delegated_sent ON delegated (run, desk) WHERE state = 0",
         "CREATE INDEX delegated_ended ON delegated (run) WHERE state >= 2",
         R"(CREATE TABLE announcements (

@@ -167,6 +167,24 @@ class DelegationEndRow {
   soci::statement delete_;
 };
 
+class NoteRow {
+ public:
+  NoteRow(soci::session& sql, const std::string& run)
+      : insert_((sql.prepare << "INSERT INTO noted (run, number, lease) "
+                                "VALUES (:run, :number, :lease) ON CONFLICT DO NOTHING",
+                 soci::use(run), soci::use(number_), soci::use(lease_))) {}
+
+  void Write(long long number, LeaseId lease) {
+    number_ = number;
+    lease_ = AsRow(lease.value);
+    insert_.execute(true);
+  }
+
+ private:
+  long long number_ = 0, lease_ = 0;
+  soci::statement insert_;
+};
+
 // A desk's answer.
 class AnswerRow {
  public:
@@ -259,10 +277,15 @@ struct Rows {
 
 struct DeskRows {
   DeskRows(soci::session& sql, const std::string& run, const long long& desk)
-      : claim(sql, run, desk), delegate(sql, run), end(sql, run), answer(sql, run, desk) {}
+      : claim(sql, run, desk),
+        delegate(sql, run),
+        end(sql, run),
+        note(sql, run),
+        answer(sql, run, desk) {}
   ClaimRow claim;
   DelegateRow delegate;
   DelegationEndRow end;
+  NoteRow note;
   AnswerRow answer;
 };
 

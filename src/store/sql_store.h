@@ -21,6 +21,8 @@ class SqlStore final : public RunStore, public DeskStore {
   Status ConnectDesk(const NodeId& node);
   Status Commit(const StoreBatch& batch) override;
   Result<std::vector<GroupRecord>> Groups(std::uint64_t first, std::uint64_t end) override;
+  Result<std::vector<GroupRecord>> Evaluations(std::uint64_t first, std::uint64_t end) override;
+  Result<std::vector<GroupRecord>> Arrived(std::uint64_t first, std::uint64_t count) override;
   Result<std::vector<OpenGrant>> OpenGrants() override;
   Result<Counts> Count() override;
   Result<std::vector<Ended>> Outcomes(std::uint64_t after, std::uint32_t rows_max) override;
@@ -49,7 +51,7 @@ class SqlStore final : public RunStore, public DeskStore {
   Result<bool> TryRegister(const NodeId& node);
   Status Write(const StoreBatch& batch);
   Status Write(const DeskEntry& entry);
-  Status GroupsBetween(long long first, long long end, std::vector<GroupRecord>& records);
+  Status Select(const char* query, long long one, long long two, std::vector<GroupRecord>& records);
   long long Newest(const char* column);
   void Recount();
   long long Commits();
@@ -59,6 +61,7 @@ class SqlStore final : public RunStore, public DeskStore {
   Status ReadPolicies(std::optional<PolicyVersion> known, std::vector<PolicyTold>& policies);
   Status ReadReturns(std::vector<DeskReturn>& returns);
   Status ReadOpenDesks(std::vector<DeskSeen>& open);
+  void Note(const std::string& which);
   void EndGrantsOf(const std::string& whose, const std::string& why);
   Status Closed();
   // Does `work` again after the connection broke and came back.

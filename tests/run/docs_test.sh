@@ -9,7 +9,7 @@ trap 'rm -rf "$scratch"' EXIT
 export XDG_CACHE_HOME=$scratch/cache
 fail() { echo "FAILED: $*"; failures=1; }
 
-for page in cli settings metrics; do
+for page in cli settings metrics logs; do
   if [ "${3:-}" = "--update" ]; then "$waggle" docs "$page" > "$source/docs/$page.md"; fi
   # Which kernels --isa offers depends on the processor.
   any_cpu() { sed 's/Kernels to use: [a-z0-9, -]*\./Kernels to use: (those of this CPU)./'; }
