@@ -33,7 +33,7 @@ struct HostSettings {
   // Where policies can also be fetched, as URLs (docs/policy-channel.md); told with announcements.
   std::vector<std::string> sources;
   // What had been announced before a restart, oldest first, and ends in the policy that the
-  // orchestrator stands at. Empty: its snapshot alone.
+  // orchestrator stands at. Empty: its snapshot alone. Its sources are those of one policy alone.
   std::vector<PolicyAnnouncement> chain;
   // Newcomers hear of the chain before the newest snapshot too: whoever still holds one of its
   // versions goes on from there.
@@ -59,6 +59,8 @@ struct PolicyOut {
   Hash256 manifest{};
   std::optional<Hash256> snapshot;
   bool save = false;
+  // Where these very bytes are, beside HostSettings::sources: a magnet link, or nothing.
+  std::string torrent, snapshot_torrent;
 };
 // First, after a start: grants that had not ended when the host did (RunStore::OpenGrants).
 struct HostRestarted {
@@ -156,6 +158,7 @@ class HostCore {
   void Deliver(SendTo& send);
   void Orchestrate(const OrchestratorEvent& event);
   void AddToChain(const PolicyOut& event);
+  PolicyAnnouncement WithSources(PolicyAnnouncement announcement) const;
   void End();
   void EndDrainIfDone();
 
@@ -165,7 +168,7 @@ class HostCore {
   OrchestratorCore orchestrator_;
   LeaseBook book_;
   // Snapshots and what leads on from them. A snapshot that begins a newer chain follows the update
-  // to the same version.
+  // to the same version. With the sources of each alone.
   std::vector<PolicyAnnouncement> chain_;
   std::function<SessionNonce()> draw_nonce_;
 

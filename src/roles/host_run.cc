@@ -28,6 +28,9 @@ struct HostRun::Loop {
   std::unique_ptr<RunParts> parts;
   RunParts& run;
   const KeyPair key;
+  std::unique_ptr<Swarm> swarm;  // none: policies leave by gRPC and mirrors alone
+  std::optional<SwarmChannel> swarm_channel;
+  std::vector<std::string> swarm_peers;  // host:port of this very node, for magnet links
   PolicyShelf shelf;
   Invite invite;
   std::unique_ptr<RunStore> store;
@@ -42,7 +45,10 @@ struct HostRun::Loop {
 
   std::int64_t NowMs() const { return run.clock.MonotonicNs() / 1'000'000; }
   Status Start(const HostOptions& options);
+  Status OpenSwarm(const HostOptions& options);
   Status OpenStore(const HostOptions& options);
+  std::vector<PolicyAnnouncement> Chain() const;
+  PolicyOut OutOf(const PolicyShelf::Manifests& manifests) const;
   Status CatchUp();
   Status Remember(std::uint64_t first, std::uint64_t end);
   Status Listen(const HostOptions& options);
@@ -88,15 +94,29 @@ Status CheckReachable(const HostOptions& options) {
               options.listen);
 }
 
-// What newcomers are told: two ways to the version where a newer chain begins.
-std::vector<PolicyAnnouncement> ChainOf(const PolicyShelf& shelf) {
-  std::vector<PolicyAnnouncement> chain;
-  for (const PolicyShelf::Manifests& one : shelf.Published()) {
-    for (const auto& manifest : {one.update, one.snapshot}) {
-      if (manifest) chain.push_back({.version = one.version, .manifest = *manifest, .sources = {}});
+// The addresses of an invite with another port.
+std::vector<std::string> PeersOf(const HostOptions& options, std::uint16_t port) {
+  std::vector<std::string> addresses = options.hosts;
+  if (addresses.empty()) addresses.push_back(options.listen);
+  std::vector<std::string> peers;
+  for (const std::string& address : addresses)
+    peers.push_back(fmt::format("{}:{}", address.substr(0, address.rfind(':')), port));
+  return peers;
+}
+
+// With as many peers as a source may be long.
+std::string LinkOf(const std::optional<Magnet>& torrent, const std::vector<std::string>& peers) {
+  if (!torrent) return "";
+  Magnet magnet = *torrent;
+  for (const std::string& peer : peers) {
+    magnet.peers.push_back(peer);
+    if (magnet.peers.size() > kMagnetPeersMax ||
+        ToText(magnet).size() > kProtocol.source_bytes_max) {
+      magnet.peers.pop_back();
+      break;
     }
   }
-  return chain;
+  return ToText(magnet);
 }
 
 // As many files as a full house needs, if the system lets us.
@@ -131,6 +151,7 @@ PolicyKind DeltaKindOf(const Recipe& recipe) {
 Status HostRun::Loop::Start(const HostOptions& options) {
   WG_TRY(CheckJoinable(run.recipe));
   const WeightFormat format = run.numerics.weights;
+  WG_TRY(OpenSwarm(options));
   WG_TRY(shelf.Open(run.folder.root() / "policies"));
   WG_TRY(shelf.Put(run.conduct->version(), ImageOfTrainer(*run.trainer, format, run.pool, nullptr),
                    DeltaKindOf(run.recipe)));
@@ -139,7 +160,7 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   WG_TRY(OpenStore(options));
   HostSettings settings{.software = options.software,
                         .sources = options.mirrors,
-                        .chain = ChainOf(shelf),
+                        .chain = Chain(),
                         .older_chain = true};
   settings.leases.workers_max = options.volunteers_max + options.volunteers_max / 4;
   wants_to_end = options.wants_to_end;
@@ -150,6 +171,41 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
   WG_TRY(CatchUp());
   return Listen(options);
+}
+
+Status HostRun::Loop::OpenSwarm(const HostOptions& options) {
+  if (!options.swarm) return {};
+  if (options.mirrors.size() >= kProtocol.sources_max)
+    return Fail(Blame::kOperator, "with a swarm, {} mirrors at most", kProtocol.sources_max - 1);
+  WG_ASSIGN(swarm, Swarm::Open(*options.swarm));
+  swarm_channel.emplace(*swarm, run.pool, run.clock);
+  swarm_peers = PeersOf(options, swarm->port());
+  shelf.GiveTo(&*swarm_channel);
+  run.telemetry->Say(fmt::format("BitTorrent on port {}", swarm->port()));
+  return {};
+}
+
+// What newcomers are told: two ways to the version where a newer chain begins.
+std::vector<PolicyAnnouncement> HostRun::Loop::Chain() const {
+  std::vector<PolicyAnnouncement> chain;
+  const auto add = [&](PolicyVersion version, const std::optional<Digest256>& manifest,
+                       const std::optional<Magnet>& torrent) {
+    if (!manifest) return;
+    chain.push_back({.version = version, .manifest = *manifest, .sources = {}});
+    if (torrent) chain.back().sources.push_back(LinkOf(torrent, swarm_peers));
+  };
+  for (const PolicyShelf::Manifests& one : shelf.Published()) {
+    add(one.version, one.update, one.update_torrent);
+    add(one.version, one.snapshot, one.snapshot_torrent);
+  }
+  return chain;
+}
+
+PolicyOut HostRun::Loop::OutOf(const PolicyShelf::Manifests& manifests) const {
+  return {.manifest = manifests.update.value_or(Hash256{}),
+          .snapshot = manifests.snapshot,
+          .torrent = LinkOf(manifests.update_torrent, swarm_peers),
+          .snapshot_torrent = LinkOf(manifests.snapshot_torrent, swarm_peers)};
 }
 
 Status HostRun::Loop::OpenStore(const HostOptions& options) {
@@ -268,7 +324,7 @@ Status HostRun::Loop::Train(TrainOn batch) {
   // Nothing to learn from: the version moves all the same, and so do its (equal) weights.
   WG_ASSIGN(const auto manifests,
             shelf.Put(PolicyVersion{current.value + 1}, *shelf.newest(), DeltaKindOf(run.recipe)));
-  PolicyOut out{.manifest = *manifests.update, .snapshot = manifests.snapshot};
+  PolicyOut out = OutOf(manifests);
   WG_TRY(Perform(std::move(effects), out));
   return Publish(out);
 }
@@ -280,8 +336,7 @@ Status HostRun::Loop::Trained(StepDone done) {
   }
   run.times.train_seconds = done.seconds;
   if (const std::string line = desk->Stepped(done.seconds); !line.empty()) run.telemetry->Say(line);
-  PolicyOut out{.manifest = done.manifests.update.value_or(Hash256{}),
-                .snapshot = done.manifests.snapshot};
+  PolicyOut out = OutOf(done.manifests);
   if (!done.report) {
     WG_TRY(Perform(run.conduct->Step(StepFailed{done.report.error()}), out));
   } else {
@@ -395,6 +450,8 @@ Result<RunSummary> HostRun::Drive() {
   loop.server->Stop();
   loop.training.reset();
   loop.run.telemetry->Say(fmt::format("policies: {} bytes served", loop.shelf.bytes_served()));
+  if (loop.swarm)
+    loop.run.telemetry->Say(fmt::format("swarm: {} bytes given", loop.swarm->counts().given));
   WG_ASSIGN(RunSummary summary, loop.run.Finish());
   summary.seconds = static_cast<double>(loop.run.clock.MonotonicNs() - begin) * 1e-9;
   return summary;

@@ -62,7 +62,10 @@ lt::settings_pack SettingsFor(const SwarmOptions& options) {
   s.set_int(S::alert_queue_size, 512);
   s.set_bool(S::enable_dht, options.dht);
   std::string nodes;
-  for (const std::string& node : options.dht_nodes) nodes += (nodes.empty() ? "" : ",") + node;
+  for (const std::string& node : options.dht_nodes) {
+    if (!nodes.empty()) nodes += ',';
+    nodes += node;
+  }
   if (!nodes.empty()) s.set_str(S::dht_bootstrap_nodes, nodes);
   s.set_bool(S::enable_lsd, false);  // nobody on the local network asked for it
   s.set_bool(S::enable_upnp, options.map_ports);
