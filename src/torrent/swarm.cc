@@ -76,10 +76,12 @@ lt::settings_pack SettingsFor(const SwarmOptions& options) {
   s.set_int(S::unchoke_slots_limit, options.uploads_max);
   // A laboratory behind one router is many nodes.
   s.set_bool(S::allow_multiple_connections_per_ip, true);
-  // What a stranger names must not make us knock at a service of the system.
-  s.set_bool(S::no_connect_privileged_ports, true);
   s.set_bool(S::ssrf_mitigation, true);
   s.set_int(S::tick_interval, 100);  // of which new connections are made; the usual is 500 ms
+  // Little is asked for in advance: what waits in the origin's queue can be had from a neighbour
+  // soon.
+  s.set_int(S::request_queue_time, 1);
+  s.set_int(S::max_out_request_queue, 100);
   s.set_int(S::max_peerlist_size, 500);
   s.set_int(S::peer_connect_timeout, 5);
   s.set_int(S::min_reconnect_time, 5);
@@ -138,7 +140,14 @@ class Swarm::Impl {
     last.fill(0xff);
     everybody.add_rule(lt::address_v6::any(), lt::address_v6(last), kGlobal);
     session_.set_peer_class_filter(everybody);
-    session_.add_extension(TellPeersAtOnce(book_, given_));
+    // What a stranger names must not make us knock at a service of the system. (Not by the setting
+    // no_connect_privileged_ports: it shuts out web seeds at 80 and 443.)
+    lt::port_filter ports;
+    ports.add_rule(0, kPortMin - 1, lt::port_filter::blocked);
+    ports.add_rule(80, 80, 0);
+    ports.add_rule(443, 443, 0);
+    session_.set_port_filter(ports);
+    session_.add_extension(TellPeersAtOnce(book_, traffic_));
   }
   ~Impl() { session_.abort(); }
 
@@ -174,14 +183,13 @@ class Swarm::Impl {
 
   const SwarmOptions options_;
   const std::shared_ptr<SwarmStorages> storages_ = std::make_shared<SwarmStorages>();
-  const std::shared_ptr<std::atomic<std::uint64_t>> given_ =
-      std::make_shared<std::atomic<std::uint64_t>>(0);
+  const std::shared_ptr<Traffic> traffic_ = std::make_shared<Traffic>();
   const std::shared_ptr<PeerBook> book_ = std::make_shared<PeerBook>();
   lt::session session_;
   std::uint16_t port_ = 0;
   std::mutex mutex_;  // of what follows
   std::map<lt::sha1_hash, Torrent> torrents_;
-  std::uint64_t from_web_ = 0, bad_pieces_ = 0;
+  std::uint64_t bad_pieces_ = 0;
 };
 
 Status Swarm::Impl::Listen() {
@@ -291,13 +299,6 @@ struct Swarm::Impl::Watch {
   Clock::time_point begin = Clock::now(), heard = begin, looked = begin;
   std::int64_t bytes = 0;
   bool met = false;
-  std::map<std::string, std::int64_t> web;  // bytes of each web seed
-
-  std::uint64_t from_web() const {
-    std::int64_t sum = 0;
-    for (const auto& [url, bytes] : web) sum += bytes;
-    return static_cast<std::uint64_t>(sum);
-  }
 };
 
 Result<lt::torrent_handle> Swarm::Impl::Begin(const Wanted& wanted, const lt::sha1_hash& infohash,
@@ -338,9 +339,6 @@ bool Swarm::Impl::Impatient(Watch& watch, const lt::torrent_handle& handle,
     bool met = false;
     for (const lt::peer_info& peer : peers) {
       met = met || !(peer.flags & (lt::peer_info::connecting | lt::peer_info::handshake));
-      if (peer.connection_type == lt::peer_info::standard_bittorrent) continue;
-      std::int64_t& bytes = watch.web[peer.client];
-      bytes = std::max(bytes, peer.total_download);
     }
     watch.met = met;
   }
@@ -393,7 +391,6 @@ Result<bool> Swarm::Impl::Fetch(const Wanted& wanted, const Take& take) {
   }
   Hear();
   const std::lock_guard lock(mutex_);
-  from_web_ += watch.from_web();
   Torrent& torrent = torrents_[infohash];
   torrent.fetching = false;
   torrent.whole = missing.empty() && wanted.chunks.size() == wanted.manifest.chunks.size();
@@ -415,9 +412,9 @@ void Swarm::Impl::Hear() {
 Swarm::Counts Swarm::Impl::counts() {
   Hear();
   const std::lock_guard lock(mutex_);
-  Counts counts{.given = *given_,
-                .taken = storages_->taken,
-                .taken_from_web = from_web_,
+  Counts counts{.given = traffic_->given,
+                .taken = traffic_->taken,
+                .taken_from_web = traffic_->taken_from_web,
                 .bad_pieces = bad_pieces_,
                 .torrents = torrents_.size()};
   for (const auto& [infohash, torrent] : torrents_)

@@ -84,7 +84,7 @@ class Swarm {
 
   struct Counts {
     std::uint64_t given = 0, taken = 0;   // bytes of payloads, to and from anybody
-    std::uint64_t taken_from_web = 0;     // of them from web seeds, as far as was noticed
+    std::uint64_t taken_from_web = 0;     // of them from web seeds
     std::uint64_t bad_pieces = 0;         // who sent them is banned
     std::size_t torrents = 0, peers = 0;  // now
   };

@@ -55,7 +55,6 @@ class Disk final : public lt::disk_interface, public lt::buffer_allocator_interf
         Fits(at, r.piece, r.start, r.length) &&
         At(at)->Write(OffsetOf(at, r.piece, r.start), {reinterpret_cast<const std::uint8_t*>(bytes),
                                                        static_cast<std::size_t>(r.length)});
-    if (written) storages_->taken += static_cast<std::uint64_t>(r.length);
     boost::asio::post(context_, [written, handler = std::move(handler)] {
       handler(written ? lt::storage_error() : FailedAt(lt::operation_t::file_write));
     });

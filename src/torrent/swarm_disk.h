@@ -2,7 +2,6 @@
 // without a name. Included by this folder's .cc files only.
 #pragma once
 
-#include <atomic>
 #include <libtorrent/disk_interface.hpp>
 #include <libtorrent/session_params.hpp>
 #include <map>
@@ -43,8 +42,6 @@ class SwarmStorages {
   void Put(const lt::sha1_hash& infohash, std::shared_ptr<SwarmStorage> storage);
   void Remove(const lt::sha1_hash& infohash);
   std::shared_ptr<SwarmStorage> Find(const lt::sha1_hash& infohash) const;
-
-  std::atomic<std::uint64_t> taken = 0;  // bytes that were written
 
  private:
   mutable std::mutex mutex_;

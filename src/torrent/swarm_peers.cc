@@ -21,19 +21,17 @@ constexpr int kMessagesPerPeer = 1;  // heard of one; it sends no more
 constexpr std::size_t kBytesMax = kPeersTold * 19;
 constexpr int kPortMin = 1024;
 
-using Counter = std::shared_ptr<std::atomic<std::uint64_t>>;
-
 // One connection.
 class TellingPeer final : public lt::peer_plugin {
  public:
   using Others = std::function<std::vector<lt::tcp::endpoint>(const TellingPeer*)>;
 
   TellingPeer(lt::peer_connection_handle connection, lt::torrent_handle torrent,
-              std::shared_ptr<PeerBook> book, Counter given, Others others)
+              std::shared_ptr<PeerBook> book, std::shared_ptr<Traffic> traffic, Others others)
       : connection_(std::move(connection)),
         torrent_(std::move(torrent)),
         book_(std::move(book)),
-        given_(std::move(given)),
+        traffic_(std::move(traffic)),
         others_(std::move(others)) {}
 
   // Where others reach it; nothing while that is not known.
@@ -58,7 +56,13 @@ class TellingPeer final : public lt::peer_plugin {
     return true;
   }
 
-  void sent_payload(int bytes) override { *given_ += static_cast<std::uint64_t>(bytes); }
+  void sent_payload(int bytes) override { traffic_->given += static_cast<std::uint64_t>(bytes); }
+  bool on_piece(const lt::peer_request& piece, lt::span<const char>) override {
+    traffic_->taken += static_cast<std::uint64_t>(piece.length);
+    if (connection_.type() != lt::connection_type::bittorrent)
+      traffic_->taken_from_web += static_cast<std::uint64_t>(piece.length);
+    return false;
+  }
 
   bool on_extended(int length, int message, lt::span<const char> body) override {
     if (message != kOurNumber) return false;
@@ -97,7 +101,7 @@ class TellingPeer final : public lt::peer_plugin {
   lt::peer_connection_handle connection_;
   const lt::torrent_handle torrent_;
   const std::shared_ptr<PeerBook> book_;
-  const Counter given_;
+  const std::shared_ptr<Traffic> traffic_;
   const Others others_;
   std::optional<lt::tcp::endpoint> reached_at_;
   bool told_ = false;
@@ -108,8 +112,9 @@ class TellingPeer final : public lt::peer_plugin {
 class TellingTorrent final : public lt::torrent_plugin,
                              public std::enable_shared_from_this<TellingTorrent> {
  public:
-  TellingTorrent(lt::torrent_handle torrent, std::shared_ptr<PeerBook> book, Counter given)
-      : torrent_(std::move(torrent)), book_(std::move(book)), given_(std::move(given)) {}
+  TellingTorrent(lt::torrent_handle torrent, std::shared_ptr<PeerBook> book,
+                 std::shared_ptr<Traffic> traffic)
+      : torrent_(std::move(torrent)), book_(std::move(book)), traffic_(std::move(traffic)) {}
 
   std::shared_ptr<lt::peer_plugin> new_connection(
       const lt::peer_connection_handle& connection) override {
@@ -118,7 +123,7 @@ class TellingTorrent final : public lt::torrent_plugin,
       const auto torrent = weak.lock();
       return torrent ? torrent->Others(self) : std::vector<lt::tcp::endpoint>();
     };
-    auto peer = std::make_shared<TellingPeer>(connection, torrent_, book_, given_, others);
+    auto peer = std::make_shared<TellingPeer>(connection, torrent_, book_, traffic_, others);
     peers_.push_back(peer);
     return peer;
   }
@@ -135,7 +140,7 @@ class TellingTorrent final : public lt::torrent_plugin,
 
   const lt::torrent_handle torrent_;
   const std::shared_ptr<PeerBook> book_;
-  const Counter given_;
+  const std::shared_ptr<Traffic> traffic_;
   std::vector<std::weak_ptr<TellingPeer>> peers_;
 };
 
@@ -196,12 +201,11 @@ std::vector<lt::tcp::endpoint> DecodePeers(lt::span<const char> bytes) {
   return peers;
 }
 
-TorrentPlugins TellPeersAtOnce(std::shared_ptr<PeerBook> book,
-                               std::shared_ptr<std::atomic<std::uint64_t>> given) {
-  return [book = std::move(book), given = std::move(given)](
+TorrentPlugins TellPeersAtOnce(std::shared_ptr<PeerBook> book, std::shared_ptr<Traffic> traffic) {
+  return [book = std::move(book), traffic = std::move(traffic)](
              const lt::torrent_handle& torrent,
              lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
-    return std::make_shared<TellingTorrent>(torrent, book, given);
+    return std::make_shared<TellingTorrent>(torrent, book, traffic);
   };
 }
 

@@ -28,11 +28,14 @@ class PeerBook {
   std::deque<lt::tcp::endpoint> peers_;
 };
 
+// Bytes of payloads, to and from anybody.
+struct Traffic {
+  std::atomic<std::uint64_t> given = 0, taken = 0, taken_from_web = 0;
+};
+
 using TorrentPlugins = std::function<std::shared_ptr<lt::torrent_plugin>(const lt::torrent_handle&,
                                                                          lt::client_data_t)>;
-// `given` counts the bytes of payloads that went to peers.
-TorrentPlugins TellPeersAtOnce(std::shared_ptr<PeerBook> book,
-                               std::shared_ptr<std::atomic<std::uint64_t>> given);
+TorrentPlugins TellPeersAtOnce(std::shared_ptr<PeerBook> book, std::shared_ptr<Traffic> traffic);
 
 // The message: for each peer 4 or 6, its address, its port, as the network has them. For tests.
 std::vector<char> EncodePeers(const std::vector<lt::tcp::endpoint>& peers);

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A host whose line is narrow and volunteers who give to one another: what the swarm carries, the host need not. A
+# A host whose line is narrow, a relay, and volunteers who give to one another: what the swarm carries, the host need not. A
 # volunteer for whom BitTorrent is blocked works on without it. The weights end as those of the local run.
 # Usage: swarm_test.sh WAGGLE SOURCE_DIR
 set -eu
@@ -55,6 +55,8 @@ invite=$(cat "$dir/run/invite.txt")
 snapshot=$(wc -c <"$dir/run/policies/full-0/payload.bin")
 [ "$snapshot" -gt 500000 ] || fail "a snapshot of $snapshot bytes is too small to mean anything"
 
+start relay "$waggle" relay "$invite" --listen 127.0.0.1:0 --folder "$dir/relay" --swarm 127.0.0.1:0 --key "$dir/relay.key"
+wait_for "$dir/relay.log" 30 "relay on port"
 for name in one two three; do volunteer $name --swarm 127.0.0.1:0; done
 for name in one two three; do wait_for "$dir/$name.log" 120 "sampling, from version"; done
 # Nothing comes to this one by BitTorrent: its own node cannot open the port.
@@ -75,5 +77,6 @@ for name in blocked without; do
   [ "$(taken $name)" -eq 0 ] || fail "$name took part"
   [ "$(from_host $name)" -ge "$snapshot" ] || fail "$name had its policies from nowhere"
 done
+grep -q "^swarm    [0-9]* bytes taken, [1-9][0-9]* given" "$dir/relay.log" || fail "the relay gave nothing to the swarm"
 grep -q "without the swarm: " "$dir/blocked.log" || fail "the blocked one did not say so"
 echo "same weights: $expected; volunteers gave $sum bytes, a snapshot is $snapshot, the host: $(sed -n 's/.*swarm: \([0-9]*\) bytes given.*/\1/p' "$dir/host.log")"
