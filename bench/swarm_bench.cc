@@ -46,7 +46,8 @@ std::unique_ptr<Swarm> Node(const TempFolder& folder, double megabytes_per_secon
   return Swarm::Open({.listen = "127.0.0.1:0",
                       .scratch = folder.path(),
                       .upload_per_second_max = rate,
-                      .download_per_second_max = rate})
+                      .download_per_second_max = rate},
+                     SystemClock())
       .value();
 }
 

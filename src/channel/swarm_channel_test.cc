@@ -14,7 +14,7 @@ namespace waggle {
 namespace {
 
 std::unique_ptr<Swarm> Node(const TempFolder& folder) {
-  return Swarm::Open({.listen = "127.0.0.1:0", .scratch = folder.path()}).value();
+  return Swarm::Open({.listen = "127.0.0.1:0", .scratch = folder.path()}, SystemClock()).value();
 }
 
 class SwarmChannelTest : public testing::Test {

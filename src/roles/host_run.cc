@@ -177,7 +177,7 @@ Status HostRun::Loop::OpenSwarm(const HostOptions& options) {
   if (!options.swarm) return {};
   if (options.mirrors.size() >= kProtocol.sources_max)
     return Fail(Blame::kOperator, "with a swarm, {} mirrors at most", kProtocol.sources_max - 1);
-  WG_ASSIGN(swarm, Swarm::Open(*options.swarm));
+  WG_ASSIGN(swarm, Swarm::Open(*options.swarm, run.clock));
   swarm_channel.emplace(*swarm, run.pool, run.clock);
   swarm_peers = PeersOf(options, swarm->port());
   shelf.GiveTo(&*swarm_channel);

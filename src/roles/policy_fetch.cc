@@ -86,7 +86,10 @@ Result<PolicyFetch::Loaded> PolicyFetch::Run(NodeClient& client, const FetchPoli
   WG_ASSIGN(auto model, Model::Create(shape_.model, shape_.numerics, ImageSource(image),
                                       lora ? &*lora : nullptr, ops_));
   WG_TRY(KeepShort(wanted.version, image));
-  if (swarm_channel_) WG_TRY(swarm_channel_->Follow(*store_));
+  if (swarm_channel_) {  // a favour, and no reason not to sample
+    const Status given = swarm_channel_->Follow(*store_);
+    if (!given && places_.say) places_.say(fmt::format("not given on: {}", given.error().what));
+  }
   image_.emplace(std::move(image));
   return Loaded{wanted.version, std::move(model)};
 }
@@ -201,7 +204,7 @@ void PolicyFetch::HearOfSwarm(const FetchPolicy& wanted) {
       if (auto magnet = ParseMagnet(source)) magnets_.emplace(announced.manifest, *magnet);
   }
   if (magnets_.empty() || std::exchange(swarm_tried_, true)) return;
-  auto swarm = Swarm::Open(*places_.swarm);
+  auto swarm = Swarm::Open(*places_.swarm, clock_);
   if (!swarm) {
     if (places_.say) places_.say(fmt::format("without the swarm: {}", swarm.error().what));
     return;

@@ -266,7 +266,7 @@ Result<RelaySummary> Relaying::Run() {
   if (options_.swarm) {
     SwarmOptions swarm = *options_.swarm;
     swarm.scratch = options_.folder / "swarm";
-    WG_ASSIGN(swarm_, Swarm::Open(swarm));
+    WG_ASSIGN(swarm_, Swarm::Open(swarm, clock_));
     swarm_channel_.emplace(*swarm_, pool_, clock_);
     Say(fmt::format("BitTorrent on port {}", swarm_->port()));
   }

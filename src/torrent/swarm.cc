@@ -29,21 +29,15 @@
 namespace waggle {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr auto kPoll = std::chrono::milliseconds(20);
-constexpr auto kLook = std::chrono::milliseconds(200);  // at connections, which costs more
-constexpr auto kListenWait = std::chrono::seconds(5);
+constexpr std::int64_t kLookMs = 200;  // at connections, which costs more
+constexpr std::int64_t kListenMs = 5'000;
 constexpr std::size_t kAddressesPerPeer = 4;  // of a name
 constexpr int kPortMin = 1024;
 constexpr std::size_t kPiecesMax = std::size_t{1} << 17;  // of the largest torrent that there is
 
 lt::sha1_hash TheirHash(const Infohash& infohash) {
   return lt::sha1_hash(reinterpret_cast<const char*>(infohash.data()));
-}
-
-std::int64_t MsSince(Clock::time_point begin) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
 }
 
 lt::settings_pack SettingsFor(const SwarmOptions& options) {
@@ -129,8 +123,8 @@ std::vector<std::string> WebSeeds(const std::vector<std::string>& mirrors) {
 
 class Swarm::Impl {
  public:
-  explicit Impl(const SwarmOptions& options)
-      : options_(options), session_(Parameters(options, storages_)) {
+  Impl(const SwarmOptions& options, Clock& clock)
+      : options_(options), clock_(clock), session_(Parameters(options, storages_)) {
     // libtorrent does not count those near us among the limited; a limit is a limit.
     lt::ip_filter everybody;
     constexpr std::uint32_t kGlobal =
@@ -180,8 +174,10 @@ class Swarm::Impl {
   bool Impatient(Watch& watch, const lt::torrent_handle& handle, const lt::torrent_status& status,
                  const SwarmPatience& patience);
   void Hear();
+  std::int64_t NowMs() const { return clock_.MonotonicNs() / 1'000'000; }
 
   const SwarmOptions options_;
+  Clock& clock_;
   const std::shared_ptr<SwarmStorages> storages_ = std::make_shared<SwarmStorages>();
   const std::shared_ptr<Traffic> traffic_ = std::make_shared<Traffic>();
   const std::shared_ptr<PeerBook> book_ = std::make_shared<PeerBook>();
@@ -193,10 +189,10 @@ class Swarm::Impl {
 };
 
 Status Swarm::Impl::Listen() {
-  const auto begin = Clock::now();
+  const std::int64_t begin = NowMs();
   std::string why = "no word of it";
   std::vector<lt::alert*> alerts;
-  while (Clock::now() - begin < kListenWait) {
+  while (NowMs() - begin < kListenMs) {
     session_.wait_for_alert(std::chrono::milliseconds(100));
     session_.pop_alerts(&alerts);
     for (const lt::alert* alert : alerts) {
@@ -296,7 +292,7 @@ void Swarm::Impl::Retain(const std::set<Infohash>& infohashes) {
 
 // What a fetch has seen so far.
 struct Swarm::Impl::Watch {
-  Clock::time_point begin = Clock::now(), heard = begin, looked = begin;
+  std::int64_t begin, heard = begin, looked = begin;  // when, in ms
   std::int64_t bytes = 0;
   bool met = false;
 };
@@ -326,14 +322,15 @@ Result<lt::torrent_handle> Swarm::Impl::Begin(const Wanted& wanted, const lt::sh
 
 bool Swarm::Impl::Impatient(Watch& watch, const lt::torrent_handle& handle,
                             const lt::torrent_status& status, const SwarmPatience& patience) {
+  const std::int64_t now = NowMs();
   const std::int64_t good =
       status.total_payload_download - status.total_failed_bytes - status.total_redundant_bytes;
   if (good > watch.bytes) {
     watch.bytes = good;
-    watch.heard = Clock::now();
+    watch.heard = now;
   }
-  if (Clock::now() - watch.looked >= kLook) {
-    watch.looked = Clock::now();
+  if (now - watch.looked >= kLookMs) {
+    watch.looked = now;
     std::vector<lt::peer_info> peers;
     handle.get_peer_info(peers);
     bool met = false;
@@ -342,7 +339,7 @@ bool Swarm::Impl::Impatient(Watch& watch, const lt::torrent_handle& handle,
     }
     watch.met = met;
   }
-  const std::int64_t silent = MsSince(watch.heard), ms = MsSince(watch.begin);
+  const std::int64_t silent = now - watch.heard, ms = now - watch.begin;
   if (silent > (watch.met ? patience.silence_ms_max : patience.contact_ms_max)) return true;
   return ms > patience.grace_ms &&
          static_cast<std::uint64_t>(watch.bytes) * 1000 <
@@ -356,7 +353,7 @@ Result<bool> Swarm::Impl::Fetch(const Wanted& wanted, const Take& take) {
   WG_ASSIGN(const lt::torrent_handle handle, Begin(wanted, infohash, layout));
   std::shared_ptr<SwarmStorage> storage = storages_->Find(infohash);
   std::set<std::size_t> missing(wanted.chunks.begin(), wanted.chunks.end());
-  Watch watch;
+  Watch watch{.begin = NowMs()};
   Status taken;
   // Hands on the file's chunks, if its bytes are those of the manifest.
   const auto hand_on = [&](std::size_t file) -> Status {
@@ -422,9 +419,9 @@ Swarm::Counts Swarm::Impl::counts() {
   return counts;
 }
 
-Result<std::unique_ptr<Swarm>> Swarm::Open(const SwarmOptions& options) {
+Result<std::unique_ptr<Swarm>> Swarm::Open(const SwarmOptions& options, Clock& clock) {
   try {
-    auto impl = std::make_unique<Impl>(options);
+    auto impl = std::make_unique<Impl>(options, clock);
     WG_TRY(impl->Listen());
     return std::unique_ptr<Swarm>(new Swarm(std::move(impl)));
   } catch (const std::exception& e) {

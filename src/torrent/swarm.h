@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "torrent/layout.h"
 
 namespace waggle {
@@ -51,8 +52,8 @@ struct SwarmPatience {
 
 class Swarm {
  public:
-  // Blame::kOperator: it cannot listen there.
-  static Result<std::unique_ptr<Swarm>> Open(const SwarmOptions& options);
+  // Blame::kOperator: it cannot listen there. `clock` outlives the swarm.
+  static Result<std::unique_ptr<Swarm>> Open(const SwarmOptions& options, Clock& clock);
   ~Swarm();
   Swarm(const Swarm&) = delete;
   Swarm& operator=(const Swarm&) = delete;

@@ -18,7 +18,7 @@ class SwarmTest : public testing::Test {
   std::unique_ptr<Swarm> Node(SwarmOptions options = {}) {
     options.listen = "127.0.0.1:0";
     options.scratch = folder_.path();
-    auto node = Swarm::Open(options);
+    auto node = Swarm::Open(options, SystemClock());
     EXPECT_TRUE(node) << node.error().what;
     return std::move(*node);
   }
@@ -183,7 +183,7 @@ TEST_F(SwarmTest, ATorrentThatPromisesOtherBytesIsFoundOut) {
 
 TEST_F(SwarmTest, APortThatIsTakenIsTheOperators) {
   const auto node = Node();
-  const auto second = Swarm::Open({.listen = At(*node), .scratch = folder_.path()});
+  const auto second = Swarm::Open({.listen = At(*node), .scratch = folder_.path()}, SystemClock());
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().blame, Blame::kOperator);
 }
