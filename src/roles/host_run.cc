@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include "crypto/hash.h"
 #include "crypto/random.h"
 #include "net/server.h"
 #include "protocol/limits.h"
@@ -16,6 +17,7 @@ namespace {
 constexpr int kPollMs = 10;            // the trainer's results are looked for this often
 constexpr std::int64_t kTickMs = 250;  // of HostCore's time
 constexpr std::int64_t kGoodbyeMs = 3'000;
+constexpr char kNewsSalt[] = "waggle";
 constexpr int kEventsMax = 512;  // that share one commit
 
 }  // namespace
@@ -49,6 +51,7 @@ struct HostRun::Loop {
   Status OpenStore(const HostOptions& options);
   std::vector<PolicyAnnouncement> Chain() const;
   PolicyOut OutOf(const PolicyShelf::Manifests& manifests) const;
+  void TellHashTable(PolicyVersion version, const Digest256& manifest, const std::string& torrent);
   Status CatchUp();
   Status Remember(std::uint64_t first, std::uint64_t end);
   Status Listen(const HostOptions& options);
@@ -102,6 +105,16 @@ std::vector<std::string> PeersOf(const HostOptions& options, std::uint16_t port)
   for (const std::string& address : addresses)
     peers.push_back(fmt::format("{}:{}", address.substr(0, address.rfind(':')), port));
   return peers;
+}
+
+// The run's key in BitTorrent's hash table: nobody else can make it, and it signs nothing else.
+std::array<std::uint8_t, 32> DhtKeySeed(const KeyPair& key, const Hash256& run) {
+  constexpr std::string_view kDomain = "WGL-DHT-KEY-1";
+  return Sha256Hasher()
+      .Update(std::as_bytes(std::span(kDomain)))
+      .Update(std::span<const std::uint8_t>(run))
+      .Update(std::span<const std::uint8_t>(key.seed()))
+      .Finish();
 }
 
 // With as many peers as a source may be long.
@@ -166,6 +179,9 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   wants_to_end = options.wants_to_end;
   WG_ASSIGN(desk,
             HostDesk::Open(options.http, run.folder.root(), run.run_id, run.recipe, run.clock));
+  const PolicyAnnouncement& newest = settings.chain.back();
+  TellHashTable(newest.version, newest.manifest,
+                newest.sources.empty() ? "" : newest.sources.front());
   core.emplace(key, run.run_id, settings, std::move(*run.orchestrator),
                settings.chain.back().manifest, RandomBytes<16>);
   training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
@@ -182,7 +198,22 @@ Status HostRun::Loop::OpenSwarm(const HostOptions& options) {
   swarm_peers = PeersOf(options, swarm->port());
   shelf.GiveTo(&*swarm_channel);
   run.telemetry->Say(fmt::format("BitTorrent on port {}", swarm->port()));
+  if (options.swarm->dht)
+    run.telemetry->Say("the newest policy in BitTorrent's hash table: " +
+                       NewsLink(DhtKeySeed(key, run.run_id), kNewsSalt));
   return {};
+}
+
+// Of a snapshot where there is one: it needs nothing else.
+void HostRun::Loop::TellHashTable(PolicyVersion version, const Digest256& manifest,
+                                  const std::string& torrent) {
+  const auto magnet = ParseMagnet(torrent);
+  if (!magnet || !swarm) return;
+  swarm->Publish({.key_seed = DhtKeySeed(key, run.run_id),
+                  .salt = kNewsSalt,
+                  .version = version,
+                  .manifest = manifest,
+                  .torrent = *magnet});
 }
 
 // What newcomers are told: two ways to the version where a newer chain begins.
@@ -348,6 +379,8 @@ Status HostRun::Loop::Trained(StepDone done) {
 Status HostRun::Loop::Publish(const PolicyOut& out) {
   const std::uint64_t last = out.version.value + run.recipe.orchestrator.ahead;
   if (catching_up) WG_TRY(Remember(last, last + 1));
+  TellHashTable(out.version, out.snapshot.value_or(out.manifest),
+                out.snapshot ? out.snapshot_torrent : out.torrent);
   Step(out);
   return {};
 }

@@ -23,6 +23,7 @@
 
 #include "base/check.h"
 #include "base/folders.h"
+#include "torrent/swarm_dht.h"
 #include "torrent/swarm_disk.h"
 #include "torrent/swarm_peers.h"
 
@@ -30,7 +31,8 @@ namespace waggle {
 namespace {
 
 constexpr auto kPoll = std::chrono::milliseconds(20);
-constexpr std::int64_t kLookMs = 200;  // at connections, which costs more
+constexpr std::int64_t kLookMs = 200;   // at connections, which costs more
+constexpr std::int64_t kAskMs = 1'000;  // until the hash table is asked again
 constexpr std::int64_t kListenMs = 5'000;
 constexpr std::size_t kAddressesPerPeer = 4;  // of a name
 constexpr int kPortMin = 1024;
@@ -52,7 +54,7 @@ lt::settings_pack SettingsFor(const SwarmOptions& options) {
   s.set_str(S::user_agent, "waggle");
   s.set_str(S::peer_fingerprint, "-WG0100-");
   s.set_int(S::alert_mask, lt::alert_category::error | lt::alert_category::status |
-                               lt::alert_category::port_mapping);
+                               lt::alert_category::port_mapping | lt::alert_category::dht);
   s.set_int(S::alert_queue_size, 512);
   s.set_bool(S::enable_dht, options.dht);
   std::string nodes;
@@ -61,6 +63,12 @@ lt::settings_pack SettingsFor(const SwarmOptions& options) {
     nodes += node;
   }
   if (!nodes.empty()) s.set_str(S::dht_bootstrap_nodes, nodes);
+  if (options.listen.starts_with("127.")) {  // a hash table of one machine
+    for (const int one :
+         {S::dht_restrict_routing_ips, S::dht_restrict_search_ips, S::dht_prefer_verified_node_ids,
+          S::dht_enforce_node_id, S::dht_ignore_dark_internet})
+      s.set_bool(one, false);
+  }
   s.set_bool(S::enable_lsd, false);  // nobody on the local network asked for it
   s.set_bool(S::enable_upnp, options.map_ports);
   s.set_bool(S::enable_natpmp, options.map_ports);
@@ -151,6 +159,10 @@ class Swarm::Impl {
               std::shared_ptr<PayloadSource> source);
   void Retain(const std::set<Infohash>& infohashes);
   Result<bool> Fetch(const Wanted& wanted, const Take& take);
+  void Publish(const RunNews& news) {
+    if (options_.dht) PutNews(session_, news);
+  }
+  std::optional<RunNews> ReadNews(std::string_view link, std::int64_t timeout_ms);
   Counts counts();
 
  private:
@@ -186,6 +198,7 @@ class Swarm::Impl {
   std::mutex mutex_;  // of what follows
   std::map<lt::sha1_hash, Torrent> torrents_;
   std::uint64_t bad_pieces_ = 0;
+  std::optional<HeardNews> news_;  // under the link that is being read
 };
 
 Status Swarm::Impl::Listen() {
@@ -396,6 +409,27 @@ Result<bool> Swarm::Impl::Fetch(const Wanted& wanted, const Take& take) {
   return missing.empty();
 }
 
+std::optional<RunNews> Swarm::Impl::ReadNews(std::string_view link, std::int64_t timeout_ms) {
+  const auto place = PlaceOf(link);
+  if (!place || !options_.dht) return std::nullopt;
+  {
+    const std::lock_guard lock(mutex_);
+    news_.reset();
+  }
+  const std::int64_t begin = NowMs();
+  for (std::int64_t asked = -kAskMs; NowMs() - begin < timeout_ms;) {
+    if (NowMs() - begin - asked >= kAskMs) {
+      asked = NowMs() - begin;
+      session_.dht_get_item(place->key, place->salt);
+    }
+    Hear();
+    const std::lock_guard lock(mutex_);
+    if (news_ && news_->place == *place) return news_->news;
+    session_.wait_for_alert(kPoll);
+  }
+  return std::nullopt;
+}
+
 // Takes note of what libtorrent has to say.
 void Swarm::Impl::Hear() {
   const std::lock_guard lock(mutex_);
@@ -403,6 +437,10 @@ void Swarm::Impl::Hear() {
   session_.pop_alerts(&alerts);
   for (const lt::alert* alert : alerts) {
     if (lt::alert_cast<lt::hash_failed_alert>(alert) != nullptr) ++bad_pieces_;
+    if (const auto* item = lt::alert_cast<lt::dht_mutable_item_alert>(alert)) {
+      auto news = NewsFrom(*item);
+      if (news && (!news_ || news->sequence > news_->sequence)) news_ = std::move(news);
+    }
   }
 }
 
@@ -439,6 +477,10 @@ Status Swarm::Give(const PolicyManifest& manifest, std::span<const std::uint8_t>
 void Swarm::Retain(const std::set<Infohash>& infohashes) { impl_->Retain(infohashes); }
 Result<bool> Swarm::Fetch(const Wanted& wanted, const Take& take) {
   return impl_->Fetch(wanted, take);
+}
+void Swarm::Publish(const RunNews& news) { impl_->Publish(news); }
+std::optional<RunNews> Swarm::ReadNews(std::string_view link, std::int64_t timeout_ms) {
+  return impl_->ReadNews(link, timeout_ms);
 }
 Swarm::Counts Swarm::counts() const { return impl_->counts(); }
 

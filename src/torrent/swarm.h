@@ -6,18 +6,20 @@
 // in a file without a name, what is given is read from where the caller has it.
 #pragma once
 
-#include <atomic>
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
-#include "torrent/layout.h"
+#include "torrent/magnet.h"
 
 namespace waggle {
 
@@ -50,6 +52,17 @@ struct SwarmPatience {
   std::int64_t grace_ms = 10'000;  // until the rate counts
 };
 
+// The newest policy of a run, for the hash table.
+struct RunNews {
+  std::array<std::uint8_t, 32> key_seed{};  // of the run's key there: a secret
+  std::string salt;                         // at most 64 bytes
+  PolicyVersion version;
+  Digest256 manifest{};
+  Magnet torrent;
+};
+// The link that leads there (BEP 46).
+std::string NewsLink(const std::array<std::uint8_t, 32>& key_seed, const std::string& salt);
+
 class Swarm {
  public:
   // Blame::kOperator: it cannot listen there. `clock` outlives the swarm.
@@ -66,6 +79,12 @@ class Swarm {
               std::shared_ptr<PayloadSource> source);
   // Any thread. Forgets torrents that are not of these infohashes and not being fetched.
   void Retain(const std::set<Infohash>& infohashes);
+
+  // Any thread. Tells the hash table, if SwarmOptions::dht; returns at once.
+  void Publish(const RunNews& news);
+  // What the table has under such a link, its signature checked; blocks, asking again and again.
+  // Nothing within timeout_ms, or no such link. Without key_seed.
+  std::optional<RunNews> ReadNews(std::string_view link, std::int64_t timeout_ms);
 
   struct Wanted {
     const PolicyManifest& manifest;

@@ -181,6 +181,40 @@ TEST_F(SwarmTest, ATorrentThatPromisesOtherBytesIsFoundOut) {
   EXPECT_EQ(receiver->counts().torrents, 0u);
 }
 
+// No address is told: nodes meet in a hash table of their own, and the run's news are there,
+// signed.
+TEST_F(SwarmTest, NodesMeetInTheHashTable) {
+  const TestPayload of(500'000);
+  const auto first = Node({.dht = true, .dht_nodes = {"127.0.0.1:9"}});
+  const SwarmOptions options{.dht = true, .dht_nodes = {At(*first)}};
+  std::vector<std::unique_ptr<Swarm>> table;
+  for (int i = 0; i < 3; ++i) table.push_back(Node(options));
+  const auto origin = Node(options), receiver = Node(options);
+  ASSERT_TRUE(origin->Give(of.manifest, of.info, std::make_shared<TestSource>(of)));
+  const RunNews news{.key_seed = {7},
+                     .salt = "a run",
+                     .version = PolicyVersion{5},
+                     .manifest = DigestOf(of.manifest),
+                     .torrent = {.infohash = InfohashOf(of.info), .info = Sha256(of.info)}};
+  Swarm::Wanted wanted = All(of, {});
+  const auto outside = Node();
+  TestSink nothing(of);
+  wanted.patience.contact_ms_max = 500;
+  EXPECT_FALSE(outside->Fetch(wanted, nothing.take()).value());
+  EXPECT_FALSE(receiver->ReadNews(NewsLink(news.key_seed, news.salt), 1'000));
+  EXPECT_FALSE(receiver->ReadNews("magnet:?xs=urn:btpk:12&s=", 1'000));
+  wanted.patience = {.contact_ms_max = 60'000, .silence_ms_max = 60'000, .grace_ms = 60'000};
+  TestSink sink(of);
+  EXPECT_TRUE(receiver->Fetch(wanted, sink.take()).value());
+  EXPECT_TRUE(sink.payload == of.payload);
+  origin->Publish(news);
+  const auto read = receiver->ReadNews(NewsLink(news.key_seed, news.salt), 30'000);
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->version, news.version);
+  EXPECT_EQ(read->manifest, news.manifest);
+  EXPECT_EQ(read->torrent, news.torrent);
+}
+
 TEST_F(SwarmTest, APortThatIsTakenIsTheOperators) {
   const auto node = Node();
   const auto second = Swarm::Open({.listen = At(*node), .scratch = folder_.path()}, SystemClock());
