@@ -51,6 +51,7 @@ find_library(WAGGLE_QRENCODE qrencode REQUIRED)
 add_library(wg_qrencode INTERFACE)
 target_link_libraries(wg_qrencode INTERFACE ${WAGGLE_QRENCODE})
 find_package(Boost 1.74 REQUIRED)  # headers only: Asio and Beast
+find_package(LibtorrentRasterbar 2.0 REQUIRED)
 find_package(prometheus-cpp REQUIRED)
 find_library(WAGGLE_SOCI soci_core REQUIRED)
 find_library(WAGGLE_SOCI_SQLITE soci_sqlite3 REQUIRED)

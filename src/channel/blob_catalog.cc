@@ -27,7 +27,7 @@ void BlobCatalog::Put(const Digest256& name, Bytes bytes) {
   named_[name] = {owner, *owner};
 }
 
-Status BlobCatalog::Follow(PolicyStore& store) {
+Status BlobCatalog::Follow(PolicyStore& store, const SwarmChannel* swarm) {
   std::map<Digest256, Parts> updates;
   for (const PolicyLink& link : store.Links()) {
     const Digest256 digest = *store.DigestOf(link);
@@ -43,6 +43,10 @@ Status BlobCatalog::Follow(PolicyStore& store) {
       parts[manifest.chunks[c]] = {payload, ChunkOf(manifest, payload->bytes(), c)};
     const auto encoded = std::make_shared<const Bytes>(Encode(manifest));
     parts[digest] = {encoded, *encoded};
+    if (const PolicyTorrent* torrent = swarm != nullptr ? swarm->Find(digest) : nullptr) {
+      const auto info = std::make_shared<const Bytes>(torrent->info);
+      parts[torrent->blob] = {info, *info};
+    }
     updates.emplace(digest, std::move(parts));
   }
   updates_ = std::move(updates);

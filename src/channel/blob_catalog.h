@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 
+#include "channel/swarm_channel.h"
 #include "net/server.h"
 #include "policy/store.h"
 
@@ -17,8 +18,9 @@ class BlobCatalog final : public BlobSource {
   // Under a name of the caller's (a run's description goes by the run's id), for good.
   void Put(const Digest256& name, Bytes bytes);
   // From now on: what `store` holds at this moment, and nothing else of it. What is being read of
-  // older things stays readable. Damage that is found is the store's error.
-  Status Follow(PolicyStore& store);
+  // older things stays readable. Damage that is found is the store's error. Beside each update the
+  // dictionary of its torrent, if `swarm` (which may be null) gives one.
+  Status Follow(PolicyStore& store, const SwarmChannel* swarm = nullptr);
 
   Result<std::unique_ptr<Blob>> Open(const Digest256& hash) override;
   std::uint64_t bytes_read() const { return *read_; }  // of all blobs, by whoever opened them

@@ -6,6 +6,26 @@
 #include "base/hex.h"
 
 namespace waggle {
+namespace {
+
+// Straight from the files.
+class FolderSource final : public PayloadSource {
+ public:
+  FolderSource(BlobFolder& folder, PolicyManifest manifest)
+      : folder_(folder), manifest_(std::move(manifest)) {}
+  Status Read(std::size_t chunk, std::uint64_t offset, std::span<std::uint8_t> out) override {
+    WG_ASSIGN(const auto blob, folder_.Open(manifest_.chunks[chunk]));
+    if (blob == nullptr || blob->size() != manifest_.ChunkSize(chunk))
+      return Fail(Blame::kMachine, "a chunk has gone from the relay's folder");
+    return blob->Read(offset, std::as_writable_bytes(out));
+  }
+
+ private:
+  BlobFolder& folder_;
+  const PolicyManifest manifest_;
+};
+
+}  // namespace
 
 std::string ToText(std::span<const AnnouncedPolicy> chain) {
   std::string text;
@@ -45,10 +65,56 @@ Result<PolicyManifest> RelayKeeper::ManifestOf(NodeClient* host, const Digest256
   return manifest;
 }
 
+std::vector<std::size_t> RelayKeeper::Missing(const PolicyManifest& manifest) const {
+  std::vector<std::size_t> missing;
+  for (std::size_t c = 0; c < manifest.chunks.size(); ++c)
+    if (!folder_.Has(manifest.chunks[c])) missing.push_back(c);
+  return missing;
+}
+
+// The swarm first, if there is one; what it does not give, from mirrors and the host.
+Status RelayKeeper::Fill(NodeClient* host, const Kept& kept, const std::function<bool()>& stop) {
+  const PolicyManifest& manifest = kept.manifest;
+  if (swarm_ != nullptr && kept.torrent) {
+    WG_TRY(swarm_->Fetch(blobs_, host,
+                         {.manifest = manifest,
+                          .magnet = *kept.torrent,
+                          .mirrors = {},
+                          .chunks = Missing(manifest),
+                          .stop = stop},
+                         [&](std::size_t chunk, std::span<const std::uint8_t> bytes) {
+                           return folder_.Put(manifest.chunks[chunk], bytes);
+                         }));
+  }
+  for (const std::size_t c : Missing(manifest)) {
+    if (stop()) return {};
+    WG_ASSIGN(const Bytes chunk, blobs_.Fetch(host, manifest.chunks[c], manifest.ChunkSize(c)));
+    WG_TRY(folder_.Put(manifest.chunks[c], chunk));
+  }
+  return Give(host, kept);
+}
+
+// To the swarm, and the dictionary to whoever asks for blobs.
+Status RelayKeeper::Give(NodeClient* host, const Kept& kept) {
+  const auto layout = TorrentLayout::Of(kept.manifest);
+  if (swarm_ == nullptr || !kept.torrent || !layout || swarm_->Find(DigestOf(kept.manifest)))
+    return {};
+  Bytes info;
+  if (folder_.Has(kept.torrent->info)) {
+    WG_ASSIGN(info, folder_.Get(kept.torrent->info));
+  } else {
+    WG_ASSIGN(info, blobs_.Fetch(host, kept.torrent->info, layout->info_bytes()));
+  }
+  WG_TRY(layout->CheckInfo(info));
+  WG_TRY(folder_.Put(kept.torrent->info, info));
+  return swarm_->Give(kept.manifest, TorrentOf(std::move(info)),
+                      std::make_shared<FolderSource>(folder_, kept.manifest));
+}
+
 Status RelayKeeper::Follow(NodeClient* host, std::span<const AnnouncedPolicy> chain,
                            const std::function<bool()>& stop) {
-  std::set<Digest256> kept;
-  std::vector<PolicyManifest> wanted;  // newest first
+  std::set<Digest256> files, manifests;
+  std::vector<Kept> wanted;  // newest first
   std::uint64_t bytes = 0;
   for (auto at = chain.rbegin(); at != chain.rend(); ++at) {
     if (stop()) return {};
@@ -56,18 +122,17 @@ Status RelayKeeper::Follow(NodeClient* host, std::span<const AnnouncedPolicy> ch
     const std::uint64_t own = Encode(manifest).size() + manifest.payload_bytes;
     if (own > disk_bytes_ - bytes) break;
     bytes += own;
-    kept.insert(at->manifest);
-    kept.insert(manifest.chunks.begin(), manifest.chunks.end());
-    wanted.push_back(std::move(manifest));
+    manifests.insert(at->manifest);
+    files.insert(at->manifest);
+    files.insert(manifest.chunks.begin(), manifest.chunks.end());
+    if (at->torrent) files.insert(at->torrent->info);
+    wanted.push_back({std::move(manifest), at->torrent});
   }
-  WG_TRY(folder_.Retain(kept));
-  for (const PolicyManifest& manifest : wanted) {
-    for (std::size_t c = 0; c < manifest.chunks.size(); ++c) {
-      if (folder_.Has(manifest.chunks[c])) continue;
-      if (stop()) return {};
-      WG_ASSIGN(const Bytes chunk, blobs_.Fetch(host, manifest.chunks[c], manifest.ChunkSize(c)));
-      WG_TRY(folder_.Put(manifest.chunks[c], chunk));
-    }
+  if (swarm_ != nullptr) swarm_->Retain(manifests);
+  WG_TRY(folder_.Retain(files));
+  for (const Kept& kept : wanted) {
+    if (stop()) return {};
+    WG_TRY(Fill(host, kept, stop));
   }
   return {};
 }

@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "cli/node.h"
+#include "cli/swarm_flags.h"
 #include "protocol/qr_code.h"
 #include "roles/join_run.h"
 #include "roles/telemetry.h"
@@ -24,7 +25,8 @@ struct JoinArguments {
   std::uint32_t rollouts = 64;
   double patience_minutes = 10;
   std::vector<std::string> relays;
-  bool quiet = false;
+  SwarmFlags swarm{.listen = "0.0.0.0:0"};
+  bool no_swarm = false, quiet = false;
   MachineOptions machine;
 };
 
@@ -51,6 +53,7 @@ Status JoinInvite(const JoinArguments& arguments) {
   options.patience_ms = static_cast<std::int64_t>(arguments.patience_minutes * 60'000);
   options.cache_directory = CacheDirectory();
   options.mirrors = arguments.relays;
+  if (!arguments.no_swarm) options.swarm = arguments.swarm.Options();
   options.software = std::string("waggle ") + WAGGLE_VERSION;
   if (!arguments.quiet)
     options.say = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
@@ -61,9 +64,11 @@ Status JoinInvite(const JoinArguments& arguments) {
   const BlobFetcher::Totals& p = summary.policies;
   fmt::print(
       "{} after {}\nleases    {} accepted, {} stale, {} rejected, {} otherwise\ntokens    {}\n"
-      "policies  {} bytes from the host, {} from mirrors ({} failures, {} lies)\n",
+      "policies  {} bytes from the host, {} from mirrors ({} failures, {} lies)\n"
+      "swarm     {} bytes from other nodes, {} given to them\n",
       summary.why, DurationText(summary.seconds), c.accepted, c.stale, c.rejected, c.other,
-      c.tokens, p.host_bytes, p.mirror_bytes, p.failures, p.lies);
+      c.tokens, p.host_bytes, p.mirror_bytes, p.failures, p.lies, summary.swarm.taken,
+      summary.swarm.given);
   return {};
 }
 
@@ -108,6 +113,12 @@ Action DefineJoin(CLI::App& app) {
   app.add_option("--relay", arguments->relays,
                  "URL of a relay or mirror to fetch policies from, beside those that the host "
                  "names; repeatable.");
+  arguments->swarm.Define(
+      app,
+      "address:port for BitTorrent, if the run has a swarm (port 0: any free). Volunteers then "
+      "see one another's addresses.");
+  app.add_flag("--no-swarm", arguments->no_swarm,
+               "No BitTorrent: policies from the host and mirrors alone, given to nobody.");
   app.add_option("--key", arguments->key, "This node's key file; made if it does not exist.");
   app.add_option("--passphrase-file", arguments->passphrase_file,
                  "File whose first line is the key's passphrase.");

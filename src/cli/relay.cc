@@ -5,6 +5,7 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "cli/node.h"
+#include "cli/swarm_flags.h"
 #include "roles/relay_run.h"
 
 namespace waggle {
@@ -15,6 +16,7 @@ struct RelayArguments {
   std::string key = DefaultKeyFile().string(), passphrase_file;
   std::uint64_t disk_bytes = std::uint64_t{10} << 30;
   double patience_minutes = 10;
+  SwarmFlags swarm;
   bool quiet = false;
 };
 
@@ -34,6 +36,7 @@ Status RunRelay(const RelayArguments& arguments) {
   options.folder = arguments.folder.empty() ? CacheDirectory() / "relay" / name
                                             : std::filesystem::path(arguments.folder);
   options.disk_bytes = arguments.disk_bytes;
+  options.swarm = arguments.swarm.Options();
   options.patience_ms = static_cast<std::int64_t>(arguments.patience_minutes * 60'000);
   options.software = std::string("waggle ") + WAGGLE_VERSION;
   WG_ASSIGN(const KeyPair key, NodeKey(arguments.key, arguments.passphrase_file));
@@ -51,6 +54,8 @@ Status RunRelay(const RelayArguments& arguments) {
   WG_ASSIGN(const RelaySummary summary, Relay(options, key, SystemClock()));
   fmt::print("{}\nfetched  {} bytes\nserved   {} bytes in {} requests\n", summary.why,
              summary.bytes_fetched, summary.bytes_served, summary.requests);
+  if (options.swarm)
+    fmt::print("swarm    {} bytes taken, {} given\n", summary.swarm.taken, summary.swarm.given);
   return {};
 }
 
@@ -66,6 +71,10 @@ Action DefineRelay(CLI::App& app) {
   app.add_option(
       "--folder", arguments->folder,
       "Where they are kept (default: in the cache); any static HTTP server can serve it.");
+  arguments->swarm.Define(
+      app,
+      "Give with BitTorrent too, if the run has a swarm and the relay an invite: address:port to "
+      "listen on (port 0: any free).");
   app.add_option("--patience", arguments->patience_minutes,
                  "Minutes without word from the run after which it gives up.");
   app.add_option("--key", arguments->key, "This node's key file; made if it does not exist.");

@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "cli/node.h"
+#include "cli/swarm_flags.h"
 #include "roles/host_run.h"
 #include "roles/local_run.h"
 
@@ -23,6 +24,7 @@ struct RunArguments {
   // A run that others join.
   std::string listen, key = DefaultKeyFile().string(), passphrase_file;
   std::vector<std::string> hosts, mirrors;
+  SwarmFlags swarm;
   std::string store, http = "127.0.0.1:0";
   std::size_t volunteers_max = 1024, per_address_max = 64;
 };
@@ -104,6 +106,7 @@ HostOptions HostOptionsFrom(const RunArguments& arguments) {
           .hosts = arguments.hosts,
           .store = arguments.store,
           .mirrors = arguments.mirrors,
+          .swarm = arguments.swarm.Options(),
           .software = std::string("waggle ") + WAGGLE_VERSION,
           .volunteers_max = arguments.volunteers_max,
           .volunteers_per_address_max = arguments.per_address_max,
@@ -121,6 +124,11 @@ void DefineHostOptions(CLI::App& app, RunArguments& arguments) {
          "--mirror", arguments.mirrors,
          "URL where volunteers also find the policies: a relay, or any HTTP server that has "
          "a relay's folder; repeatable.")
+      ->needs(listen);
+  arguments.swarm
+      .Define(app,
+              "Give policies with BitTorrent too, and let volunteers give to one another: "
+              "address:port to listen on (port 0: any free).")
       ->needs(listen);
   app.add_option("--store", arguments.store,
                  "Where grants and accepted groups are kept: postgresql://... or an SQLite file "

@@ -136,7 +136,9 @@ struct SlowDown {
 struct PolicyAnnouncement {
   PolicyVersion version;
   Hash256 manifest{};                // SHA-256 of the weight manifest
-  std::vector<std::string> sources;  // URIs, best first; may be empty: ask the acceptor
+  // URIs, best first; may be empty: ask the acceptor. URLs of mirrors hold until others are told, a
+  // magnet link is of this policy alone.
+  std::vector<std::string> sources;
   bool operator==(const PolicyAnnouncement&) const = default;
 };
 

@@ -86,9 +86,9 @@ void HostCore::Heard(LinkId id, const NodeMessage& message) {
                      .version = chain_.back().version,
                      .heartbeat_ms = settings_.heartbeat_ms});
     for (std::size_t i = 0; i < chain_.size(); ++i) {
-      PolicyAnnouncement announcement = chain_[i];
-      if (i == 0) announcement.sources = settings_.sources;  // once is enough
-      Send(id, std::move(announcement));
+      // Those of all policies once, which is enough; but a list that is told replaces the last.
+      const bool all = i == 0 || !chain_[i].sources.empty();
+      Send(id, all ? WithSources(chain_[i]) : chain_[i]);
     }
     return;
   }
@@ -195,9 +195,18 @@ void HostCore::Orchestrate(const OrchestratorEvent& event) {
   }
 }
 
+PolicyAnnouncement HostCore::WithSources(PolicyAnnouncement announcement) const {
+  announcement.sources.insert(announcement.sources.begin(), settings_.sources.begin(),
+                              settings_.sources.end());
+  return announcement;
+}
+
 void HostCore::AddToChain(const PolicyOut& event) {
+  const auto own = [](const std::string& torrent) {
+    return torrent.empty() ? std::vector<std::string>() : std::vector<std::string>{torrent};
+  };
   const PolicyAnnouncement update{
-      .version = event.version, .manifest = event.manifest, .sources = {}};
+      .version = event.version, .manifest = event.manifest, .sources = own(event.torrent)};
   if (!event.snapshot) return chain_.push_back(update);
   if (settings_.older_chain) {
     std::size_t newest = chain_.size() - 1;  // snapshot
@@ -207,15 +216,18 @@ void HostCore::AddToChain(const PolicyOut& event) {
   } else {
     chain_.clear();
   }
-  chain_.push_back({.version = event.version, .manifest = *event.snapshot, .sources = {}});
+  chain_.push_back({.version = event.version,
+                    .manifest = *event.snapshot,
+                    .sources = own(event.snapshot_torrent)});
 }
 
 void HostCore::On(const PolicyOut& event) {
   AddToChain(event);
   Orchestrate(PolicyPublished{event.version});
   if (event.save) effects_.push_back(SaveCheckpointNow{orchestrator_->SavePosition()});
-  SendToAll(PolicyAnnouncement{
-      .version = event.version, .manifest = event.manifest, .sources = settings_.sources});
+  PolicyAnnouncement update{.version = event.version, .manifest = event.manifest, .sources = {}};
+  if (!event.torrent.empty()) update.sources.push_back(event.torrent);
+  SendToAll(WithSources(std::move(update)));
   Book(WorkMayExist{});
   Delegate();
   if (!draining()) Orchestrate(Proceed{});

@@ -34,7 +34,7 @@ struct HostSettings {
   // Where policies can also be fetched, as URLs (docs/policy-channel.md); told with announcements.
   std::vector<std::string> sources;
   // What had been announced before a restart, oldest first, and ends in the policy that the
-  // orchestrator stands at. Empty: its snapshot alone.
+  // orchestrator stands at. Empty: its snapshot alone. Its sources are those of one policy alone.
   std::vector<PolicyAnnouncement> chain;
   // Newcomers hear of the chain before the newest snapshot too: whoever still holds one of its
   // versions goes on from there.
@@ -60,6 +60,8 @@ struct PolicyOut {
   Hash256 manifest{};
   std::optional<Hash256> snapshot;
   bool save = false;
+  // Where these very bytes are, beside HostSettings::sources: a magnet link, or nothing.
+  std::string torrent, snapshot_torrent;
 };
 // First, after a start: grants that had not ended when the host did (RunStore::OpenGrants), and
 // what is in the hands of desks.
@@ -184,6 +186,7 @@ class HostCore {
   void Delegate();
   void AskBack();
   void AddToChain(const PolicyOut& event);
+  PolicyAnnouncement WithSources(PolicyAnnouncement announcement) const;
   void End();
   void EndDrainIfDone();
 
@@ -194,7 +197,7 @@ class HostCore {
   LeaseBook book_;
   Delegations desks_;
   // Snapshots and what leads on from them. A snapshot that begins a newer chain follows the update
-  // to the same version.
+  // to the same version. With the sources of each alone.
   std::vector<PolicyAnnouncement> chain_;
   std::function<SessionNonce()> draw_nonce_;
 

@@ -4,8 +4,10 @@
 
 #include "crypto/random.h"
 #include "net/server.h"
+#include "protocol/limits.h"
 #include "roles/host_core.h"
 #include "roles/host_log.h"
+#include "roles/host_swarm.h"
 #include "roles/listening.h"
 #include "roles/run_description.h"
 #include "roles/train_thread.h"
@@ -32,6 +34,7 @@ struct HostRun::Loop {
   std::unique_ptr<RunParts> parts;
   RunParts& run;
   const KeyPair key;
+  std::unique_ptr<HostSwarm> swarm;
   PolicyShelf shelf;
   Invite invite;
   std::unique_ptr<RunStore> store;
@@ -47,6 +50,7 @@ struct HostRun::Loop {
 
   std::int64_t NowMs() const { return run.clock.MonotonicNs() / 1'000'000; }
   Status Start(const HostOptions& options);
+  Status OpenSwarm(const HostOptions& options);
   Status OpenStore(const HostOptions& options);
   Status TellDesks();
   Status HearDesks();
@@ -70,17 +74,9 @@ struct HostRun::Loop {
   }
 };
 
-namespace {
-
-// What newcomers are told: two ways to the version where a newer chain begins.
-std::vector<PolicyAnnouncement> ChainOf(const PolicyShelf& shelf) {
-  std::vector<PolicyAnnouncement> chain;
-  for (const PolicyShelf::Manifests& one : shelf.Published()) {
-    for (const auto& manifest : {one.update, one.snapshot}) {
-      if (manifest) chain.push_back({.version = one.version, .manifest = *manifest, .sources = {}});
-    }
-  }
-  return chain;
+namespace {}
+}
+return ToText(magnet);
 }
 
 bool GoesTo(LinkId link, const HostEffect& effect) {
@@ -97,6 +93,7 @@ PolicyKind DeltaKindOf(const Recipe& recipe) {
 Status HostRun::Loop::Start(const HostOptions& options) {
   WG_TRY(CheckJoinable(run.recipe));
   const WeightFormat format = run.numerics.weights;
+  WG_TRY(OpenSwarm(options));
   WG_TRY(shelf.Open(run.folder.root() / "policies"));
   WG_TRY(shelf.Put(run.conduct->version(), ImageOfTrainer(*run.trainer, format, run.pool, nullptr),
                    DeltaKindOf(run.recipe)));
@@ -105,19 +102,30 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   WG_TRY(OpenStore(options));
   HostSettings settings{.software = options.software,
                         .sources = options.mirrors,
-                        .chain = ChainOf(shelf),
+                        .chain = swarm->Chain(shelf),
                         .older_chain = true};
   settings.leases.workers_max = options.volunteers_max + options.volunteers_max / 4;
   wants_to_end = options.wants_to_end;
   WG_ASSIGN(board,
             HostBoard::Open(options.http, run.folder.root(), run.run_id, run.recipe, run.clock));
   WG_ASSIGN(log, HostLog::Open(run.folder.root(), run.clock));
+  swarm->Publish(settings.chain.back());
   core.emplace(key, run.run_id, settings, std::move(*run.orchestrator),
                settings.chain.back().manifest, RandomBytes<16>);
   training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
   WG_TRY(TellDesks());
   WG_TRY(CatchUp());
   return Listen(options);
+}
+
+Status HostRun::Loop::OpenSwarm(const HostOptions& options) {
+  if (options.swarm && options.mirrors.size() >= kProtocol.sources_max)
+    return Fail(Blame::kOperator, "with a swarm, {} mirrors at most", kProtocol.sources_max - 1);
+  HostSwarm::Place place{options.swarm, options.hosts};
+  if (place.hosts.empty()) place.hosts.push_back(options.listen);
+  WG_ASSIGN(swarm, HostSwarm::Open(place, key, run.run_id, shelf, run.pool, run.clock));
+  for (const std::string& line : swarm->Greeting()) run.telemetry->Say(line);
+  return {};
 }
 
 Status HostRun::Loop::OpenStore(const HostOptions& options) {
@@ -292,7 +300,7 @@ Status HostRun::Loop::Train(TrainOn batch) {
   // Nothing to learn from: the version moves all the same, and so do its (equal) weights.
   WG_ASSIGN(const auto manifests,
             shelf.Put(PolicyVersion{current.value + 1}, *shelf.newest(), DeltaKindOf(run.recipe)));
-  PolicyOut out{.manifest = *manifests.update, .snapshot = manifests.snapshot};
+  PolicyOut out = swarm->OutOf(manifests);
   WG_TRY(Perform(std::move(effects), out));
   return Publish(out);
 }
@@ -307,8 +315,7 @@ Status HostRun::Loop::Trained(StepDone done) {
   run.times.train_seconds = done.seconds;
   if (const std::string line = board->Stepped(done.seconds); !line.empty())
     run.telemetry->Say(line);
-  PolicyOut out{.manifest = done.manifests.update.value_or(Hash256{}),
-                .snapshot = done.manifests.snapshot};
+  PolicyOut out = swarm->OutOf(done.manifests);
   if (!done.report) {
     WG_TRY(Perform(run.conduct->Step(StepFailed{done.report.error()}), out));
   } else {
@@ -322,6 +329,7 @@ Status HostRun::Loop::Publish(const PolicyOut& out) {
   if (catching_up) WG_TRY(Remember(last, last + 1));
   pending.emplace_back(waggle::Keep{PolicyTold{out.version, out.manifest, out.snapshot}});
   log->Published(out);
+  swarm->Publish(out);
   Step(out);
   return {};
 }
@@ -435,6 +443,7 @@ Result<RunSummary> HostRun::Drive() {
   loop.log->Ended(loop.finished ? "the run is over" : loop.drained ? "drained" : "stopped");
   loop.training.reset();
   loop.run.telemetry->Say(fmt::format("policies: {} bytes served", loop.shelf.bytes_served()));
+  if (const std::string line = loop.swarm->Farewell(); !line.empty()) loop.run.telemetry->Say(line);
   WG_ASSIGN(RunSummary summary, loop.run.Finish());
   summary.seconds = static_cast<double>(loop.run.clock.MonotonicNs() - begin) * 1e-9;
   return summary;

@@ -8,12 +8,14 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "crypto/identity.h"
 #include "protocol/invite.h"
 #include "roles/host_status.h"
 #include "roles/run_parts.h"
+#include "torrent/swarm.h"
 
 namespace waggle {
 
@@ -22,6 +24,9 @@ struct HostOptions {
   std::vector<std::string> hosts;  // "host:port" for the invite; empty: where it listens
   std::string store;               // RunStore::Open; empty: as before, at first in the run's folder
   std::vector<std::string> mirrors;  // URLs where policies also are (docs/policy-channel.md)
+  // Give policies with BitTorrent too, and let volunteers give to one another. Its scratch folder
+  // is not used.
+  std::optional<SwarmOptions> swarm;
   std::string software;
   std::size_t volunteers_max = 1024;            // connected at a time
   std::size_t volunteers_per_address_max = 64;  // behind one router

@@ -43,7 +43,10 @@ std::string NameFor(const JoinOptions& options, const NodeId& self) {
 PolicyFetch::Places PlacesFor(const JoinOptions& options, const NodeId& self) {
   PolicyFetch::Places places{
       .folder = options.cache_directory / "policies" / NameFor(options, self),
-      .mirrors = options.mirrors};
+      .mirrors = options.mirrors,
+      .swarm = options.swarm,
+      .say = options.say};
+  if (places.swarm) places.swarm->scratch = places.folder / "swarm";
   std::memcpy(&places.seed, self.value.data(), sizeof places.seed);
   return places;
 }
@@ -185,7 +188,7 @@ Status Volunteering::Loaded(Result<PolicyFetch::Loaded> loaded) {
   if (!engine_) {
     const BlobFetcher::Totals& cost = fetch_->totals();
     Say(fmt::format("sampling, from version {} on, after {} bytes", loaded->version.value,
-                    cost.host_bytes + cost.mirror_bytes));
+                    cost.host_bytes + cost.mirror_bytes + fetch_->swarm_counts().taken));
     EngineConfig config;
     config.kv_bytes = options_.kv_bytes;
     config.sequences_max = options_.rollouts_max;
@@ -285,10 +288,12 @@ Result<JoinSummary> Volunteering::Run() {
   }
   log_->Write(LogEvent::kEnded, {{"why", *left_}});
   if (client_) client_->Close();
+  fetch_->Hurry();
   while (fetch_->busy()) (void)fetch_->Take(1'000'000);
   const BlobFetcher::Totals policies = fetch_->totals();
+  const Swarm::Counts swarm = fetch_->swarm_counts();
   fetch_.reset();
-  return JoinSummary{core_->counts(), policies, *left_,
+  return JoinSummary{core_->counts(), policies, swarm, *left_,
                      static_cast<double>(clock_.MonotonicNs() - begin) * 1e-9};
 }
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/clock.h"
@@ -13,6 +14,7 @@
 #include "kernels/ops.h"
 #include "protocol/invite.h"
 #include "roles/join_core.h"
+#include "torrent/swarm.h"
 
 namespace waggle {
 
@@ -25,15 +27,18 @@ struct JoinOptions {
   std::int64_t patience_ms = 10 * 60'000;  // without a link; then it gives up
   std::filesystem::path cache_directory;   // policies between two starts, and logs
   std::vector<std::string> mirrors;        // URLs where policies are, beside what the host says
+  // In the run's swarm, if it has one; nothing: policies come from the host and mirrors alone.
+  std::optional<SwarmOptions> swarm = std::nullopt;
   std::string software;
-  std::function<void(const std::string&)> say;  // progress lines
+  std::function<void(const std::string&)> say;  // progress lines, from any thread
   std::function<bool()> wants_to_leave;         // asked often; true: drain and leave
 };
 
 struct JoinSummary {
   JoinCore::Counts counts;
   BlobFetcher::Totals policies;  // what they cost to fetch
-  std::string why;               // it left
+  Swarm::Counts swarm;
+  std::string why;  // it left
   double seconds = 0;
 };
 

@@ -46,9 +46,11 @@ PolicyFetch::PolicyFetch(Shape shape, Places places, const Ops& ops, Clock& cloc
       form_(FormOf(shape_.model, shape_.numerics.weights, shape_.lora ? &*shape_.lora : nullptr)),
       ops_(ops),
       lock_(lock),
+      clock_(clock),
       blobs_(clock, places_.seed) {}
 
 PolicyFetch::~PolicyFetch() {
+  Hurry();
   if (under_way_.valid()) under_way_.wait();
 }
 
@@ -67,9 +69,10 @@ std::optional<Result<PolicyFetch::Loaded>> PolicyFetch::Take(int timeout_ms) {
 }
 
 Result<PolicyFetch::Loaded> PolicyFetch::Run(NodeClient& client, const FetchPolicy& wanted) {
-  std::vector<std::string> sources = places_.mirrors;
-  sources.insert(sources.end(), wanted.sources.begin(), wanted.sources.end());
-  blobs_.Tell(sources);
+  sources_ = places_.mirrors;
+  sources_.insert(sources_.end(), wanted.sources.begin(), wanted.sources.end());
+  blobs_.Tell(sources_);
+  HearOfSwarm(wanted);
   auto made = Image(client, wanted);
   for (int attempt = 1; !made && made.error().blame == Blame::kMachine && attempt < kAttempts;
        ++attempt)
@@ -83,6 +86,10 @@ Result<PolicyFetch::Loaded> PolicyFetch::Run(NodeClient& client, const FetchPoli
   WG_ASSIGN(auto model, Model::Create(shape_.model, shape_.numerics, ImageSource(image),
                                       lora ? &*lora : nullptr, ops_));
   WG_TRY(KeepShort(wanted.version, image));
+  if (swarm_channel_) {  // a favour, and no reason not to sample
+    const Status given = swarm_channel_->Follow(*store_);
+    if (!given && places_.say) places_.say(fmt::format("not given on: {}", given.error().what));
+  }
   image_.emplace(std::move(image));
   return Loaded{wanted.version, std::move(model)};
 }
@@ -179,12 +186,51 @@ Status PolicyFetch::ForgetOtherHistory(const std::map<Digest256, PolicyManifest>
 Status PolicyFetch::Get(NodeClient& client, const Digest256& digest,
                         const PolicyManifest& manifest) {
   WG_TRY(store_->AddManifest(Encode(manifest), digest));
+  WG_TRY(FromSwarm(client, digest, manifest));
   for (const std::size_t chunk : store_->Missing(digest)) {
     WG_ASSIGN(const Bytes bytes,
               blobs_.Fetch(&client, manifest.chunks[chunk], manifest.ChunkSize(chunk)));
     WG_TRY(store_->AddChunk(digest, chunk, bytes));
   }
   return {};
+}
+
+// Nobody opens a port for a run that has no swarm.
+void PolicyFetch::HearOfSwarm(const FetchPolicy& wanted) {
+  magnets_.clear();
+  if (!places_.swarm) return;
+  for (const PolicyAnnouncement& announced : wanted.chain) {
+    for (const std::string& source : announced.sources)
+      if (auto magnet = ParseMagnet(source)) magnets_.emplace(announced.manifest, *magnet);
+  }
+  if (magnets_.empty() || std::exchange(swarm_tried_, true)) return;
+  auto swarm = Swarm::Open(*places_.swarm, clock_);
+  if (!swarm) {
+    if (places_.say) places_.say(fmt::format("without the swarm: {}", swarm.error().what));
+    return;
+  }
+  swarm_ = std::move(*swarm);
+  swarm_channel_.emplace(*swarm_, pool_, clock_);
+  if (places_.say)
+    places_.say(
+        fmt::format("giving policies to other volunteers, BitTorrent on port {}", swarm_->port()));
+}
+
+// What it does not give is still missing afterwards.
+Status PolicyFetch::FromSwarm(NodeClient& client, const Digest256& digest,
+                              const PolicyManifest& manifest) {
+  const auto magnet = magnets_.find(digest);
+  if (!swarm_channel_ || magnet == magnets_.end()) return {};
+  return swarm_channel_->Fetch(
+      blobs_, &client,
+      {.manifest = manifest,
+       .magnet = magnet->second,
+       .mirrors = sources_,
+       .chunks = store_->Missing(digest)},
+      [&](std::size_t chunk, std::span<const std::uint8_t> bytes) -> Status {
+        WG_TRY(store_->AddChunk(digest, chunk, bytes));
+        return {};
+      });
 }
 
 // Else the chain on disk would grow with the run. The snapshot is what the host's would be, to the

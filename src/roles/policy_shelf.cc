@@ -91,8 +91,20 @@ Result<PolicyShelf::Manifests> PolicyShelf::Put(PolicyVersion version, PolicyIma
   }
   newest_.emplace(std::move(image));
   version_ = version;
-  WG_TRY(blobs_.Follow(*store_));
+  if (swarm_ != nullptr) WG_TRY(swarm_->Follow(*store_));
+  WG_TRY(blobs_.Follow(*store_, swarm_));
+  AddTorrents(out);
   return out;
+}
+
+void PolicyShelf::AddTorrents(Manifests& manifests) const {
+  const auto magnet = [&](const std::optional<Digest256>& manifest) -> std::optional<Magnet> {
+    const PolicyTorrent* torrent = swarm_ && manifest ? swarm_->Find(*manifest) : nullptr;
+    if (torrent == nullptr) return std::nullopt;
+    return Magnet{.infohash = torrent->infohash, .info = torrent->blob, .peers = {}};
+  };
+  manifests.update_torrent = magnet(manifests.update);
+  manifests.snapshot_torrent = magnet(manifests.snapshot);
 }
 
 std::vector<PolicyShelf::Manifests> PolicyShelf::Published() const {
@@ -104,7 +116,10 @@ std::vector<PolicyShelf::Manifests> PolicyShelf::Published() const {
     (link.base ? at.update : at.snapshot) = store_->DigestOf(link);
   }
   std::vector<Manifests> out;
-  for (auto& [version, manifests] : versions) out.push_back(manifests);
+  for (auto& [version, manifests] : versions) {
+    AddTorrents(manifests);
+    out.push_back(manifests);
+  }
   return out;
 }
 

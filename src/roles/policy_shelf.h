@@ -17,6 +17,8 @@ class PolicyShelf final : public BlobSource {
   PolicyShelf(const Hash256& run, ThreadPool& pool) : run_(run), pool_(pool) {}
   // Before Put. What a run before this one left in `folder` is taken over.
   Status Open(const std::filesystem::path& folder);
+  // Before Put. What is published is given there too; null: nowhere. Outlives the shelf's use.
+  void GiveTo(SwarmChannel* swarm) { swarm_ = swarm; }
 
   void PutDescription(Bytes bytes) { blobs_.Put(run_, std::move(bytes)); }
 
@@ -25,6 +27,8 @@ class PolicyShelf final : public BlobSource {
   struct Manifests {
     PolicyVersion version;
     std::optional<Digest256> update, snapshot;
+    // Their torrents, where there are any: without peers.
+    std::optional<Magnet> update_torrent, snapshot_torrent;
   };
   // Versions are put in order. One thread. The first after Open is where the run stands. What was
   // published before under the same number stays if it is the same, and else goes, with all that
@@ -43,10 +47,12 @@ class PolicyShelf final : public BlobSource {
   Result<Digest256> PutUpdate(PolicyVersion version, const PolicyImage& image, PolicyKind kind);
   Result<Digest256> PutSnapshot(PolicyVersion version, const PolicyImage& image);
   bool NewChainDue(PolicyVersion version) const;
+  void AddTorrents(Manifests& manifests) const;
 
   const Hash256 run_;
   ThreadPool& pool_;
   std::optional<PolicyStore> store_;
+  SwarmChannel* swarm_ = nullptr;
   BlobCatalog blobs_;
   std::optional<PolicyImage> newest_;
   PolicyVersion version_;

@@ -113,6 +113,8 @@ class HostFeed final : public Feed {
     } else if (const auto* policy = std::get_if<PolicyAnnouncement>(&*message)) {
       if (std::exchange(fresh_, false)) chain.clear();  // each link tells the chain anew
       chain.push_back({policy->version, policy->manifest});
+      for (const std::string& source : policy->sources)
+        if (auto magnet = ParseMagnet(source)) chain.back().torrent = std::move(*magnet);
       if (chain.size() > kChainMax) chain.erase(chain.begin());
     } else if (std::holds_alternative<Drain>(*message)) {
       return false;
@@ -223,6 +225,9 @@ class Relaying {
   BlobFetcher blobs_;
   std::unique_ptr<Feed> feed_;
   std::unique_ptr<BlobFolder> folder_;
+  ThreadPool pool_{1};
+  std::unique_ptr<Swarm> swarm_;
+  std::optional<SwarmChannel> swarm_channel_;
   std::optional<RelayKeeper> keeper_;
   std::vector<AnnouncedPolicy> chain_, followed_;  // heard; what the last fetch was about
   std::atomic<bool> stop_ = false;                 // the fetch under way: there is news
@@ -256,7 +261,14 @@ void Relaying::Fetched() {
 
 Result<RelaySummary> Relaying::Run() {
   WG_ASSIGN(folder_, BlobFolder::OpenAt(options_.folder));
-  keeper_.emplace(*folder_, blobs_, options_.disk_bytes);
+  if (options_.swarm) {
+    SwarmOptions swarm = *options_.swarm;
+    swarm.scratch = options_.folder / "swarm";
+    WG_ASSIGN(swarm_, Swarm::Open(swarm, clock_));
+    swarm_channel_.emplace(*swarm_, pool_, clock_);
+    Say(fmt::format("BitTorrent on port {}", swarm_->port()));
+  }
+  keeper_.emplace(*folder_, blobs_, options_.disk_bytes, swarm_ ? &*swarm_channel_ : nullptr);
   Pages pages(*folder_);
   WG_ASSIGN(const auto server,
             HttpServer::Start(options_.listen, HttpLimits{}, clock_,
@@ -283,8 +295,9 @@ Result<RelaySummary> Relaying::Run() {
   if (fetching_.valid()) fetching_.wait();
   server->Stop();
   const BlobFetcher::Totals& fetched = blobs_.totals();
+  const Swarm::Counts swarm = swarm_ ? swarm_->counts() : Swarm::Counts{};
   return RelaySummary{why, fetched.host_bytes + fetched.mirror_bytes, server->counts().body_bytes,
-                      server->counts().requests};
+                      server->counts().requests, swarm};
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "crypto/identity.h"
 #include "protocol/invite.h"
+#include "torrent/swarm.h"
 
 namespace waggle {
 
@@ -21,7 +22,8 @@ struct RelayOptions {
   std::string listen = "127.0.0.1:0";
   std::filesystem::path folder;  // of the blobs; any static HTTP server can serve it too
   std::uint64_t disk_bytes = std::uint64_t{10} << 30;
-  std::int64_t patience_ms = 10 * 60'000;  // without word from the host; then it gives up
+  std::optional<SwarmOptions> swarm = std::nullopt;  // takes part in the run's, too
+  std::int64_t patience_ms = 10 * 60'000;            // without word from the host; then it gives up
   std::string software;
   std::function<void(const std::string&)> say;
   std::function<void(std::uint16_t)> listening;  // told the port, once
@@ -31,6 +33,7 @@ struct RelayOptions {
 struct RelaySummary {
   std::string why;  // it ended
   std::uint64_t bytes_fetched = 0, bytes_served = 0, requests = 0;
+  Swarm::Counts swarm;
 };
 
 // Returns when the run is over, it is asked to leave, or patience has run out (Blame::kMachine).

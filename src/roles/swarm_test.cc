@@ -16,8 +16,8 @@ class SwarmTest : public ::testing::Test {
         LocalRun::Open(recipe_, SmallRunOptions(folder_.path(), "local"), SystemClock());
     local_ = ToHex((*run)->Drive().value().weight_hash);
   }
-  std::unique_ptr<Swarm> Make(const std::string& name) const {
-    return std::make_unique<Swarm>(recipe_, folder_.path(), name);
+  std::unique_ptr<TestSwarm> Make(const std::string& name) const {
+    return std::make_unique<TestSwarm>(recipe_, folder_.path(), name);
   }
   TempFolder folder_;
   Recipe recipe_ = SmallRecipe();
@@ -42,7 +42,7 @@ TEST_F(SwarmTest, ASlowMachineNeverHoldsTheOthersUp) {
   EXPECT_EQ(fast->Run(), local_);
   // Deadlines as in life, ten seconds and more: what the slow one holds when a batch lacks only
   // that is taken over long before, at most once for each of the ten batches and evaluations.
-  Swarm mixed(recipe_, folder_.path(), "mixed", {.hedge_ms = 200});
+  TestSwarm mixed(recipe_, folder_.path(), "mixed", {.hedge_ms = 200});
   mixed.Add(10, 10);
   const Volunteer& slow = mixed.Add(10, 500);  // 50 times slower
   EXPECT_EQ(mixed.Run(), local_);
@@ -55,7 +55,7 @@ TEST_F(SwarmTest, ASlowMachineContributesWhereWorkIsAhead) {
   recipe_.orchestrator.ahead = 3;
   recipe_.orchestrator.steps = 12;
   const auto run = [&](const std::string& name, bool with_slow) {
-    Swarm swarm(recipe_, folder_.path(), name, {.hedge_ms = 200});
+    TestSwarm swarm(recipe_, folder_.path(), name, {.hedge_ms = 200});
     swarm.Add(10, 40);
     const Volunteer* slow = with_slow ? &swarm.Add(10, 400) : nullptr;  // ten times slower
     EXPECT_EQ(swarm.Run().size(), 64u);
@@ -92,7 +92,7 @@ TEST_F(SwarmTest, ALineThatBreaksAllTheTimeLosesNothing) {
 // Killed at any moment, a host takes up what it had accepted and what is still out: nothing is
 // sampled twice, and no worker's work is lost.
 TEST_F(SwarmTest, AKilledHostComesBackToWhereItWas) {
-  const auto granted_anew = [](const Swarm& swarm) {
+  const auto granted_anew = [](const TestSwarm& swarm) {
     int anew = 0;
     for (const auto& [lease, times] : swarm.grants) anew += times - 1;
     return anew;

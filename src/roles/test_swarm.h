@@ -38,13 +38,13 @@ struct Volunteer {
   std::string why;  // it left
 };
 
-class Swarm {
+class TestSwarm {
  public:
   // leases: everything is quick here.
-  Swarm(const Recipe& recipe, const std::filesystem::path& root, const std::string& name,
-        const LeaseBookSettings& leases = {.deadline_ms_min = 1'000,
-                                           .deadline_ms_max = 4'000,
-                                           .silence_ms_max = 6'000})
+  TestSwarm(const Recipe& recipe, const std::filesystem::path& root, const std::string& name,
+            const LeaseBookSettings& leases = {.deadline_ms_min = 1'000,
+                                               .deadline_ms_max = 4'000,
+                                               .silence_ms_max = 6'000})
       : root_(root),
         name_(name),
         leases_(leases),
