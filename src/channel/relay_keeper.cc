@@ -61,6 +61,9 @@ Status RelayKeeper::Follow(NodeClient* host, std::span<const AnnouncedPolicy> ch
     wanted.push_back(std::move(manifest));
   }
   WG_TRY(folder_.Retain(kept));
+  // Updates first: those who sample wait for them, newcomers can wait for the rest.
+  std::ranges::stable_partition(
+      wanted, [](const PolicyManifest& m) { return m.kind != PolicyKind::kFull; });
   for (const PolicyManifest& manifest : wanted) {
     for (std::size_t c = 0; c < manifest.chunks.size(); ++c) {
       if (folder_.Has(manifest.chunks[c])) continue;

@@ -212,6 +212,10 @@ void HostCore::On(const PolicyOut& event) {
   if (event.save) effects_.push_back(SaveCheckpointNow{orchestrator_.SavePosition()});
   SendToAll(PolicyAnnouncement{
       .version = event.version, .manifest = event.manifest, .sources = settings_.sources});
+  // Whoever follows goes on by the update; relays keep the snapshot for newcomers.
+  if (event.snapshot)
+    SendToAll(
+        PolicyAnnouncement{.version = event.version, .manifest = *event.snapshot, .sources = {}});
   Book(WorkMayExist{});
   if (!draining()) Orchestrate(Proceed{});
 }
