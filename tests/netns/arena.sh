@@ -26,7 +26,7 @@ apart="unshare --mount --net --pid --fork --kill-child --mount-proc"
 
 if [ "${ARENA:-kernel}" = kernel ] && why=$($apart sh -c "$probe" 2>&1); then
   echo "arena: namespaces of this kernel, $(uname -r)"
-  exec $apart sh -c 'mount -t tmpfs none /run && exec "$@"' arena "$@"
+  exec $apart sh -c 'mount -t tmpfs none /run && exec sh "$@"' arena "$@"
 fi
 [ "${ARENA:-uml}" = uml ] || skip "this kernel does not let us: $why"
 command -v linux.uml >/dev/null ||

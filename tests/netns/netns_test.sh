@@ -95,14 +95,21 @@ accepted_of() { # of a worker, by its key
   node=$("$waggle" key show --file "$dir/$1.key" | sed -n 's/^address  //p')
   outcomes | grep "\"$node\"" | grep -c '"outcome":"accepted"' || true
 }
-works_again() { # WORKER SECONDS: something of it is accepted from now on
+# works_again WORKER SECONDS: something of it is accepted from now on. The others are stopped meanwhile, or the run would be over before a
+# slow one is back; what they hold goes to it.
+works_again() {
   since=$(date +%s) before=$(accepted_of "$1")
+  others STOP "$1"
   until [ "$(accepted_of "$1")" -gt "$before" ]; do
     [ $(($(date +%s) - since)) -le "$2" ] || fail "$1 did not come back within $2 s"
     kill -0 "$host_pid" || fail "the run ended before $1 came back"
     sleep 0.3
   done
   say "$1 works again, after $(($(date +%s) - since)) s"
+  others CONT "$1"
+}
+others() { # SIGNAL WORKER: to the others
+  for name in $workers; do [ "$name" = "$2" ] || kill "-$1" "$(pid_of "$name")" 2>/dev/null || true; done
 }
 
 # --- what goes wrong ----------------------------------------------------------------------------------------------------------------
@@ -130,10 +137,11 @@ short_faults() {
   kill_worker near
   at_step 4
   play_worker near
+  kill -STOP "$pid_near" # else it ends the run alone
   cut_for 5 home
   renumber home "$(address_of home)" 198.51.100.51
   say "home has another address, and its router forgot its connections"
-  works_again desk 90
+  works_again desk 150
   at_step $((steps / 2))
   kill_host 1
   at_step $((steps * 2 / 3))
@@ -144,34 +152,34 @@ long_faults() {
   kill_worker middle
   at_step $((steps / 12))
   play_worker middle
+  kill -STOP "$pid_near" # else it ends the run alone
   cut_for 20 home
-  works_again desk 90
+  works_again desk 150
   at_step $((steps / 5))
   kill_host 3
   at_step $((steps * 3 / 10))
   kill_relay relay
-  say "all lines lose 15 %"
+  say "the lines of host, home, middle and far lose 15 %"
   worse 15% host home middle far
   sleep 15
   mend host home middle far
   say "the lines are as before"
   renumber home "$(address_of home)" 198.51.100.51
   say "home has another address, and its router forgot its connections"
-  works_again attic 90
+  works_again attic 150
   at_step $((steps / 2))
   kill_worker sofa
   cut_for 75 host # longer than anybody keeps a silent connection
-  works_again near 120
-  works_again desk 120
+  works_again near 150
+  works_again desk 150
   play_worker sofa
   play_relay relay
   at_step $((steps * 7 / 10))
-  kill_host 1
-  kill_relay other
   kill_worker near
-  at_step $((steps * 8 / 10))
-  play_worker near
-  works_again near 90
+  kill_relay other
+  kill_host 1
+  play_worker near # while the host trains again what it had accepted
+  works_again near 150
 }
 
 # --- the run ------------------------------------------------------------------------------------------------------------------------
