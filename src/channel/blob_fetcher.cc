@@ -50,10 +50,12 @@ Result<Bytes> BlobFetcher::Fetch(NodeClient* host, const Digest256& hash, std::u
 }
 
 // Until the blob is there, or no mirror is fit to be asked. Each mirror's time is bounded, and a
-// mirror that wastes it rests longer each time: so is the sum.
+// mirror that wastes it rests longer each time: so is the sum. Where the way to one that is behind
+// takes longer than its rest, another one is always fit: they too are only asked for so long.
 bool BlobFetcher::FromMirrors(Job& job) {
   const std::int64_t begin = NowMs();
   for (;;) {
+    if (NowMs() - begin > limits_.behind_ms_max) book_.StillBehind(NowMs());
     if (const auto mirror = book_.Pick(NowMs())) {
       if (Ask(job, *mirror)) return true;
       continue;

@@ -167,6 +167,22 @@ TEST_F(BlobFetcherTest, AMirrorThatStaysBehindIsLeftAlone) {
   EXPECT_EQ(mirror.requests, asked);
 }
 
+// On long lines one of several is always fit to be asked again by the time another has answered.
+TEST_F(BlobFetcherTest, FarMirrorsThatStayBehindAreLeftAlone) {
+  const auto far = [](HttpResponse&) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(40));
+  };
+  TestMirror first(empty_, far), second(empty_, far);
+  BlobFetcher blobs(SystemClock(), 1, {.behind_ms_max = 200});
+  blobs.Tell({first.url(), second.url()});
+  const auto fetched = blobs.Fetch(Host(), hash_, blob_.size());
+  ASSERT_TRUE(fetched) << fetched.error().what;
+  EXPECT_EQ(blobs.totals().host_bytes, blob_.size());
+  const int asked = first.requests + second.requests;
+  ASSERT_TRUE(blobs.Fetch(Host(), hash_, blob_.size()));
+  EXPECT_EQ(first.requests + second.requests, asked);
+}
+
 TEST_F(BlobFetcherTest, WhatNobodyHasIsAnError) {
   TestMirror mirror(empty_);
   blobs_.Tell({mirror.url()});

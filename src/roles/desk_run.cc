@@ -94,7 +94,7 @@ Status Registration::Start() {
   core_.emplace(place_.key, options.invite.run, settings, std::move(queue), Hash256{},
                 RandomBytes<16>);
   WG_ASSIGN(status_, HostBoard::Open(options.http, options.folder, options.invite.run, recipe,
-                                     place_.clock));
+                                     place_.clock, &place_.shelf));
   Step(HostHeard{{.leases = std::move(first_leases_)}});
   WG_ASSIGN(auto open_grants, store_->OpenGrants());
   Step(HostRestarted{std::move(open_grants)});

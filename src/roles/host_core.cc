@@ -228,6 +228,9 @@ void HostCore::On(const PolicyOut& event) {
   PolicyAnnouncement update{.version = event.version, .manifest = event.manifest, .sources = {}};
   if (!event.torrent.empty()) update.sources.push_back(event.torrent);
   SendToAll(WithSources(std::move(update)));
+  // Whoever follows goes on by the update; relays keep the snapshot for newcomers.
+  if (event.snapshot)
+    SendToAll(chain_.back().sources.empty() ? chain_.back() : WithSources(chain_.back()));
   Book(WorkMayExist{});
   Delegate();
   if (!draining()) Orchestrate(Proceed{});

@@ -106,8 +106,8 @@ Status HostRun::Loop::Start(const HostOptions& options) {
                         .older_chain = true};
   settings.leases.workers_max = options.volunteers_max + options.volunteers_max / 4;
   wants_to_end = options.wants_to_end;
-  WG_ASSIGN(board,
-            HostBoard::Open(options.http, run.folder.root(), run.run_id, run.recipe, run.clock));
+  WG_ASSIGN(board, HostBoard::Open(options.http, run.folder.root(), run.run_id, run.recipe,
+                                   run.clock, &shelf));
   WG_ASSIGN(log, HostLog::Open(run.folder.root(), run.clock));
   swarm->Publish(settings.chain.back());
   core.emplace(key, run.run_id, settings, std::move(*run.orchestrator),

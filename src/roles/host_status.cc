@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "base/hex.h"
+#include "channel/blob_pages.h"
 #include "crypto/random.h"
 
 namespace waggle {
@@ -67,8 +68,8 @@ std::string FeasibilityText(const OrchestratorRecipe& plan, double batch_tokens,
   return text;
 }
 
-HostBoard::HostBoard(const Hash256& run, const Recipe& recipe, Clock& clock)
-    : run_(run), plan_(recipe.orchestrator), clock_(clock) {
+HostBoard::HostBoard(const Hash256& run, const Recipe& recipe, Clock& clock, BlobSource* blobs)
+    : run_(run), plan_(recipe.orchestrator), clock_(clock), blobs_(blobs) {
   began_ns_ = ticked_ns_ = clock.MonotonicNs();
   looked_ns_ = began_ns_ - kLookNs;
 }
@@ -76,8 +77,8 @@ HostBoard::HostBoard(const Hash256& run, const Recipe& recipe, Clock& clock)
 Result<std::unique_ptr<HostBoard>> HostBoard::Open(const std::string& address,
                                                    const std::filesystem::path& run_directory,
                                                    const Hash256& run, const Recipe& recipe,
-                                                   Clock& clock) {
-  std::unique_ptr<HostBoard> board(new HostBoard(run, recipe, clock));
+                                                   Clock& clock, BlobSource* blobs) {
+  std::unique_ptr<HostBoard> board(new HostBoard(run, recipe, clock, blobs));
   std::error_code ignored;
   std::filesystem::remove(run_directory / "control.json", ignored);  // of a host that was killed
   if (address == "off") return board;
@@ -262,6 +263,9 @@ HttpResponse HostBoard::Answer(const HttpRequest& request) {
     return response;
   }
   if (request.path == "/health/live") return Text(200, "alive");
+  if (blobs_ != nullptr) {
+    if (auto blob = AnswerBlob(*blobs_, request)) return std::move(*blob);
+  }
   std::unique_lock lock(mutex_);
   if (request.path == "/health/ready") {
     if (ready_) return Text(200, "ready");

@@ -1,5 +1,5 @@
 // The host's board for people and machines: keeps count of what the run does, answers HTTP
-// (/metrics, /health/live, /health/ready, /status), takes the operator's orders (POST
+// (/metrics, /health/live, /health/ready, /status, /blob/<hash>), takes the operator's orders (POST
 // /control/drain with the token of control.json). Nothing here feeds back into the run but the
 // orders.
 //
@@ -35,11 +35,12 @@ struct HostTimes {
 // All but the HTTP thread's own work belongs to the driver's thread.
 class HostBoard {
  public:
-  // address: "host:port", or "off". Writes control.json, unless off. `clock` outlives the board.
+  // address: "host:port", or "off". Writes control.json, unless off. blobs: also served, at
+  // /blob/<hash>; null: none. It and `clock` outlive the board.
   static Result<std::unique_ptr<HostBoard>> Open(const std::string& address,
                                                  const std::filesystem::path& run_directory,
                                                  const Hash256& run, const Recipe& recipe,
-                                                 Clock& clock);
+                                                 Clock& clock, BlobSource* blobs = nullptr);
   ~HostBoard();
 
   std::string url() const;  // empty: off
@@ -55,7 +56,7 @@ class HostBoard {
   HostTimes times() const;
 
  private:
-  HostBoard(const Hash256& run, const Recipe& recipe, Clock& clock);
+  HostBoard(const Hash256& run, const Recipe& recipe, Clock& clock, BlobSource* blobs);
   HttpResponse Answer(const HttpRequest& request);
   HttpResponse Order(const HttpRequest& request);
   void LookAtTheCrowd(const HostCore& core, std::int64_t now_ns);
@@ -84,6 +85,7 @@ class HostBoard {
   std::condition_variable written_;
   std::set<NodeId> known_;
   std::vector<HostEvent> orders_;
+  BlobSource* const blobs_;
   std::unique_ptr<HttpServer> http_;  // last: it uses the others
 };
 

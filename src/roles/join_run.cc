@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstring>
 #include <deque>
 #include <map>
+#include <thread>
 
 #include "base/check.h"
 #include "base/hex.h"
@@ -22,6 +24,7 @@ namespace {
 
 constexpr std::int64_t kIdleMs = 20;   // wait for the host while there is nothing to sample
 constexpr std::int64_t kTickMs = 100;  // of JoinCore's time
+constexpr std::int64_t kRestMsMin = 500, kRestMsMax = 30'000;  // between the first calls
 
 NetLimits Limits() {
   NetLimits limits;
@@ -63,6 +66,7 @@ class Volunteering {
   void Say(const std::string& line) const {
     if (options_.say) options_.say(line);
   }
+  Status Ask();
   Status Describe();
   Status Connect();
   Status Step(const JoinEvent& event);
@@ -104,8 +108,8 @@ Status Volunteering::Connect() {
   return {};
 }
 
-// The first connection: only to ask what the run is.
-Status Volunteering::Describe() {
+// Once through the hosts of the invite: what is the run?
+Status Volunteering::Ask() {
   std::string why = "no answer";
   for (std::size_t i = 0; i < options_.invite.hosts.size(); ++i) {
     WG_TRY(Connect());
@@ -113,6 +117,7 @@ Status Volunteering::Describe() {
     while (client_->Next(event, 30'000) && event.kind == Event::Kind::kReceived) {
     }
     if (event.kind != Event::Kind::kOpened) {
+      if (event.reason == CloseReason::kWrongPin) return Fail(Blame::kOperator, "{}", event.text);
       why = event.text;
       continue;
     }
@@ -121,6 +126,23 @@ Status Volunteering::Describe() {
     return {};
   }
   return Fail(Blame::kMachine, "cannot reach the host of this invite: {}", why);
+}
+
+// A host that is coming back is waited for from the first call on.
+Status Volunteering::Describe() {
+  const std::int64_t begin = NowMs();
+  std::int64_t rest_ms = kRestMsMin;
+  for (;;) {
+    Status asked = Ask();
+    if (asked || asked.error().blame != Blame::kMachine) return asked;
+    if (NowMs() - begin + rest_ms > options_.patience_ms) return asked;
+    Say(asked.error().what + "; trying again");
+    for (const std::int64_t until = NowMs() + rest_ms; NowMs() < until;) {
+      if (options_.wants_to_leave && options_.wants_to_leave()) return asked;
+      std::this_thread::sleep_for(std::chrono::milliseconds(kTickMs));
+    }
+    rest_ms = std::min(2 * rest_ms, kRestMsMax);
+  }
 }
 
 std::uint32_t Volunteering::Rate() const {

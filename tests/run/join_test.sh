@@ -35,7 +35,9 @@ wait_for "$dir/worker3.log" 60 "sampling, from version"
 wait_for "$dir/run/metrics.jsonl" 60
 kill -9 "$host_pid"
 "$waggle" backup "$dir/run" "$dir/backup" >/dev/null || fail "backup"
-sleep 0.5
+# Nobody is there at the moment: a newcomer tries again as long as it has patience (0.02 minutes).
+if "$waggle" join "$invite" --key "$dir/early.key" --patience 0.02 >"$dir/early.log" 2>&1; then fail "joined a host that is dead"; fi
+grep -q "trying again" "$dir/early.log" || fail "a newcomer gave up at once: $(cat "$dir/early.log")"
 host resume "$dir/run"
 wait "$host_pid" || fail "the host"
 [ "$(hash_of "$dir/run")" = "$expected" ] || fail "weights $(hash_of "$dir/run"), the local run's are $expected"

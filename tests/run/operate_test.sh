@@ -35,8 +35,8 @@ third=$volunteer_pid
 
 # Metrics in the text format, read line by line.
 if command -v python3 >/dev/null; then
-  python3 - "$url" <<'PYTHON' || fail "metrics"
-import re, sys, urllib.error, urllib.request
+  python3 - "$url" "$dir/run/policies" <<'PYTHON' || fail "metrics"
+import glob, hashlib, re, sys, urllib.error, urllib.request
 reply = urllib.request.urlopen(sys.argv[1] + "/metrics", timeout=30)
 assert reply.headers["Content-Type"].startswith("text/plain; version=0.0.4"), reply.headers
 typed, values = set(), {}
@@ -56,6 +56,9 @@ for path, code in (("/health/live", 200), ("/nowhere", 404)):
     try: got = urllib.request.urlopen(sys.argv[1] + path, timeout=30).status
     except urllib.error.HTTPError as error: got = error.code
     assert got == code, (path, got)
+# The host is a mirror too: policies by their hashes.
+manifest = open(sorted(glob.glob(sys.argv[2] + "/full-*/manifest.bin"))[0], "rb").read()
+assert urllib.request.urlopen(sys.argv[1] + "/blob/" + hashlib.sha256(manifest).hexdigest(), timeout=30).read() == manifest
 try:
     urllib.request.urlopen(urllib.request.Request(sys.argv[1] + "/control/drain", data=b"{}"), timeout=30)
     sys.exit("drained without a token")

@@ -30,6 +30,12 @@ wait "$volunteer_pid" || fail "the first volunteer"
 [ "$(from_mirrors first)" -gt 0 ] || fail "nothing came from the relay"
 [ "$(from_host first)" -lt "$(from_mirrors first)" ] || fail "the host gave more than the relay: it should give what is missing"
 
+# What newcomers begin from is at the relay too, although the relay was there before it.
+newest_snapshot() { ls -d "$dir"/run/policies/full-* | sed 's/.*-//' | sort -n | tail -n 1; }
+relay_has_newest() { [ -s "$dir/relay/blob/$(sha256sum "$dir/run/policies/full-$(newest_snapshot)/manifest.bin" | cut -d' ' -f1)" ]; }
+[ "$(newest_snapshot)" -gt 0 ] || fail "no snapshot after the first: this test is too short"
+until_true 30 "the relay has not got the newest snapshot" relay_has_newest
+
 # It comes back with its replica: no snapshot is fetched again, from anybody.
 volunteer again one --relay "$relay"
 wait_for "$dir/again.log" 60 "sampling, from version"
