@@ -110,3 +110,20 @@ if grep -q '"outcome":"rejected"' "$dir/outcomes"; then fail "somebody honest wa
 "$waggle" replay "$dir/run" --quiet >"$dir/replay.log" || fail "the replay"
 grep -q "$expected" "$dir/replay.log" || fail "the replay has other weights"
 echo "same weights: $expected; $accepted leases at $(grep '"accepted"' "$dir/outcomes" | sed 's/.*"worker":"\([^"]*\)".*/\1/' | sort -u | wc -l) volunteers of two desks"
+
+# Another run in the same database, batches by arrival, volunteers at the host and at a desk, the host killed: the order is on record.
+port=0
+host run "$source/tests/run/tiny.toml" --set orchestrator.steps=20 --set orchestrator.ahead=1 --set orchestrator.lag_versions_max=2 \
+  --set orchestrator.stale=withhold --set orchestrator.batches=arrival --out "$dir/arrival" --store "$store"
+invite_of "$dir/arrival"
+desk 9 127.0.0.1:0
+volunteer_of 9 nine
+volunteer own own
+until_true 60 "no 6 steps by arrival" sh -c "[ \$(wc -l <'$dir/arrival/metrics.jsonl') -ge 6 ]"
+kill -9 "$host_pid"
+sleep 1
+host resume "$dir/arrival"
+wait "$host_pid" || fail "the host of the second run"
+"$waggle" replay "$dir/arrival" --quiet >"$dir/replay.log" || fail "the replay by arrival"
+grep -q "$(hash_of "$dir/arrival")" "$dir/replay.log" || fail "the replay by arrival has other weights"
+echo "by arrival: $(hash_of "$dir/arrival"), and so the replay"
