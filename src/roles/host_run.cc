@@ -74,10 +74,7 @@ struct HostRun::Loop {
   }
 };
 
-namespace {}
-}
-return ToText(magnet);
-}
+namespace {
 
 bool GoesTo(LinkId link, const HostEffect& effect) {
   const auto* frame = std::get_if<SendFrame>(&effect);
