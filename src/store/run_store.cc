@@ -23,7 +23,7 @@ constexpr unsigned kWriterBits = 40;  // of the numbers of one writer
 bool IsPostgres(const std::string& where) {
   return where.starts_with("postgresql://") || where.starts_with("postgres://");
 }
-constexpr int kLockAttempts = 20;
+constexpr int kLockAttempts = 10;
 constexpr std::chrono::milliseconds kLockPause{100};
 
 }  // namespace
@@ -94,13 +94,13 @@ Status SqlStore::BecomeWriter() {
   if (!postgres_) return {};
   const std::string key =
       desk_ == 0 ? "hashtext(:run)" : fmt::format("hashtext(:run), {}", static_cast<int>(desk_));
-  // The server may not have noticed yet that a writer before us is gone.
-  for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
+  // The server may not have noticed yet that a host before us is gone; desks try again themselves.
+  for (int attempt = 0; attempt < (desk_ == 0 ? kLockAttempts : 1); ++attempt) {
     int is_ours = 0;
     sql_ << fmt::format("SELECT CASE WHEN pg_try_advisory_lock({}) THEN 1 ELSE 0 END", key),
         soci::use(run_), soci::into(is_ours);
     if (is_ours == 1) return {};
-    std::this_thread::sleep_for(kLockPause);
+    if (desk_ == 0) std::this_thread::sleep_for(kLockPause);
   }
   if (desk_ > 0)
     return Fail(Blame::kOperator, "this node is a desk of the run already: each has its own --key");

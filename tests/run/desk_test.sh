@@ -83,9 +83,11 @@ more_steps 6
 kill -STOP "$second_desk"
 wait_for "$dir/host.log" 60 "desk 2 was silent"
 more_steps 6
+kill -STOP "$one" # or the run is over before the other is back
 kill -CONT "$second_desk"
 wait_for "$dir/desk2.log" 30 "desk 3 of the run"
 until_true 60 "nothing was accepted at desk 3" accepts "$dir/desk2"
+kill -CONT "$one"
 
 # One leaves in peace.
 kill -TERM "$first_desk"

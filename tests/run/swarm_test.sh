@@ -3,65 +3,26 @@
 # volunteer for whom BitTorrent is blocked works on without it. The weights end as those of the local run.
 # Usage: swarm_test.sh WAGGLE SOURCE_DIR
 set -eu
-waggle=$1
-source=$2
-dir=$(mktemp -d)
-pids=
-cleanup() {
-  for pid in $pids; do kill -9 "$pid" 2>/dev/null || true; done
-  rm -rf "$dir"
-}
-trap cleanup EXIT
-fail() {
-  echo "FAILED: $*"
-  tail -n 20 "$dir"/*.log
-  exit 1
-}
-export XDG_CACHE_HOME="$dir/cache" XDG_CONFIG_HOME="$dir/config"
+. "$(dirname "$0")/lib.sh"
 # Large enough for a swarm (0.8 MB), and few steps.
 settings="--set orchestrator.steps=12 --set model.hidden=96 --set model.intermediate=256"
-hash_of() { sed -n 's/.*"weight_hash": *"\([0-9a-f]*\)".*/\1/p' "$1/result.json"; }
-start() { # start NAME COMMAND...: in the background, its output in NAME.log
-  name=$1
-  shift
-  "$@" >>"$dir/$name.log" 2>&1 &
-  pids="$pids $!"
-}
-volunteer() { # volunteer NAME [OPTION...]
-  name=$1
-  shift
-  start "$name" "$waggle" join "$invite" --key "$dir/$name.key" --threads 1 --rollouts 16 --memory 16 "$@"
-}
-wait_for() { # wait_for FILE SECONDS [WORDS in it]
-  n=0
-  until [ -s "$1" ] && grep -q "${3:-.}" "$1"; do
-    n=$((n + 1))
-    [ $n -gt $(($2 * 10)) ] && fail "no '${3:-anything}' in $1 after $2 s"
-    sleep 0.1
-  done
-}
 from_host() { sed -n 's/^policies  \([0-9]*\) bytes from the host.*/\1/p' "$dir/$1.log"; }
 taken() { sed -n 's/^swarm     \([0-9]*\) bytes from other nodes.*/\1/p' "$dir/$1.log"; }
 given() { sed -n 's/^swarm .* nodes, \([0-9]*\) given.*/\1/p' "$dir/$1.log"; }
 
-"$waggle" run "$source/tests/run/tiny.toml" $settings --out "$dir/local" --quiet --threads 1 >/dev/null
-expected=$(hash_of "$dir/local")
-
-start host "$waggle" run "$source/tests/run/tiny.toml" $settings --out "$dir/run" --listen 127.0.0.1:0 \
-  --swarm 127.0.0.1:0 --swarm-upload 400KB --key "$dir/host.key" --threads 1
-host_pid=$!
-wait_for "$dir/run/invite.txt" 60
-invite=$(cat "$dir/run/invite.txt")
+local_run $settings
+host run "$source/tests/run/tiny.toml" $settings --out "$dir/run" --swarm 127.0.0.1:0 --swarm-upload 400KB
+invite_of "$dir/run"
 snapshot=$(wc -c <"$dir/run/policies/full-0/payload.bin")
 [ "$snapshot" -gt 500000 ] || fail "a snapshot of $snapshot bytes is too small to mean anything"
 
 start relay "$waggle" relay "$invite" --listen 127.0.0.1:0 --folder "$dir/relay" --swarm 127.0.0.1:0 --key "$dir/relay.key"
 wait_for "$dir/relay.log" 30 "relay on port"
-for name in one two three; do volunteer $name --swarm 127.0.0.1:0; done
+for name in one two three; do volunteer $name $name --swarm 127.0.0.1:0; done
 for name in one two three; do wait_for "$dir/$name.log" 120 "sampling, from version"; done
 # Nothing comes to this one by BitTorrent: its own node cannot open the port.
-volunteer blocked --swarm 203.0.113.1:7
-volunteer without --no-swarm
+volunteer blocked blocked --swarm 203.0.113.1:7
+volunteer without without --no-swarm
 for name in blocked without; do wait_for "$dir/$name.log" 120 "sampling, from version"; done
 wait "$host_pid" || fail "the host"
 for pid in $pids; do [ "$pid" = "$host_pid" ] || wait "$pid" || fail "a volunteer"; done
