@@ -25,19 +25,22 @@ std::string TimeText(double unix_seconds) {
 
 const std::vector<LogEventDoc>& LogEventDocs() {
   static const std::vector<LogEventDoc> docs = {
-      {LogEvent::kStarted, "started", "host, volunteer", "run, node, software, address or version",
+      {LogEvent::kStarted, "started", "host, desk, volunteer",
+       "run, node, software, address or version",
        "The process takes part in the run from here on."},
-      {LogEvent::kConnected, "connected", "host, volunteer", "link, address",
+      {LogEvent::kConnected, "connected", "host, desk, volunteer", "link, address",
        "A line was opened: to the host, or from a node that has not said yet who it is."},
-      {LogEvent::kDisconnected, "disconnected", "host, volunteer", "link, node, why",
+      {LogEvent::kDisconnected, "disconnected", "host, desk, volunteer", "link, node, why",
        "A line ended, whoever ended it."},
-      {LogEvent::kLeaseGranted, "lease_granted", "host", "lease, node, rollouts, version",
+      {LogEvent::kLeaseGranted, "lease_granted", "host, desk", "lease, node, rollouts, version",
        "The grant is on disk and goes out to this node."},
+      {LogEvent::kLeaseDelegated, "lease_delegated", "host", "lease, desk, version",
+       "The lease is this desk's to grant, until it answers."},
       {LogEvent::kLeaseStarted, "lease_started", "volunteer", "lease, rollouts",
        "The engine samples for it."},
-      {LogEvent::kGroupAccepted, "group_accepted", "host", "lease, rollouts",
+      {LogEvent::kGroupAccepted, "group_accepted", "host, desk", "lease, rollouts",
        "The group passed admission and is on disk; its outcome follows."},
-      {LogEvent::kLeaseEnded, "lease_ended", "host, volunteer",
+      {LogEvent::kLeaseEnded, "lease_ended", "host, desk, volunteer",
        "lease, node, outcome, tokens, reason, text, seconds",
        "The one outcome of a grant; `seconds` since the grant came, on the volunteer."},
       {LogEvent::kBatchFormed, "batch_formed", "host", "batch, groups, version",
@@ -51,8 +54,8 @@ const std::vector<LogEventDoc>& LogEventDocs() {
        "The version was fetched, has the announced root, and is sampled from; bytes so far."},
       {LogEvent::kCheckpointSaved, "checkpoint_saved", "host", "version",
        "A checkpoint is complete."},
-      {LogEvent::kDraining, "draining", "host, volunteer", "", "No new leases from here on."},
-      {LogEvent::kEnded, "ended", "host, volunteer", "why", "The process leaves the run."},
+      {LogEvent::kDraining, "draining", "host, desk, volunteer", "", "No new leases from here on."},
+      {LogEvent::kEnded, "ended", "host, desk, volunteer", "why", "The process leaves the run."},
   };
   return docs;
 }

@@ -25,6 +25,7 @@ enum class LogEvent : std::uint8_t {
   kConnected,
   kDisconnected,
   kLeaseGranted,
+  kLeaseDelegated,
   kLeaseStarted,
   kGroupAccepted,
   kLeaseEnded,
@@ -40,7 +41,7 @@ enum class LogEvent : std::uint8_t {
 struct LogEventDoc {
   LogEvent event;
   const char* name;    // the "event" of its lines
-  const char* writer;  // host, volunteer
+  const char* writer;  // host, desk, volunteer
   const char* fields;  // beside time, who and event
   const char* help;
 };

@@ -10,6 +10,7 @@
 #include "roles/desk_core.h"
 #include "roles/desk_shelf.h"
 #include "roles/host_core.h"
+#include "roles/host_log.h"
 #include "roles/host_status.h"
 #include "roles/listening.h"
 #include "store/desk_store.h"
@@ -33,6 +34,7 @@ struct DeskPlace {
   const Certificate certificate;
   const NetLimits limits;
   std::string listen;  // with the port that it had at first
+  HostLog log;
   DeskSummary summary;
 
   std::int64_t NowMs() const { return clock.MonotonicNs() / 1'000'000; }
@@ -125,6 +127,8 @@ Status Registration::Listen() {
   invite.pin = place_.certificate.pin;
   WG_ASSIGN(invite.hosts, EndpointsFor(place_.listen, place_.options.hosts, server_->port()));
   place_.Say(fmt::format("desk {} of the run", store_->id().value));
+  place_.log.Started(place_.options.invite.run, place_.key.id(), place_.options.software,
+                     place_.listen);
   if (place_.options.listening) place_.options.listening(invite, status_->url());
   return {};
 }
@@ -139,7 +143,8 @@ Status Registration::Settle() {
   while (!pending_.empty()) {
     std::vector<HostEffect> effects = std::exchange(pending_, {});
     WG_TRY(Commit(effects));
-    for (HostEffect& effect : effects) WG_TRY(Perform(std::move(effect)));
+    WG_TRY(PerformAll(server_.get(), *status_, std::move(effects),
+                      [this](HostEffect effect) { return Perform(std::move(effect)); }));
   }
   return {};
 }
@@ -153,6 +158,7 @@ Status Registration::Commit(std::vector<HostEffect>& effects) {
   WG_TRY(store_->Commit(batch));
   for (const StoreEntry& entry : batch) {
     status_->Kept(entry);
+    place_.log.Kept(entry);
     const auto* record = std::get_if<OutcomeRecord>(&entry);
     if (record == nullptr || record->outcome != Outcome::kAccepted) continue;
     ++place_.summary.accepted;
@@ -162,10 +168,8 @@ Status Registration::Commit(std::vector<HostEffect>& effects) {
 }
 
 Status Registration::Perform(HostEffect effect) {
-  if (auto* send = std::get_if<SendFrame>(&effect)) {
-    server_->Send(ConnectionId{send->link.value}, send->bytes);
-    status_->Sent(send->bytes.size());
-  } else if (auto* close = std::get_if<CloseLink>(&effect)) {
+  if (auto* close = std::get_if<CloseLink>(&effect)) {
+    place_.log.Closed(*close);
     server_->Close(ConnectionId{close->link.value});
   } else if (auto* broken = std::get_if<RunBroken>(&effect)) {
     return Forward(std::move(broken->error));
@@ -173,7 +177,7 @@ Status Registration::Perform(HostEffect effect) {
     over_ = true;
   } else if (std::holds_alternative<RunDrained>(effect)) {
     drained_ = true;
-  }  // Keep: committed. A desk has no trainer, and no checkpoint.
+  }  // Keep, SendFrame: PerformAll. A desk has no trainer, and no checkpoint.
   return {};
 }
 
@@ -181,10 +185,12 @@ void Registration::Hear(const Event& event) {
   const LinkId link{static_cast<std::uint64_t>(event.connection)};
   switch (event.kind) {
     case Event::Kind::kOpened:
+      place_.log.Opened(event);
       return Step(LinkOpened{link});
     case Event::Kind::kReceived:
       return Step(FrameCame{link, Bytes(event.frame().begin(), event.frame().end())});
     case Event::Kind::kClosed:
+      place_.log.Closed(link, *core_, event.text);
       return Step(LinkClosed{link});
   }
 }
@@ -219,8 +225,10 @@ void Registration::TakeOrders() {
     orders.emplace_back(DrainRun{});
   }
   for (const HostEvent& order : orders) {
-    if (std::holds_alternative<DrainRun>(order) && !core_->draining())
+    if (std::holds_alternative<DrainRun>(order) && !core_->draining()) {
       place_.Say("leaving: no more leases; what is held ends first, the rest goes to others");
+      place_.log.Draining();
+    }
     Step(order);
   }
 }
@@ -275,11 +283,14 @@ Result<DeskSummary> TendDesk(const DeskOptions& options, const KeyPair& key, Clo
   WG_TRY(MakeFolder(tls));
   WG_ASSIGN(Certificate certificate,
             LoadOrMakeCertificate(tls / "certificate.pem", tls / "key.pem"));
-  DeskPlace desk{options, key, clock, *shelf, std::move(certificate), limits, options.listen, {}};
+  WG_ASSIGN(HostLog log, HostLog::Open(options.folder, "desk", clock));
+  DeskPlace desk{options,        key, clock, *shelf, std::move(certificate), limits, options.listen,
+                 std::move(log), {}};
   while (true) {
     Registration registration(desk);
     auto why = registration.Run();
     if (why) {
+      desk.log.Ended(*why);
       desk.summary.why = std::move(*why);
       return desk.summary;
     }

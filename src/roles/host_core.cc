@@ -117,7 +117,9 @@ void HostCore::Act(const NodeId& node, const NodeMessage& message) {
     came_ = &group;
     Book(GroupCame{node, group.lease, Sha256(Encode(group)), SampledTokens(group)});
     came_ = nullptr;
-    if (submission->rollouts_max > 0) Book(WorkRequested{node, submission->rollouts_max});
+    // Whoever is not registered has been told so once.
+    if (submission->rollouts_max > 0 && book_.Has(node))
+      Book(WorkRequested{node, submission->rollouts_max});
   } else if (const auto* returned = std::get_if<LeaseReturn>(&message)) {
     Book(LeasesReturned{node, *returned});
   } else {

@@ -4,8 +4,9 @@
 
 namespace waggle {
 
-Result<HostLog> HostLog::Open(const std::filesystem::path& run_directory, Clock& clock) {
-  WG_ASSIGN(auto log, EventLog::Open(run_directory / "log" / "host.jsonl", "host", clock));
+Result<HostLog> HostLog::Open(const std::filesystem::path& folder, const std::string& who,
+                              Clock& clock) {
+  WG_ASSIGN(auto log, EventLog::Open(folder / "log" / (who + ".jsonl"), who, clock));
   return HostLog(std::move(log));
 }
 
@@ -48,6 +49,10 @@ void HostLog::Kept(const StoreEntry& entry) {
                                         {"tokens", record->tokens},
                                         {"reason", record->reason ? ToString(*record->reason) : ""},
                                         {"text", record->text}});
+  } else if (const auto* told = std::get_if<LeaseDelegated>(&std::get<DeskEntry>(entry))) {
+    log_->Write(LogEvent::kLeaseDelegated, {{"lease", LeaseName(told->lease.id)},
+                                            {"desk", told->desk.value},
+                                            {"version", told->lease.version.value}});
   }
 }
 

@@ -1,4 +1,5 @@
-// What a host writes into its structured log (docs/logs.md): <run>/log/host.jsonl.
+// What a host or a desk writes into its structured log (docs/logs.md): log/<who>.jsonl in its
+// folder.
 #pragma once
 
 #include <filesystem>
@@ -14,7 +15,9 @@ namespace waggle {
 
 class HostLog {
  public:
-  static Result<HostLog> Open(const std::filesystem::path& run_directory, Clock& clock);
+  // who: "host" or "desk".
+  static Result<HostLog> Open(const std::filesystem::path& folder, const std::string& who,
+                              Clock& clock);
 
   void Started(const Hash256& run, const NodeId& self, const std::string& software,
                const std::string& address);

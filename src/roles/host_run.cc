@@ -61,7 +61,6 @@ struct HostRun::Loop {
   Status Settle();
   Status Commit(std::vector<HostEffect>& effects);
   Status Perform(HostEffect effect);
-  void SendTogether(std::span<const HostEffect> frames);
   Status Perform(std::vector<TrainerEffect> effects, PolicyOut& out);
   Status Train(TrainOn batch);
   Status Trained(StepDone done);
@@ -75,11 +74,6 @@ struct HostRun::Loop {
 };
 
 namespace {
-
-bool GoesTo(LinkId link, const HostEffect& effect) {
-  const auto* frame = std::get_if<SendFrame>(&effect);
-  return frame != nullptr && frame->link == link;
-}
 
 PolicyKind DeltaKindOf(const Recipe& recipe) {
   return recipe.trainer.lora.rank > 0 ? PolicyKind::kAdapter : PolicyKind::kDelta;
@@ -105,7 +99,7 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   wants_to_end = options.wants_to_end;
   WG_ASSIGN(board, HostBoard::Open(options.http, run.folder.root(), run.run_id, run.recipe,
                                    run.clock, &shelf));
-  WG_ASSIGN(log, HostLog::Open(run.folder.root(), run.clock));
+  WG_ASSIGN(log, HostLog::Open(run.folder.root(), "host", run.clock));
   swarm->Publish(settings.chain.back());
   core.emplace(key, run.run_id, settings, std::move(*run.orchestrator),
                settings.chain.back().manifest, RandomBytes<16>);
@@ -220,18 +214,8 @@ Status HostRun::Loop::Settle() {
   while (!pending.empty()) {
     std::vector<HostEffect> effects = std::exchange(pending, {});
     WG_TRY(Commit(effects));
-    std::erase_if(effects, [](const HostEffect& effect) {
-      return std::holds_alternative<waggle::Keep>(effect);
-    });
-    for (std::size_t i = 0, next; i < effects.size(); i = next) {
-      next = i + 1;
-      if (const auto* frame = std::get_if<SendFrame>(&effects[i])) {
-        while (next < effects.size() && GoesTo(frame->link, effects[next])) ++next;
-        SendTogether({effects.data() + i, next - i});
-      } else {
-        WG_TRY(Perform(std::move(effects[i])));
-      }
-    }
+    WG_TRY(PerformAll(server.get(), *board, std::move(effects),
+                      [this](HostEffect effect) { return Perform(std::move(effect)); }));
   }
   return {};
 }
@@ -248,16 +232,6 @@ Status HostRun::Loop::Commit(std::vector<HostEffect>& effects) {
     batch.push_back(std::move(keep->entry));
   }
   return store->Commit(batch);
-}
-
-// An outcome and the next grant are one packet.
-void HostRun::Loop::SendTogether(std::span<const HostEffect> frames) {
-  std::vector<std::span<const std::uint8_t>> bytes;
-  for (const HostEffect& effect : frames) {
-    bytes.emplace_back(std::get<SendFrame>(effect).bytes);
-    board->Sent(bytes.back().size());
-  }
-  server->Send(ConnectionId{std::get<SendFrame>(frames.front()).link.value}, bytes);
 }
 
 Status HostRun::Loop::Perform(HostEffect effect) {
@@ -280,7 +254,7 @@ Status HostRun::Loop::Perform(HostEffect effect) {
     return Forward(std::move(broken->error));
   } else if (std::holds_alternative<RunDrained>(effect)) {
     drained = true;
-  }  // Keep: committed; SendFrame: SendTogether
+  }  // Keep, SendFrame: PerformAll
   return {};
 }
 

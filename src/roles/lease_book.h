@@ -162,6 +162,11 @@ class LeaseBook {
   // more.
   std::uint32_t Wanted(std::uint32_t most) const;
   bool waiting() const { return !waiting_.empty(); }
+  // It joined and has not left or fallen silent.
+  bool Has(const NodeId& node) const {
+    const auto id = id_of_.find(node);
+    return id != id_of_.end() && workers_.at(id->second).present;
+  }
   // Tokens per second as measured; 0 for nobody we know.
   std::uint32_t RateOf(const NodeId& node) const;
 

@@ -57,4 +57,26 @@ Result<NetLimits> LimitsFor(std::size_t volunteers_max, std::size_t volunteers_p
               volunteers_max, wanted, files.rlim_max);
 }
 
+Status PerformAll(NodeServer* server, HostBoard& board, std::vector<HostEffect> effects,
+                  const std::function<Status(HostEffect)>& perform) {
+  std::erase_if(effects,
+                [](const HostEffect& effect) { return std::holds_alternative<Keep>(effect); });
+  std::vector<std::span<const std::uint8_t>> frames;
+  for (std::size_t i = 0; i < effects.size();) {
+    const auto* frame = std::get_if<SendFrame>(&effects[i]);
+    if (frame == nullptr) {
+      WG_TRY(perform(std::move(effects[i++])));
+      continue;
+    }
+    const LinkId link = frame->link;
+    for (frames.clear(); frame != nullptr && frame->link == link;) {
+      frames.emplace_back(frame->bytes);
+      board.Sent(frame->bytes.size());
+      frame = ++i < effects.size() ? std::get_if<SendFrame>(&effects[i]) : nullptr;
+    }
+    server->Send(ConnectionId{link.value}, frames);
+  }
+  return {};
+}
+
 }  // namespace waggle

@@ -1,12 +1,16 @@
 // What host and desk share in listening to volunteers.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "net/limits.h"
+#include "net/server.h"
 #include "protocol/invite.h"
+#include "roles/host_core.h"
+#include "roles/host_status.h"
 
 namespace waggle {
 
@@ -19,5 +23,10 @@ Status CheckReachable(const std::string& listen, const std::vector<std::string>&
 
 // As many files as a full house needs, if the system lets us.
 Result<NetLimits> LimitsFor(std::size_t volunteers_max, std::size_t volunteers_per_address_max);
+
+// Performs effects in order. Frames that go to one node together (an outcome and the next grant)
+// share a packet; `perform` has the rest but Keep, which is committed by then.
+Status PerformAll(NodeServer* server, HostBoard& board, std::vector<HostEffect> effects,
+                  const std::function<Status(HostEffect)>& perform);
 
 }  // namespace waggle

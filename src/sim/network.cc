@@ -4,6 +4,7 @@ namespace waggle {
 namespace {
 
 constexpr Micros kConnectPatience = 3 * kSecond;  // until a dial that hears nothing gives up
+constexpr Micros kUnacknowledged = 15 * kSecond;  // until an end notices that nobody hears it
 
 }  // namespace
 
@@ -64,7 +65,7 @@ void SimNetwork::Open(LinkId id) {
     return;
   }
   link.host_end = link.peer_end = link.opened = true;
-  link.heard = queue_.now();
+  link.heard = link.spoke = queue_.now();
   ++host_open_;
   ++open_at_[lines_[link.peer].address];
   stats_.open_peak = std::max(stats_.open_peak, host_open_);
@@ -105,6 +106,7 @@ void SimNetwork::SendUp(LinkId id, Bytes bytes) {
   ++stats_.frames_up;
   stats_.bytes_up += bytes.size();
   if (lose_every_ > 0 && stats_.frames_up % lose_every_ == 0) return;
+  if (Forgotten(link)) return GiveUp(id, /*host=*/false);
   queue_.At(Arrival(link, link.up, bytes.size()), [this, id] { Deliver(id, /*up=*/true); });
   link.up.bytes += bytes.size();
   queued_ += bytes.size();
@@ -116,6 +118,7 @@ void SimNetwork::SendDown(LinkId id, Bytes bytes) {
   if (!link.host_end) return;
   ++stats_.frames_down;
   stats_.bytes_down += bytes.size();
+  if (Forgotten(link)) return GiveUp(id, /*host=*/true);
   if (link.down.bytes + bytes.size() > std::size_t{settings_.outbound_kib_max} << 10) {
     // It does not read. As the real transport does: the event comes later, never inside a send.
     HostCloses(id);
@@ -157,8 +160,34 @@ void SimNetwork::Deliver(LinkId id, bool up) {
   }
 }
 
+// Asked by whoever sends: the NAT hears that too, unless it is too late.
+bool SimNetwork::Forgotten(Link& link) {
+  const Micros patience = settings_.nat_forgets_ms * kMilli;
+  if (patience > 0 && queue_.now() > link.spoke + patience) link.forgotten = true;
+  link.spoke = queue_.now();
+  return link.forgotten;
+}
+
+void SimNetwork::GiveUp(LinkId id, bool host) {
+  queue_.After(kUnacknowledged, [this, id, host] {
+    Link& link = At(id);
+    if (host && link.host_end) {
+      EndHost(link);
+      Drop(link.up);
+      user_.HostClosed(id);
+    } else if (!host && link.peer_end) {
+      link.peer_end = false;
+      user_.PeerDown(link.peer, id, "nobody acknowledges");
+    }
+  });
+}
+
 Micros SimNetwork::FetchTime(LinkId id, std::uint64_t bytes) {
   Link& link = At(id);
+  if (Forgotten(link)) {
+    GiveUp(id, /*host=*/false);
+    return queue_.now() + 2 * kUnacknowledged;  // the link ends before that
+  }
   stats_.fetched += bytes;
   const Micros arrival = Arrival(link, link.down, bytes) + Latency(link.peer);
   return std::max(arrival, lines_[link.peer].stalled_until);
@@ -183,6 +212,7 @@ void SimNetwork::PeerCloses(LinkId id) {
   Link& link = At(id);
   if (!link.peer_end) return;
   link.peer_end = false;
+  if (Forgotten(link)) return;  // the end is a message too
   const Micros end = std::max(link.up.last, queue_.now() + Latency(link.peer));
   queue_.At(std::max(end, lines_[link.peer].stalled_until), [this, id] {
     Link& ended = At(id);
@@ -197,6 +227,7 @@ void SimNetwork::HostCloses(LinkId id) {
   if (!link.host_end) return;
   EndHost(link);
   Drop(link.up);
+  if (Forgotten(link)) return;  // the end is a message too
   const Micros end = std::max(link.down.last, queue_.now() + Latency(link.peer));
   queue_.At(std::max(end, lines_[link.peer].stalled_until), [this, id] {
     Link& ended = At(id);

@@ -1,5 +1,7 @@
 // The network between a host and its volunteers, under virtual time. A link carries frames in order
-// or breaks, as TCP does: loss is delay. Only volunteers dial, so all of them may sit behind NATs.
+// or breaks, as TCP does: loss is delay. Only volunteers dial, so all of them may sit behind NATs;
+// a NAT forgets a link that was silent for long, and then each end talks to nobody until it gives
+// up: the other one is not told.
 // The host's side keeps the limits of the real transport (net/limits.h): how many may talk, how
 // long they may be silent, how much may wait for them.
 #pragma once
@@ -52,8 +54,10 @@ class SimNetwork {
   void PeerCloses(LinkId link);  // its process too, if it died
   // When `bytes` more would have come down this link, if it holds until then.
   Micros FetchTime(LinkId link, std::uint64_t bytes);
-  // The peer holds it open, and the host did not give up on it for not reading.
-  bool PeerEndOpen(LinkId link) const { return At(link).peer_end && !At(link).overran; }
+  // The peer holds it open, the host did not give up on it for not reading, and no NAT forgot it.
+  bool PeerEndOpen(LinkId link) const {
+    return At(link).peer_end && !At(link).overran && !At(link).forgotten;
+  }
 
   // The host's side.
   void HostBorn() { host_alive_ = true; }
@@ -87,7 +91,8 @@ class SimNetwork {
     PeerIndex peer = 0;
     bool host_end = false, peer_end = false, opened = false;
     bool said = false, overran = false;
-    Micros heard = 0;
+    bool forgotten = false;  // by the NAT between
+    Micros heard = 0, spoke = 0;
     Way up, down;
   };
 
@@ -100,6 +105,8 @@ class SimNetwork {
   void Watch(LinkId id);
   void EndHost(Link& link);
   void Drop(Way& way);
+  bool Forgotten(Link& link);
+  void GiveUp(LinkId id, bool host);
   std::string WhyNot(const Link& link) const;
 
   const NetworkSettings settings_;

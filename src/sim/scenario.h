@@ -129,6 +129,7 @@ struct NetworkSettings {
   double loss = 0, breaks_per_hour = 0;
   std::uint32_t connections_max = 256, connections_per_address_max = 16;
   std::uint32_t first_frame_ms_max = 10'000, idle_ms_max = 120'000, outbound_kib_max = 65'536;
+  std::uint64_t nat_forgets_ms = 0;
 
   template <class V>
   void Visit(V&& v) {
@@ -141,6 +142,8 @@ struct NetworkSettings {
     v("retransmit_ms", retransmit_ms, Range<std::uint32_t>{1, 60'000}, "Price of a loss.");
     v("breaks_per_hour", breaks_per_hour, Range<double>{0, 10'000},
       "How often a link breaks by itself.");
+    v("nat_forgets_ms", nat_forgets_ms, Range<std::uint64_t>{0, 3'600'000},
+      "A NAT between forgets links that are silent for so long; neither end is told. 0: none.");
     v("connections_max", connections_max, Range<std::uint32_t>{1, 1'000'000},
       "Conversations of the host, as in net/limits.h.");
     v("connections_per_address_max", connections_per_address_max, Range<std::uint32_t>{1, 65'536},

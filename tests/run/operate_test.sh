@@ -26,7 +26,8 @@ grep -q "wgl1" "$dir/table.log" || fail "no node in the table"
 
 # One volunteer is sent away; it finishes what it holds and says who asked. A stranger without the token may not ask.
 leaver=$("$waggle" key show --file "$dir/worker1.key" | grep -o 'wgl1[a-z0-9]*' | head -1)
-"$waggle" drain "$dir/run" --node "$leaver" >/dev/null || fail "drain --node"
+# The host's board looks at who is here once a second.
+until_true 10 "drain --node" "$waggle" drain "$dir/run" --node "$leaver"
 wait "$first" || fail "volunteer 1"
 grep -q "asked to leave by the host" "$dir/worker1.log" || fail "volunteer 1 does not know why it left"
 if "$waggle" drain "$url" 2>/dev/null; then fail "drained without a token"; fi
