@@ -102,8 +102,8 @@ TEST_F(Conversation, AClientRefusesAFrameAboveItsLimitToo) {
   ASSERT_TRUE(server_->Send(id, AsFrame(std::string(1001, 'x'))));
   Expect(*client, Kind::kOpened);
   EXPECT_EQ(Expect(*client, Kind::kClosed).reason, CloseReason::kFrameTooLarge);
-  auto other = Client(limits);
   ServerGets(Kind::kClosed);
+  auto other = Client(limits);
   const ConnectionId other_id = ServerGets(Kind::kOpened).connection;
   ASSERT_TRUE(server_->Send(other_id, AsFrame(std::string(30 << 20, 'x'))));
   Expect(*other, Kind::kOpened);

@@ -47,6 +47,8 @@ const std::vector<HostMetricDoc>& HostMetricDocs() {
       {M::kWorkerIdle, "waggle_worker_idle_seconds_total", K::kCounter,
        "Time, summed over connected workers, in which they held none."},
       {M::kStepSeconds, "waggle_step_seconds", K::kHistogram, "Trainer time of a step."},
+      {M::kPolicyWay, "waggle_policy_way_seconds", K::kGauge,
+       "From the announcement of a policy version to the first accepted group under it, lately."},
       {M::kFrameBytes, "waggle_frame_bytes_sent_total", K::kCounter,
        "Bytes of messages sent to workers; policies not included."},
       {M::kHttpBytes, "waggle_http_bytes_served_total", K::kCounter,

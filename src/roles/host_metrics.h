@@ -31,6 +31,7 @@ enum class HostMetric : std::uint8_t {
   kWorkerBusy,
   kWorkerIdle,
   kStepSeconds,
+  kPolicyWay,
   kFrameBytes,
   kHttpBytes,
   kQueuedBytes,

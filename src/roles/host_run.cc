@@ -301,6 +301,7 @@ Status HostRun::Loop::Publish(const PolicyOut& out) {
   pending.emplace_back(waggle::Keep{PolicyTold{out.version, out.manifest, out.snapshot}});
   log->Published(out);
   swarm->Publish(out);
+  if (!catching_up) board->Published(out.version);
   Step(out);
   return {};
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
@@ -46,7 +47,7 @@ std::string NeedText(const OrchestratorRecipe& plan, std::uint32_t tokens_max) {
 }
 
 std::string FeasibilityText(const OrchestratorRecipe& plan, double batch_tokens,
-                            double step_seconds) {
+                            double step_seconds, std::optional<double> way_seconds) {
   const double needed = step_seconds > 0 ? batch_tokens / step_seconds : 0;
   std::string text = fmt::format(
       "a step takes {:.0f} sampled tokens and {:.2f} s of the trainer: it never waits if "
@@ -56,13 +57,20 @@ std::string FeasibilityText(const OrchestratorRecipe& plan, double batch_tokens,
   if (plan.ahead == 0) {
     text +=
         "; with orchestrator.ahead = 0 sampling and training take turns, so it waits in any case";
-  } else if (plan.ahead > plan.lag_versions_max) {
+    return text;
+  }
+  const double late = way_seconds && step_seconds > 0 ? std::ceil(*way_seconds / step_seconds) : 0;
+  const double age = static_cast<double>(plan.ahead) + late;
+  if (way_seconds)
+    text += fmt::format("; the first rollout under a version came {:.2f} s after its announcement",
+                        *way_seconds);
+  if (age > static_cast<double>(plan.lag_versions_max)) {
     text += fmt::format(
-        "; rollouts then are {} versions old, beyond lag_versions_max = {}: they would be thrown "
+        "; rollouts may be {:.0f} versions old, beyond lag_versions_max = {}: they would be thrown "
         "away",
-        plan.ahead, plan.lag_versions_max);
+        age, plan.lag_versions_max);
   } else {
-    text += fmt::format("; rollouts then are {} versions old, of {} allowed", plan.ahead,
+    text += fmt::format("; rollouts are up to {:.0f} versions old, of {} allowed", age,
                         plan.lag_versions_max);
   }
   return text;
@@ -109,7 +117,26 @@ void HostBoard::Kept(const StoreEntry& entry) {
     metrics_.Add(HostMetric::kTokens, static_cast<double>(record->tokens));
   } else if (std::holds_alternative<LeaseHolder>(entry)) {
     metrics_.Add(HostMetric::kGrants, 1);
+  } else if (const auto* accepted = std::get_if<GroupRecord>(&entry)) {
+    Arrived(accepted->group);
   }
+}
+
+void HostBoard::Published(PolicyVersion version) {
+  announced_ns_[version.value] = clock_.MonotonicNs();
+}
+
+// The newest version in a group says how far the weights have come.
+void HostBoard::Arrived(const Group& group) {
+  std::uint64_t newest = 0;
+  for (const Rollout& rollout : group.rollouts) {
+    for (const VersionSpan& span : rollout.spans) newest = std::max(newest, span.version.value);
+  }
+  const auto announced = announced_ns_.find(newest);
+  if (announced == announced_ns_.end()) return;
+  way_seconds_ = static_cast<double>(clock_.MonotonicNs() - announced->second) * 1e-9;
+  metrics_.Set(HostMetric::kPolicyWay, *way_seconds_);
+  announced_ns_.erase(announced_ns_.begin(), std::next(announced));
 }
 
 void HostBoard::Sent(std::size_t frame_bytes) {
@@ -136,9 +163,11 @@ std::string HostBoard::Stepped(double seconds) {
   step_seconds_ = seconds;
   metrics_.Observe(HostMetric::kStepSeconds, seconds);
   metrics_.Add(HostMetric::kSteps, 1);
-  if (told_ || batch_tokens_ == 0) return "";
+  const bool know_more = way_seconds_ && plan_.ahead > 0 && !way_told_;
+  if (batch_tokens_ == 0 || (told_ && !know_more)) return "";
   told_ = true;
-  return FeasibilityText(plan_, batch_tokens_, seconds);
+  way_told_ = know_more;
+  return FeasibilityText(plan_, batch_tokens_, seconds, way_seconds_);
 }
 
 void HostBoard::Tick(const HostCore& core, bool trainer_busy, const NodeServer::Load& load) {

@@ -48,7 +48,9 @@ class HostBoard {
   void Kept(const StoreEntry& entry);
   void Sent(std::size_t frame_bytes);
   void Batch(const TrainOn& batch, PolicyVersion current);
-  // The line about feasibility: once, as soon as it is known, else empty.
+  void Published(PolicyVersion version);
+  // The line about feasibility, else empty: as soon as a step's time is known, and again when it is
+  // known how long a version takes to come back as rollouts.
   std::string Stepped(double seconds);
   void Tick(const HostCore& core, bool trainer_busy, const NodeServer::Load& load);
   // What the operator asked for since the last call.
@@ -59,6 +61,7 @@ class HostBoard {
   HostBoard(const Hash256& run, const Recipe& recipe, Clock& clock, BlobSource* blobs);
   HttpResponse Answer(const HttpRequest& request);
   HttpResponse Order(const HttpRequest& request);
+  void Arrived(const Group& group);
   void LookAtTheCrowd(const HostCore& core, std::int64_t now_ns);
   std::string StatusText(const HostCore& core, bool trainer_busy);
 
@@ -74,7 +77,9 @@ class HostBoard {
   std::map<Outcome, std::uint64_t> outcomes_;
   std::int64_t began_ns_ = 0, ticked_ns_ = 0, looked_ns_ = 0;
   double step_seconds_ = 0, batch_tokens_ = 0, staleness_ = 0;  // of the last step
-  bool told_ = false;
+  std::map<std::uint64_t, std::int64_t> announced_ns_;  // by version, until a group under it came
+  std::optional<double> way_seconds_;
+  bool told_ = false, way_told_ = false;
   std::string token_;
   std::filesystem::path control_;
   std::string place_;  // host:port
@@ -93,7 +98,9 @@ class HostBoard {
 std::string NeedText(const OrchestratorRecipe& plan, std::uint32_t tokens_max);
 // How fast volunteers have to sample so that the trainer never waits, and how old rollouts then
 // get.
+// way_seconds: from the announcement of a version to the first group under it; nothing: not known.
+// A rollout is at most ahead + ceil(way / step) versions old (gradient.md 1.8).
 std::string FeasibilityText(const OrchestratorRecipe& plan, double batch_tokens,
-                            double step_seconds);
+                            double step_seconds, std::optional<double> way_seconds);
 
 }  // namespace waggle

@@ -42,13 +42,20 @@ TEST(HostMetrics, CountersOnlyGrow) {
 TEST(Feasibility, SaysWhatItTakes) {
   OrchestratorRecipe plan;
   plan.ahead = 0;
-  EXPECT_NE(FeasibilityText(plan, 1000, 0.5).find("2000 tokens/s"), std::string::npos);
-  EXPECT_NE(FeasibilityText(plan, 1000, 0.5).find("take turns"), std::string::npos);
+  EXPECT_NE(FeasibilityText(plan, 1000, 0.5, {}).find("2000 tokens/s"), std::string::npos);
+  EXPECT_NE(FeasibilityText(plan, 1000, 0.5, {}).find("take turns"), std::string::npos);
   plan.ahead = 2;
   plan.lag_versions_max = 4;
-  EXPECT_NE(FeasibilityText(plan, 1000, 0.5).find("2 versions old, of 4"), std::string::npos);
+  EXPECT_NE(FeasibilityText(plan, 1000, 0.5, {}).find("up to 2 versions old, of 4"),
+            std::string::npos);
+  // 2 + ceil(1.2 / 0.5) = 5
+  EXPECT_NE(FeasibilityText(plan, 1000, 0.5, 1.2).find("5 versions old, beyond"),
+            std::string::npos);
+  plan.lag_versions_max = 5;
+  EXPECT_NE(FeasibilityText(plan, 1000, 0.5, 1.2).find("up to 5 versions old, of 5"),
+            std::string::npos);
   plan.lag_versions_max = 1;
-  EXPECT_NE(FeasibilityText(plan, 1000, 0.5).find("thrown away"), std::string::npos);
+  EXPECT_NE(FeasibilityText(plan, 1000, 0.5, {}).find("thrown away"), std::string::npos);
 }
 
 class HostBoardTest : public testing::Test {
