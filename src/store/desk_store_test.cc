@@ -6,6 +6,7 @@
 
 #include "base/test_folder.h"
 #include "store/test_postgres.h"
+#include "store/test_records.h"
 
 namespace waggle {
 namespace {
@@ -15,16 +16,6 @@ using testing::IsEmpty;
 
 constexpr std::uint64_t kAnHour = 3'600'000;
 
-Hash256 HashOf(std::uint8_t tag) {
-  Hash256 hash{};
-  hash.fill(tag);
-  return hash;
-}
-NodeId NodeOf(std::uint8_t tag) {
-  std::array<std::uint8_t, 32> seed{};
-  seed.fill(tag);
-  return KeyPair::FromSeed(seed).id();
-}
 Lease LeaseOf(std::uint64_t index) {
   return {.id = LeaseId{index}, .environment = "echo", .task_seed = index, .group_size = 2};
 }

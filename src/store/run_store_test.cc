@@ -13,24 +13,13 @@
 
 #include "base/test_folder.h"
 #include "store/test_postgres.h"
+#include "store/test_records.h"
 
 namespace waggle {
 namespace {
 
 using Access = RunStore::Access;
 constexpr std::uint64_t kEvaluationBit = std::uint64_t{1} << 63;
-
-Hash256 RunOf(std::uint8_t tag) {
-  Hash256 run{};
-  run.fill(tag);
-  return run;
-}
-
-NodeId NodeOf(std::uint8_t tag) {
-  std::array<std::uint8_t, 32> seed{};
-  seed.fill(tag);
-  return KeyPair::FromSeed(seed).id();
-}
 
 Lease LeaseOf(std::uint64_t wave, std::uint64_t index, bool evaluation = false) {
   Lease lease;
@@ -52,7 +41,7 @@ OutcomeRecord OutcomeOf(const LeaseHolder& holder, Outcome outcome, std::uint64_
   OutcomeRecord record{
       .lease = holder.lease.id, .worker = holder.node, .outcome = outcome, .tokens = tokens};
   if (outcome == Outcome::kRejected) record.reason = RejectReason::kWrongTask;
-  if (outcome == Outcome::kAccepted) record.group = RunOf(9);
+  if (outcome == Outcome::kAccepted) record.group = HashOf(9);
   record.text = outcome == Outcome::kExpired ? "it's \"never\" answered: 100%" : "";
   return record;
 }
@@ -74,7 +63,7 @@ class RunStoreTest : public testing::TestWithParam<Place> {
     return server;
   }
   std::unique_ptr<RunStore> Open(std::uint8_t run = 1) {
-    auto store = RunStore::Open(where_, RunOf(run), Access::kWrite);
+    auto store = RunStore::Open(where_, HashOf(run), Access::kWrite);
     EXPECT_TRUE(store.has_value()) << store.error().what;
     return std::move(*store);
   }
@@ -167,10 +156,10 @@ TEST_P(RunStoreTest, OpenGrantsSayWhoseTheLeaseIs) {
 TEST_P(RunStoreTest, OneWriterAndAnyReaders) {
   auto writer = Open();
   ASSERT_TRUE(writer->Commit({LeaseHolder{NodeOf(1), LeaseOf(0, 0)}}));
-  auto reader = RunStore::Open(where_, RunOf(1), Access::kRead).value();
+  auto reader = RunStore::Open(where_, HashOf(1), Access::kRead).value();
   EXPECT_EQ(reader->Count().value().open, 1u);
   if (GetParam().postgres) {
-    EXPECT_EQ(RunStore::Open(where_, RunOf(1), Access::kWrite).error().blame, Blame::kOperator);
+    EXPECT_EQ(RunStore::Open(where_, HashOf(1), Access::kWrite).error().blame, Blame::kOperator);
   }
 }
 
@@ -190,7 +179,7 @@ TEST_P(RunStoreTest, ACopyIsAStoreOfItsOwn) {
   const std::string copy = folder_.path() / "copy.db";
   ASSERT_TRUE(store->CopyTo(copy));
   ASSERT_TRUE(store->Commit({LeaseHolder{NodeOf(4), LeaseOf(5, 5)}}));
-  auto copied = RunStore::Open(copy, RunOf(1), Access::kWrite).value();
+  auto copied = RunStore::Open(copy, HashOf(1), Access::kWrite).value();
   EXPECT_EQ(copied->Count().value(),
             (RunStore::Counts{.granted = 2, .open = 1, .accepted = 1, .tokens = 3}));
   EXPECT_THAT(copied->Groups(0, 9).value(), testing::ElementsAre(RecordOf(a.lease)));
@@ -199,7 +188,7 @@ TEST_P(RunStoreTest, ACopyIsAStoreOfItsOwn) {
   EXPECT_EQ(store->CopyTo(copy).error().blame, Blame::kOperator);
   const std::string back = Server().NewDatabase();  // from a file into a server
   ASSERT_TRUE(copied->CopyTo(back));
-  EXPECT_EQ(RunStore::Open(back, RunOf(1), Access::kWrite).value()->Count().value(),
+  EXPECT_EQ(RunStore::Open(back, HashOf(1), Access::kWrite).value()->Count().value(),
             copied->Count().value());
 }
 
@@ -214,7 +203,7 @@ TEST_P(RunStoreTest, KilledAtAnyMomentItKeepsWhatItSaid) {
     const pid_t child = ::fork();
     ASSERT_GE(child, 0);
     if (child == 0) {
-      auto store = RunStore::Open(where_, RunOf(1), Access::kWrite).value();
+      auto store = RunStore::Open(where_, HashOf(1), Access::kWrite).value();
       for (std::uint64_t i = before.granted;; ++i) {
         const LeaseHolder holder{NodeOf(1), LeaseOf(i, 0)};
         if (!store->Commit(
@@ -255,7 +244,7 @@ TEST_P(RunStoreTest, ANewerSchemaIsLeftAlone) {
               SQLITE_OK);
     ::sqlite3_close(file);
   }
-  const auto refused = RunStore::Open(where_, RunOf(1), Access::kWrite);
+  const auto refused = RunStore::Open(where_, HashOf(1), Access::kWrite);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().blame, Blame::kOperator);
 }
@@ -264,7 +253,7 @@ TEST_P(RunStoreTest, RunsAreKeptApart) {
   const LeaseHolder a{NodeOf(1), LeaseOf(0, 0)};
   ASSERT_TRUE(Open(1)->Commit({a}));
   if (!GetParam().postgres) {
-    EXPECT_EQ(RunStore::Open(where_, RunOf(2), Access::kWrite).error().blame, Blame::kOperator);
+    EXPECT_EQ(RunStore::Open(where_, HashOf(2), Access::kWrite).error().blame, Blame::kOperator);
     return;
   }
   auto second = Open(2);
@@ -276,7 +265,7 @@ TEST_P(RunStoreTest, RunsAreKeptApart) {
 TEST(PostgresStore, AServerThatCrashesAndComesBackIsWaitedFor) {
   TestPostgres server;
   const std::string where = server.NewDatabase();
-  auto store = RunStore::Open(where, RunOf(1), Access::kWrite).value();
+  auto store = RunStore::Open(where, HashOf(1), Access::kWrite).value();
   for (std::uint64_t i = 0; i < 3; ++i) {
     const LeaseHolder a{NodeOf(1), LeaseOf(i, 0)};
     ASSERT_TRUE(store->Commit({a}));
@@ -291,7 +280,7 @@ TEST(PostgresStore, AServerThatCrashesAndComesBackIsWaitedFor) {
 TEST(SqliteStore, AFullDiskIsOurFaultAndTakesNothingBack) {
   const TempFolder folder;
   const std::string where = folder.path() / "run.db";
-  auto store = RunStore::Open(where, RunOf(1), Access::kWrite).value();
+  auto store = RunStore::Open(where, HashOf(1), Access::kWrite).value();
   const LeaseHolder a{NodeOf(1), LeaseOf(0, 0)}, b{NodeOf(1), LeaseOf(0, 1)};
   ASSERT_TRUE(store->Commit({a}));
   GroupRecord large = RecordOf(b.lease);
@@ -309,7 +298,7 @@ TEST(SqliteStore, AFullDiskIsOurFaultAndTakesNothingBack) {
   EXPECT_EQ(full.error().blame, Blame::kMachine);
   ASSERT_TRUE(store->Commit({b, large}));  // room again: it goes on
   store.reset();
-  store = RunStore::Open(where, RunOf(1), Access::kWrite).value();
+  store = RunStore::Open(where, HashOf(1), Access::kWrite).value();
   EXPECT_EQ(store->Count().value(),
             (RunStore::Counts{.granted = 2, .open = 2, .accepted = 1, .tokens = 0}));
 }
@@ -318,7 +307,7 @@ TEST(SqliteStore, AFileThatIsNoStoreIsSaid) {
   const TempFolder folder;
   const std::string where = folder.path() / "run.db";
   std::ofstream(where) << std::string(8192, 'x');
-  const auto opened = RunStore::Open(where, RunOf(1), Access::kWrite);
+  const auto opened = RunStore::Open(where, HashOf(1), Access::kWrite);
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().blame, Blame::kMachine);
 }

@@ -245,8 +245,6 @@ Result<Swarm::Impl::Torrent*> Swarm::Impl::Add(const lt::sha1_hash& infohash,
   }
   if (parameters.ti->info_hashes().v1 != infohash)
     return Fail(Blame::kBug, "libtorrent reads another torrent than was written");
-  if (parameters.ti->info_hashes().v1 != infohash)
-    return Fail(Blame::kBug, "libtorrent reads another torrent than was written");
   parameters.save_path = "/nowhere";  // the disk knows the payload by the infohash
   parameters.flags &= ~(lt::torrent_flags::paused | lt::torrent_flags::auto_managed);
   parameters.flags |= lt::torrent_flags::override_web_seeds;
@@ -422,10 +420,10 @@ std::optional<RunNews> Swarm::Impl::ReadNews(std::string_view link, std::int64_t
       asked = NowMs() - begin;
       session_.dht_get_item(place->key, place->salt);
     }
+    session_.wait_for_alert(kPoll);
     Hear();
     const std::lock_guard lock(mutex_);
     if (news_ && news_->place == *place) return news_->news;
-    session_.wait_for_alert(kPoll);
   }
   return std::nullopt;
 }

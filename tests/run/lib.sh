@@ -65,3 +65,7 @@ volunteer() {
   start "$name" "$waggle" join "$invite" --key "$dir/$key.key" --threads 1 --rollouts 16 --memory 16 "$@"
   volunteer_pid=$started
 }
+
+# What volunteer NAME said at its end: bytes of policies.
+from_host() { sed -n 's/^policies  \([0-9]*\) bytes from the host.*/\1/p' "$dir/$1.log"; }
+from_mirrors() { sed -n 's/^policies .* host, \([0-9]*\) from mirrors.*/\1/p' "$dir/$1.log"; }

@@ -8,8 +8,6 @@ for tool in python3 openssl; do
   command -v $tool >/dev/null || { echo "skipped: no $tool"; exit 77; }
 done
 steps=orchestrator.steps=40
-from_host() { sed -n 's/^policies  \([0-9]*\) bytes from the host.*/\1/p' "$dir/$1.log"; }
-from_mirrors() { sed -n 's/^policies .* host, \([0-9]*\) from mirrors.*/\1/p' "$dir/$1.log"; }
 relay() { # relay NAME WHENCE...: sets relay_url
   name=$1
   shift

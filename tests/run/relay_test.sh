@@ -8,8 +8,6 @@ set -eu
 steps=orchestrator.steps=48
 stepped() { [ "$(wc -l <"$dir/run/metrics.jsonl")" -ge "$1" ]; }
 wait_for_step() { until_true 120 "no step $1" stepped "$1"; } # at least this many policy steps
-from_host() { sed -n 's/^policies  \([0-9]*\) bytes from the host.*/\1/p' "$dir/$1.log"; }
-from_mirrors() { sed -n 's/^policies .* host, \([0-9]*\) from mirrors.*/\1/p' "$dir/$1.log"; }
 
 local_run --set $steps
 

@@ -6,7 +6,6 @@ set -eu
 . "$(dirname "$0")/lib.sh"
 # Large enough for a swarm (0.8 MB), and few steps.
 settings="--set orchestrator.steps=12 --set model.hidden=96 --set model.intermediate=256"
-from_host() { sed -n 's/^policies  \([0-9]*\) bytes from the host.*/\1/p' "$dir/$1.log"; }
 taken() { sed -n 's/^swarm     \([0-9]*\) bytes from other nodes.*/\1/p' "$dir/$1.log"; }
 given() { sed -n 's/^swarm .* nodes, \([0-9]*\) given.*/\1/p' "$dir/$1.log"; }
 
