@@ -157,7 +157,7 @@ Status HostRun::Loop::HearDesks() {
 Status HostRun::Loop::CatchUp() {
   const std::uint64_t from = run.conduct->version().value;
   WG_TRY(Remember(from, from + run.recipe.orchestrator.ahead + 1));
-  if (run.recipe.orchestrator.batches == "arrival") {
+  if (run.recipe.orchestrator.by_arrival()) {
     WG_ASSIGN(auto arrived, store->Arrived(from * run.recipe.orchestrator.groups_per_step, kAll));
     WG_TRY(core->Remember(std::move(arrived)));
   }
@@ -179,7 +179,7 @@ Status HostRun::Loop::CatchUp() {
 }
 
 Status HostRun::Loop::Remember(std::uint64_t first, std::uint64_t end) {
-  const bool by_arrival = run.recipe.orchestrator.batches == "arrival";
+  const bool by_arrival = run.recipe.orchestrator.by_arrival();
   WG_ASSIGN(auto records, by_arrival ? store->Evaluations(first, end) : store->Groups(first, end));
   return core->Remember(std::move(records));
 }

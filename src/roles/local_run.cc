@@ -56,7 +56,7 @@ Result<std::unique_ptr<LocalRun>> LocalRun::Around(std::unique_ptr<RunParts> par
 
 Result<std::unique_ptr<LocalRun>> LocalRun::Open(const Recipe& recipe, const RunOptions& options,
                                                  Clock& clock) {
-  if (recipe.orchestrator.batches == "arrival")
+  if (recipe.orchestrator.by_arrival())
     return Fail(Blame::kOperator,
                 "orchestrator.batches = \"arrival\" is for runs that others join: add --listen, or "
                 "leave it at \"wave\"");

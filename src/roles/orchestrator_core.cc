@@ -47,7 +47,7 @@ OrchestratorCore::OrchestratorCore(const Hash256& run, const Recipe& recipe, con
       recipe_(recipe),
       codec_(codec),
       vocab_(vocab),
-      by_arrival_(recipe.orchestrator.batches == "arrival") {
+      by_arrival_(recipe.orchestrator.by_arrival()) {
   const DifficultyRecipe& difficulty = recipe.orchestrator.difficulty;
   if (difficulty.tasks > 0) pool_.emplace(difficulty, recipe.seed);
   StartEvaluationIfDue();

@@ -66,7 +66,7 @@ Status Validate(const Recipe& recipe) {
                 "orchestrator.ahead = {} samples rollouts that lag_versions_max = {} refuses",
                 o.ahead, o.lag_versions_max);
   }
-  if (o.batches == "arrival" && (o.ahead == 0 || o.drop_uniform || o.difficulty.tasks > 0)) {
+  if (o.by_arrival() && (o.ahead == 0 || o.drop_uniform || o.difficulty.tasks > 0)) {
     return Fail(
         Blame::kOperator,
         "orchestrator.batches = \"arrival\" needs ahead above 0, and neither drop_uniform nor "

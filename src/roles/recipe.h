@@ -175,6 +175,8 @@ struct OrchestratorRecipe {
   std::string batches = "wave", stale = "refuse", reward = "environment";
   DifficultyRecipe difficulty;
 
+  bool by_arrival() const { return batches == "arrival"; }
+
   template <class V>
   void Visit(V&& v) {
     v("steps", steps, Range<std::uint64_t>{0, 10000000},

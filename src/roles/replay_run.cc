@@ -51,7 +51,7 @@ Result<ReplaySummary> Replay::Run() {
 
 Status Replay::Remember(std::uint64_t first, std::uint64_t end) {
   const OrchestratorRecipe& plan = run_.recipe.orchestrator;
-  const bool by_arrival = plan.batches == "arrival";
+  const bool by_arrival = plan.by_arrival();
   WG_ASSIGN(auto records, by_arrival ? store_.Evaluations(first, end) : store_.Groups(first, end));
   if (by_arrival) {
     const std::uint64_t groups = plan.groups_per_step;

@@ -131,7 +131,7 @@ void Ledger::Trained(const TrainOn& batch, PolicyVersion current,
     hasher.Update(Encode(batch.groups[i].group));
     CheckGroup(batch.groups[i], batch.leases[i], current);
   }
-  if (site_.recipe.orchestrator.batches == "arrival") CheckUsedOnce(batch);
+  if (site_.recipe.orchestrator.by_arrival()) CheckUsedOnce(batch);
   const Digest256 digest = hasher.Finish();
   const auto [known, is_new] = batches_.emplace(batch.batch, digest);
   if (!is_new && known->second != digest)
