@@ -37,6 +37,30 @@ TEST(Merkle, EveryListHasItsOwnRoot) {
   EXPECT_NE(ToHex(MerkleLeaf(pair)), RootOf("ab"));
 }
 
+TEST(Merkle, PathsHoldForTheirLeafAlone) {
+  for (std::uint32_t n = 1; n <= 33; ++n) {
+    std::vector<Digest256> leaves;
+    for (std::uint32_t i = 0; i < n; ++i) leaves.push_back(LeafOf(static_cast<char>(i)));
+    const Digest256 root = MerkleRoot(leaves);
+    for (std::uint32_t i = 0; i < n; ++i) {
+      const MerklePath path = MerkleProve(leaves, i);
+      EXPECT_TRUE(MerkleHolds(root, leaves[i], path));
+      EXPECT_FALSE(MerkleHolds(root, LeafOf('~'), path));
+      MerklePath other = path;
+      other.index = (i + 1) % (n + 1);
+      EXPECT_FALSE(MerkleHolds(root, leaves[i], other)) << n << " " << i;
+      other = path;
+      other.siblings.push_back(root);
+      EXPECT_FALSE(MerkleHolds(root, leaves[i], other));
+      if (!path.siblings.empty()) {
+        other.siblings = path.siblings;
+        other.siblings.pop_back();
+        EXPECT_FALSE(MerkleHolds(root, leaves[i], other));
+      }
+    }
+  }
+}
+
 TEST(Merkle, LeavesInPartsAreLeavesAtOnce) {
   const std::vector<std::uint8_t> bytes(1000, 7);
   Sha256Hasher parts = MerkleLeafHasher();

@@ -252,7 +252,7 @@ void ForEachHidden(const Model& model, ThreadPool& pool, const TokenBatch& batch
     LayOut(impl, batch, first, last, ws);
     float* x = ws.x.Get(rows * d);
     for (std::size_t i = 0; i < rows; ++i) impl.EmbedRow(batch.tokens[begin + i], x + i * d);
-    RunLayers(exec, impl, 0);
+    RunLayers(exec, impl, 0, nullptr);
     Norm(exec, impl, x, x, impl.final_norm, rows);
     head(exec, begin, rows, x);
   }

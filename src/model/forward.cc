@@ -175,20 +175,26 @@ void AppendSpan(Batch& batch, std::size_t rows, std::size_t first_position) {
   batch.positions_end = std::max(batch.positions_end, first_position + rows);
 }
 
-void RunLayers(const Exec& exec, const Model::Impl& impl, std::size_t layer_stride) {
+void RunLayers(const Exec& exec, const Model::Impl& impl, std::size_t layer_stride,
+               const LayerTap* tap) {
   Batch& batch = exec.ws.batch;
   const std::shared_ptr<const RopeTable> rope = impl.rope.Covering(batch.positions_end);
   const LayerBuffers b = InferenceBuffers(exec.ws, impl.config, batch.rows);
+  const auto show = [&](std::size_t layer) {
+    if (tap != nullptr) (*tap)(layer, {exec.ws.x.data(), batch.rows * impl.config.hidden});
+  };
   for (std::size_t l = 0; l < impl.layers.size(); ++l) {
+    show(l);
     if (l > 0 && layer_stride > 0) {
       for (std::byte*& page : batch.pages) page += layer_stride;
     }
     LayerForward(exec, impl, impl.layers[l], *rope, b);
   }
+  show(impl.layers.size());
 }
 
 void Model::Forward(ThreadPool& pool, KvPool& kv, std::span<const SequenceChunk> chunks,
-                    float* hidden) const {
+                    float* hidden, const LayerTap* tap) const {
   const Impl& impl = *impl_;
   const std::size_t d = impl.config.hidden;
   WorkspaceLease lease(impl);
@@ -218,7 +224,7 @@ void Model::Forward(ThreadPool& pool, KvPool& kv, std::span<const SequenceChunk>
     for (const TokenId id : chunk.tokens) impl.EmbedRow(id, x + row++ * d);
   }
   const Exec exec{impl.ops, pool, impl.serial, impl.numerics.kshards, ws};
-  RunLayers(exec, impl, kv.bytes_per_layer());
+  RunLayers(exec, impl, kv.bytes_per_layer(), tap);
   Norm(exec, impl, hidden, ws.x.data(), impl.final_norm, batch.rows);
 }
 

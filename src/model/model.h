@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -55,6 +56,10 @@ struct SequenceChunk {
       pages;  // page ids covering positions [0, first_position + tokens.size())
 };
 
+// Sees the residual stream of a Forward: before layer l for every l, and after the last one with
+// l = layers (not normed); x is (total tokens, d), in chunk order.
+using LayerTap = std::function<void(std::size_t layer, std::span<const float> x)>;
+
 class Model {
  public:
   // Packs `parameters` for `ops`. Errors name the missing or mis-shaped tensor. lora may be null;
@@ -81,9 +86,9 @@ class Model {
   std::size_t bytes() const;
 
   // Runs all chunks (any mix of prefill and decode) and writes the final-norm hidden state of every
-  // token to hidden (total tokens, d), in chunk order.
-  void Forward(ThreadPool& pool, KvPool& kv, std::span<const SequenceChunk> chunks,
-               float* hidden) const;
+  // token to hidden (total tokens, d), in chunk order. `tap` may be null; it changes no bit.
+  void Forward(ThreadPool& pool, KvPool& kv, std::span<const SequenceChunk> chunks, float* hidden,
+               const LayerTap* tap = nullptr) const;
 
   // logits (rows, vocab) of hidden rows (rows, d).
   void Logits(ThreadPool& pool, const float* hidden, std::size_t rows, float* logits) const;

@@ -197,7 +197,8 @@ void AppendSpan(Batch& batch, std::size_t rows, std::size_t first_position);
 // All layers over the whole batch for inference: ws.x goes from embeddings to the last residual
 // stream. Before layer l every page pointer moves by `layer_stride` bytes (0: all layers share the
 // pages).
-void RunLayers(const Exec& exec, const Model::Impl& impl, std::size_t layer_stride);
+void RunLayers(const Exec& exec, const Model::Impl& impl, std::size_t layer_stride,
+               const LayerTap* tap);
 
 // Norms over `rows` rows of `cols`, contiguous.
 void Norm(const Exec& exec, const Model::Impl& impl, float* y, const float* x,

@@ -75,7 +75,9 @@ OutcomeRecord AnyOutcome() {
                   .worker = NodeId{AnyBytes<32>()},
                   .outcome = static_cast<Outcome>(*rc::gen::inRange(1, 7)),
                   .text = AnyText(kProtocol.text_bytes_max)};
-  if (x.outcome == Outcome::kRejected) x.reason = *rc::gen::elementOf(kRejectReasons);
+  if (x.outcome == Outcome::kRejected)
+    x.reason = *rc::gen::elementOf(
+        std::vector<RejectReason>(AllRejectReasons().begin(), AllRejectReasons().end()));
   if (x.outcome == Outcome::kAccepted) x.tokens = Any<std::uint64_t>();
   const bool answered = x.outcome != Outcome::kExpired && x.outcome != Outcome::kReturned;
   if (answered && (x.outcome == Outcome::kAccepted || Any<bool>())) x.group = AnyBytes<32>();

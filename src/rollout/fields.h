@@ -11,7 +11,7 @@ namespace waggle {
 
 inline bool IsKnown(FinishReason reason) { return reason <= FinishReason::kAborted; }
 inline bool IsKnown(RejectReason reason) {
-  return std::find(kRejectReasons.begin(), kRejectReasons.end(), reason) != kRejectReasons.end();
+  return reason >= RejectReason::kMalformed && reason <= RejectReason::kFalseAccusation;
 }
 
 template <class T, class V>

@@ -26,6 +26,16 @@ PhiloxKey SamplingKey(const Hash256& run, const Hash256& prompt, std::uint64_t e
   return key;
 }
 
+std::span<const RejectReason> AllRejectReasons() {
+  static const std::vector<RejectReason> all = [] {
+    std::vector<RejectReason> reasons;
+    for (std::uint8_t i = 1; i <= kRejectReasonLast; ++i)
+      reasons.push_back(static_cast<RejectReason>(i));
+    return reasons;
+  }();
+  return all;
+}
+
 const char* ToString(RejectReason reason) {
   switch (reason) {
     case RejectReason::kMalformed:
@@ -38,6 +48,26 @@ const char* ToString(RejectReason reason) {
       return "stale policy";
     case RejectReason::kBadTermination:
       return "bad termination";
+    case RejectReason::kWrongLease:
+      return "wrong lease";
+    case RejectReason::kWrongReward:
+      return "wrong reward";
+    case RejectReason::kWrongToken:
+      return "wrong token";
+    case RejectReason::kWrongLogp:
+      return "wrong log-prob";
+    case RejectReason::kEquivocation:
+      return "equivocation";
+    case RejectReason::kWithheld:
+      return "withheld";
+    case RejectReason::kFingerprint:
+      return "fingerprint";
+    case RejectReason::kWrongStep:
+      return "wrong step";
+    case RejectReason::kLazyVerdict:
+      return "lazy verdict";
+    case RejectReason::kFalseAccusation:
+      return "false accusation";
   }
   return "?";
 }
