@@ -118,6 +118,14 @@ struct ReplaySpan {
   const Model* model = nullptr;
 };
 
+// Where a replay shall show that it computed: the residual stream before `layer` (layers: after the
+// last) at one position of prompt and response together. The row is that of the weights which
+// computed the position last.
+struct ActivationProbe {
+  std::size_t position = 0, layer = 0;
+  std::vector<float> row;  // out: (d)
+};
+
 // Replays a rollout (what a validator does) by prefill, span by span: on top of the keys and values
 // of the spans before it (VersionSpan::kept_kv), or from the start under its own weights. Tokens
 // with loss mask 0 are read, not drawn; the run of tokens after them counts as a response of its
@@ -125,7 +133,8 @@ struct ReplaySpan {
 // than the rollout's (operator).
 Result<ReplayReport> ReplayRollout(std::span<const ReplaySpan> spans, ThreadPool& pool,
                                    std::span<const TokenId> prompt, const Rollout& rollout,
-                                   const SamplingOptions& options, std::uint32_t sample);
+                                   const SamplingOptions& options, std::uint32_t sample,
+                                   ActivationProbe* probe = nullptr);
 // The same for a rollout of one version.
 Result<ReplayReport> ReplayRollout(const Model& model, ThreadPool& pool,
                                    std::span<const TokenId> prompt, const Rollout& rollout,

@@ -5,16 +5,17 @@
 #include <numeric>
 
 #include "engine/engine.h"
-#include "engine/sampling.h"
+#include "engine/replay_rows.h"
 #include "engine/sequence.h"
 
 namespace waggle {
 namespace {
 
-constexpr std::size_t kLogitBytesMax = std::size_t{32} << 20;
-constexpr std::size_t kVocabChunk = 256, kReplayChunkTokens = 512;
+constexpr std::size_t kVocabChunk = 256;
 
-Status CheckTokens(const Model& model, std::span<const TokenId> tokens) {
+}  // namespace
+
+Status CheckReplayTokens(const Model& model, std::span<const TokenId> tokens) {
   const ModelConfig& config = model.config();
   if (tokens.empty()) return Fail(Blame::kPeer, "no tokens");
   if (tokens.size() > config.max_positions)
@@ -26,6 +27,8 @@ Status CheckTokens(const Model& model, std::span<const TokenId> tokens) {
   }
   return {};
 }
+
+namespace {
 
 // One sequence in a KV pool of its own, computed from the start on in chunks of any size.
 class Prefill {
@@ -41,6 +44,7 @@ class Prefill {
   }
 
   void Restart() { computed_ = 0; }
+  void Watch(ActivationProbe* probe) { probe_ = probe; }
 
   // Computes positions up to `end` under `model`; hands out the logits of those from `first` on:
   // visit(position, logits of what follows it).
@@ -52,7 +56,7 @@ class Prefill {
     for (; computed_ < end;) {
       const std::size_t at = computed_, n = std::min(chunk_tokens_, end - at);
       const SequenceChunk chunk{tokens_.subspan(at, n), at, pages_};
-      model.Forward(pool_, kv_, {&chunk, 1}, hidden_.data());
+      Compute(model, chunk);
       computed_ += n;
       for (std::size_t begin = std::max(at, first); begin < at + n; begin += block) {
         const std::size_t rows = std::min(block, at + n - begin);
@@ -65,20 +69,30 @@ class Prefill {
   }
 
  private:
+  void Compute(const Model& model, const SequenceChunk& chunk) {
+    const std::size_t at = chunk.first_position, n = chunk.tokens.size();
+    if (probe_ == nullptr || probe_->position < at || probe_->position >= at + n)
+      return model.Forward(pool_, kv_, {&chunk, 1}, hidden_.data());
+    const LayerTap tap = [&](std::size_t layer, std::span<const float> x) {
+      if (layer != probe_->layer) return;
+      const std::size_t width = x.size() / n;
+      const auto row = x.subspan((probe_->position - at) * width, width);
+      probe_->row.assign(row.begin(), row.end());
+    };
+    model.Forward(pool_, kv_, {&chunk, 1}, hidden_.data(), &tap);
+  }
+
   ThreadPool& pool_;
   std::span<const TokenId> tokens_;
+  ActivationProbe* probe_ = nullptr;
   std::size_t chunk_tokens_, computed_ = 0;
   std::vector<std::uint32_t> pages_;
   KvPool kv_;
   std::vector<float> hidden_, logits_;
 };
 
-bool SameBits(float a, float b) {
-  return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b);
-}
+}  // namespace
 
-// For every token of the response: the first one of its turn, which is the run of sampled tokens
-// that it stands in.
 std::vector<std::size_t> TurnStarts(const Rollout& rollout) {
   std::vector<std::size_t> starts(rollout.tokens.size(), 0);
   for (std::size_t i = 1; i < starts.size(); ++i)
@@ -86,7 +100,7 @@ std::vector<std::size_t> TurnStarts(const Rollout& rollout) {
   return starts;
 }
 
-Status CheckRollout(const Rollout& rollout) {
+Status CheckReplayable(const Rollout& rollout) {
   const std::size_t n = rollout.tokens.size();
   if (n == 0 || rollout.logps.size() != n || rollout.loss_mask.size() != n) {
     return Fail(Blame::kPeer, "a rollout has one log-prob and one mask bit per token");
@@ -102,6 +116,8 @@ Status CheckRollout(const Rollout& rollout) {
   }
   return {};
 }
+
+namespace {
 
 Status CheckSpans(std::span<const ReplaySpan> spans, const Rollout& rollout) {
   const std::size_t count = std::max<std::size_t>(1, rollout.spans.size());
@@ -124,7 +140,7 @@ Status CheckSpans(std::span<const ReplaySpan> spans, const Rollout& rollout) {
 Result<std::vector<float>> ScoreTokens(const Model& model, ThreadPool& pool,
                                        std::span<const TokenId> tokens, float temperature,
                                        std::size_t chunk_tokens) {
-  WG_TRY(CheckTokens(model, tokens));
+  WG_TRY(CheckReplayTokens(model, tokens));
   if (!(temperature > 0.0f) || !(temperature <= 100.0f))
     return Fail(Blame::kPeer, "temperature {} is not in (0, 100]", temperature);
   const std::size_t chunks = (model.config().vocab + kVocabChunk - 1) / kVocabChunk;
@@ -150,20 +166,22 @@ Result<std::vector<float>> ScoreTokens(const Model& model, ThreadPool& pool,
 
 Result<ReplayReport> ReplayRollout(std::span<const ReplaySpan> spans, ThreadPool& pool,
                                    std::span<const TokenId> prompt, const Rollout& rollout,
-                                   const SamplingOptions& options, std::uint32_t sample) {
-  WG_TRY(CheckRollout(rollout));
+                                   const SamplingOptions& options, std::uint32_t sample,
+                                   ActivationProbe* probe) {
+  WG_TRY(CheckReplayable(rollout));
   WG_TRY(CheckSpans(spans, rollout));
   if (prompt.empty()) return Fail(Blame::kPeer, "an empty prompt");
   std::vector<TokenId> tokens(prompt.begin(), prompt.end());
   tokens.insert(tokens.end(), rollout.tokens.begin(), rollout.tokens.end());
-  WG_TRY(CheckTokens(*spans[0].model, tokens));
+  WG_TRY(CheckReplayTokens(*spans[0].model, tokens));
   WG_TRY(CheckOptions(options, spans[0].model->config().vocab));
 
   const std::vector<std::size_t> turns = TurnStarts(rollout);
   ReplayReport report;
   std::vector<float> scratch(spans[0].model->config().vocab);
   Prefill prefill(*spans[0].model, pool, tokens, kReplayChunkTokens);
-  for (std::size_t k = 0; k < spans.size() && report.equal; ++k) {
+  prefill.Watch(probe);
+  for (std::size_t k = 0; k < spans.size(); ++k) {
     const Model& model = *spans[k].model;
     // The token before the first one of a span is the first that the span's weights computed.
     const std::size_t first = prompt.size() - 1 + (k == 0 ? 0 : rollout.spans[k].first_token);
