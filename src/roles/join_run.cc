@@ -17,6 +17,7 @@
 #include "protocol/limits.h"
 #include "roles/base_model.h"
 #include "roles/policy_fetch.h"
+#include "roles/public_inputs.h"
 #include "roles/run_site.h"
 
 namespace waggle {
@@ -30,12 +31,6 @@ NetLimits Limits() {
   NetLimits limits;
   limits.frame_bytes_max = kProtocol.envelope_bytes_max;
   return limits;
-}
-
-std::optional<LoraConfig> LoraConfigOf(const AdapterConfig& adapter) {
-  if (adapter.rank == 0) return std::nullopt;
-  return LoraConfig{
-      .rank = adapter.rank, .alpha = static_cast<float>(adapter.alpha), .targets = adapter.targets};
 }
 
 // For each run and key, so that several volunteers can share a machine.

@@ -6,26 +6,14 @@
 #include "base/check.h"
 #include "base/hex.h"
 #include "crypto/hash.h"
+#include "roles/step_check.h"
 #include "rollout/encoding.h"
 
 namespace waggle {
 namespace {
 
 constexpr std::size_t kSamplesKept = 8;
-// A lease's id: bit 63 for evaluations, then wave (or version), then the index within it.
-constexpr std::uint64_t kEvaluationBit = std::uint64_t{1} << 63;
-constexpr unsigned kIndexBits = 24;
-constexpr std::uint64_t kIndexMask = (std::uint64_t{1} << kIndexBits) - 1;
 constexpr WorkerId kNobody{0};
-
-// The "prompt id" of a sampling key. The seed is part of it, so that tasks with equal prompts are
-// different races.
-Hash256 PromptId(const std::vector<TokenId>& tokens, std::uint64_t task_seed) {
-  Sha256Hasher hasher;
-  hasher.Update(std::as_bytes(std::span(tokens)));
-  hasher.Update(std::as_bytes(std::span(&task_seed, 1)));
-  return hasher.Finish();
-}
 
 std::string SampleJson(const Task& task, const ScoredGroup& scored, const TaskCodec& codec) {
   std::string prompt;
@@ -51,16 +39,6 @@ OrchestratorCore::OrchestratorCore(const Hash256& run, const Recipe& recipe, con
   const DifficultyRecipe& difficulty = recipe.orchestrator.difficulty;
   if (difficulty.tasks > 0) pool_.emplace(difficulty, recipe.seed);
   StartEvaluationIfDue();
-}
-
-LeaseId OrchestratorCore::LeaseIdOf(std::uint64_t wave, std::uint64_t index, bool evaluation) {
-  return LeaseId{(evaluation ? kEvaluationBit : 0) | (wave << kIndexBits) | index};
-}
-std::uint64_t OrchestratorCore::WaveOf(LeaseId id) {
-  return (id.value & ~kEvaluationBit) >> kIndexBits;
-}
-std::uint32_t OrchestratorCore::IndexOf(LeaseId id) {
-  return static_cast<std::uint32_t>(id.value & kIndexMask);
 }
 
 std::vector<OrchestratorEffect> OrchestratorCore::Step(const OrchestratorEvent& event) {
@@ -110,42 +88,13 @@ void OrchestratorCore::StartEvaluationIfDue() {
   evaluation_->result.version = version_;
 }
 
-Lease OrchestratorCore::MakeLease(LeaseId id, std::uint64_t task_seed, std::uint32_t group_size,
-                                  bool evaluation) const {
-  const auto task = codec_.environment().MakeTask(task_seed);
-  Check(task.has_value(), "an environment that passed its self-check makes every task");
-  Lease lease;
-  lease.id = id;
-  lease.environment = std::string(codec_.environment().name());
-  lease.task_seed = task_seed;
-  lease.group_size = group_size;
-  lease.version = version_;
-  // The key hangs on the wave, not on the version of now: a lease that is made anew under later
-  // weights may be answered by work that was begun before, and a group does not say which of the
-  // two it answers. Evaluations draw from keys of their own.
-  const std::uint64_t epoch = WaveOf(id) * 2 + (evaluation ? 1 : 0);
-  // A pool may draw a task twice in a wave: then the lease tells the races apart.
-  const std::uint64_t race = pool_ && !evaluation ? id.value : task_seed;
-  lease.key = SamplingKey(run_, PromptId(codec_.PromptTokens(*task), race), epoch);
-  const auto& sampling = recipe_.sampling;
-  lease.sampling = {.temperature = static_cast<float>(sampling.temperature),
-                    .top_p = static_cast<float>(sampling.top_p),
-                    .min_p = static_cast<float>(sampling.min_p),
-                    .top_k = sampling.top_k,
-                    .tokens_max = sampling.tokens_max};
-  if (evaluation) lease.sampling.temperature = static_cast<float>(recipe_.evaluation.temperature);
-  lease.evaluation = evaluation;
-  return lease;
-}
-
 std::optional<Lease> OrchestratorCore::NextEvaluationLease() {
   if (!evaluation_ || evaluation_->granted == recipe_.evaluation.tasks) return std::nullopt;
   return EvaluationLease(evaluation_->granted++);
 }
 
 Lease OrchestratorCore::EvaluationLease(std::uint64_t index) const {
-  return MakeLease(LeaseIdOf(version_.value, index, true), kHeldOutBit | index, 1,
-                   /*evaluation=*/true);
+  return Maker().Fresh(LeaseIdOf(version_.value, index, true), version_);
 }
 
 // The oldest wave that still has leases to give, or the next one if the trainer is near enough.
@@ -169,15 +118,9 @@ std::optional<Lease> OrchestratorCore::NextTrainingLease(std::uint64_t& wave_num
 }
 
 Lease OrchestratorCore::TrainingLease(std::uint64_t wave, std::uint32_t index) const {
-  // A stream of task seeds for each wave, so that topping up one wave does not move the tasks of
-  // the next.
-  const auto words =
-      Philox({index, static_cast<std::uint32_t>(wave), static_cast<std::uint32_t>(wave >> 32), 6},
-             PhiloxKeyFrom(recipe_.seed));
-  const std::uint64_t fresh = (words[0] | (std::uint64_t{words[1]} << 32)) & ~kHeldOutBit;
-  const std::uint64_t seed = pool_ ? pool_->Draw(wave, index) : fresh;
-  return MakeLease(LeaseIdOf(wave, index), seed, recipe_.orchestrator.group_size,
-                   /*evaluation=*/false);
+  const LeaseId id = LeaseIdOf(wave, index);
+  const LeaseMaker maker = Maker();
+  return maker.Make(id, pool_ ? pool_->Draw(wave, index) : maker.FreshTask(id), version_);
 }
 
 void OrchestratorCore::GrantTo(WorkerIdle idle, std::vector<OrchestratorEffect>& effects) {
@@ -194,7 +137,7 @@ void OrchestratorCore::GrantTo(WorkerIdle idle, std::vector<OrchestratorEffect>&
     // What waited too long would only come back stale.
     const Lease& lease = out.lease;
     if (version_.value - lease.version.value > recipe_.orchestrator.lag_versions_max)
-      out.lease = MakeLease(lease.id, lease.task_seed, lease.group_size, lease.evaluation);
+      out.lease = Maker().Make(lease.id, lease.task_seed, version_);
     grant(std::move(out));
   }
   while (room > 0 && !paused_) {
@@ -230,8 +173,7 @@ void OrchestratorCore::OnGroup(const GroupArrived& event,
     const Lease& lease = out.lease;
     returned_.push_back(out);
     if (reject->reason == RejectReason::kStalePolicy) {
-      returned_.back().lease =
-          MakeLease(lease.id, lease.task_seed, lease.group_size, lease.evaluation);
+      returned_.back().lease = Maker().Make(lease.id, lease.task_seed, version_);
     }
     return;
   }
@@ -393,18 +335,12 @@ void OrchestratorCore::SendBatch(TrainOn batch, std::vector<OrchestratorEffect>&
   effects.push_back(std::move(batch));
 }
 
-// Staleness was judged when the group came in; everything else is judged again.
+// Staleness was judged when the group came in; everything else is judged again. A group that would
+// be refused was not kept as it came.
 Result<ScoredGroup> OrchestratorCore::JudgeKept(const GroupRecord& record) const {
-  PolicyVersion newest = std::max(version_, record.lease.version);
-  for (const Rollout& rollout : record.group.rollouts) {
-    for (const VersionSpan& span : rollout.spans) newest = std::max(newest, span.version);
-  }
-  Admission admission = Judge(record.lease, record.group, newest, newest.value);
-  if (const auto* reject = std::get_if<Reject>(&admission.verdict)) {
-    return Fail(Blame::kMachine, "the group of lease {:x} was accepted once and is {} now: {}",
-                record.lease.id.value, ToString(reject->reason), reject->detail);
-  }
-  return std::move(admission.scored);
+  auto scored = ScoreAgain(recipe_, record, version_, codec_, vocab_);
+  if (!scored) return Fail(Blame::kMachine, "{}", scored.error().what);
+  return scored;
 }
 
 Status OrchestratorCore::Remember(std::vector<GroupRecord> records) {
@@ -432,10 +368,10 @@ bool OrchestratorCore::Recall() {
     moved = true;
   }
   if (by_arrival_) Reconcile();
-  while (!by_arrival_ && Remembers(LeaseId{0}, LeaseId{kEvaluationBit})) {
+  while (!by_arrival_ && Remembers(LeaseId{0}, LeaseIdOf(0, 0, /*evaluation=*/true))) {
     Wave* wave = WaveWithWork();
     if (wave == nullptr ||
-        !Remembers(LeaseIdOf(wave->number, wave->granted), LeaseId{kEvaluationBit}))
+        !Remembers(LeaseIdOf(wave->number, wave->granted), LeaseIdOf(0, 0, /*evaluation=*/true)))
       break;
     Recall({.lease = TrainingLease(wave->number, wave->granted++), .wave = wave->number});
     moved = true;

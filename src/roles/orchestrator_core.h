@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "roles/admission.h"
+#include "roles/lease_maker.h"
 #include "roles/lease_source.h"
 #include "roles/recipe.h"
 #include "roles/task_codec.h"
@@ -55,9 +56,6 @@ class OrchestratorCore final : public LeaseSource {
   Status Remember(std::vector<GroupRecord> records) override;
 
   const Lease* LeaseOut(LeaseId id) const override;
-
-  static LeaseId LeaseIdOf(std::uint64_t wave, std::uint64_t index, bool evaluation = false);
-  static std::uint64_t WaveOf(LeaseId id);  // or version, of an evaluation
 
   PolicyVersion version() const override { return version_; }
   const TaskPool* pool() const { return pool_ ? &*pool_ : nullptr; }  // null: each lease a new task
@@ -105,8 +103,7 @@ class OrchestratorCore final : public LeaseSource {
   bool Recall();
   void Recall(Outstanding out);
   bool Remembers(LeaseId first, LeaseId end) const;
-  Lease MakeLease(LeaseId id, std::uint64_t task_seed, std::uint32_t group_size,
-                  bool evaluation) const;
+  LeaseMaker Maker() const { return {run_, recipe_, codec_}; }
   Admission Judge(const Lease& lease, const Group& group, PolicyVersion current,
                   std::uint64_t lag_versions_max) const;
   Result<ScoredGroup> JudgeKept(const GroupRecord& record) const;
@@ -127,7 +124,6 @@ class OrchestratorCore final : public LeaseSource {
   void SendBatch(TrainOn batch, std::vector<OrchestratorEffect>& effects);
 
   // orchestrator_arrival.cc
-  static std::uint32_t IndexOf(LeaseId id);
   void OpenWave();
   void OpenUpTo(std::uint64_t lease);
   void Reconcile();

@@ -28,6 +28,7 @@ class TaskPool {
   TaskPool(const DifficultyRecipe& settings, std::uint64_t seed);
 
   std::uint64_t size() const { return seeds_.size(); }
+  bool Has(std::uint64_t task_seed) const { return tasks_.contains(task_seed); }
   std::uint64_t TaskSeed(std::uint64_t task) const { return seeds_[task]; }
 
   // Seed of the task of this draw, with replacement, as the classes stand now.

@@ -159,13 +159,13 @@ struct ValueTerm {
 ValueTerm ValueLoss(double clip, double value, double old, double target);
 
 // Steps 5-11 for the sequences of one optimizer step.
-struct Credits {
+struct TokenCredits {
   std::vector<std::vector<float>> u,
       u_entropy;  // [sequence][token]; u_entropy empty without an entropy bonus
   double loss = 0;
   AlgorithmMetrics metrics;  // entropy only if the sequences carry it
 };
-Credits AssignCredit(const AlgorithmConfig& config, double kl_beta,
+TokenCredits AssignCredit(const AlgorithmConfig& config, double kl_beta,
                      std::span<const LossSequence> sequences);
 
 // Bins of `capacity` tokens that first fit, longest first, needs for texts of these lengths; longer

@@ -64,7 +64,7 @@ TEST(AlgorithmTest, EveryNamedRowIsValidAndGivesFiniteCredits) {
     const AlgorithmConfig config = Named(name.c_str());
     EXPECT_EQ(config.name, name);
     ASSERT_TRUE(Validate(config)) << Validate(config).error().what;
-    const Credits credits =
+    const TokenCredits credits =
         AssignCredit(config, config.kl.beta, Sequences(config, RandomGroups(5, 6, 4), 0.4));
     EXPECT_TRUE(std::isfinite(credits.loss));
     double sum = 0;
@@ -154,7 +154,7 @@ TEST(AlgorithmTest, ObservationTokensAndTheirNumbersNeverMatter) {
         logps->push_back(std::nanf(""));
       }
     }
-    const Credits a = AssignCredit(config, 0.1, plain), b = AssignCredit(config, 0.1, padded);
+    const TokenCredits a = AssignCredit(config, 0.1, plain), b = AssignCredit(config, 0.1, padded);
     EXPECT_EQ(a.loss, b.loss);
     for (std::size_t s = 0; s < plain.size(); ++s) {
       for (std::size_t t = 0; t < plain[s].mask.size(); ++t) EXPECT_EQ(a.u[s][t], b.u[s][t]);
@@ -191,7 +191,7 @@ TEST(AlgorithmTest, LengthBiasOfTheAggregations) {
     AppendGroup(s, 0, {1}, {10});
     AppendGroup(s, 1, {1}, {1000});
     for (LossSequence& sequence : s) sequence.advantage.assign(sequence.mask.size(), -1.0);
-    const Credits credits = AssignCredit(config, 0, s);
+    const TokenCredits credits = AssignCredit(config, 0, s);
     return std::pair<double, double>(credits.u[0][0], credits.u[1][0]);
   };
   EXPECT_NEAR(weights("seq_mean_token_mean").first, .05, 1e-7);
@@ -244,7 +244,7 @@ TEST(AlgorithmTest, AWithheldResponseStillShapesTheGroupsMean) {
   const auto all = Sequences(config, groups, 0), rest = Sequences(config, withheld, 0);
   for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(rest[i].advantage, all[i].advantage);
   EXPECT_EQ(rest[0].advantage[0], 0.5);
-  const Credits credits = AssignCredit(config, 0, rest);
+  const TokenCredits credits = AssignCredit(config, 0, rest);
   for (const float u : credits.u[3]) EXPECT_EQ(u, 0.0f);
   EXPECT_EQ(credits.metrics.trained_responses, 3u);
   EXPECT_EQ(credits.metrics.reward_mean, 0.5);
@@ -270,7 +270,7 @@ TEST(AlgorithmTest, UnscorableAndFullyMaskedBatchesGiveZeroLoss) {
     auto groups = RandomGroups(17, 2, 3);
     for (ScoredGroup& group : groups) group.rewards.assign(3, std::nullopt);
     const AlgorithmConfig config = Named(name.c_str());
-    const Credits credits = AssignCredit(config, 0.1, Sequences(config, groups, 0.3));
+    const TokenCredits credits = AssignCredit(config, 0.1, Sequences(config, groups, 0.3));
     EXPECT_EQ(credits.loss, 0);
     for (const double u : Flat(credits.u)) EXPECT_EQ(u, 0);
     EXPECT_EQ(credits.metrics.loss_tokens, 0u);
@@ -287,7 +287,7 @@ TEST(AlgorithmTest, HugeRatiosStayFinite) {
       for (float& logp : sequence.proximal) logp = -1e-6f;
       for (float& logp : sequence.current) logp = -45.0f;
     }
-    const Credits credits = AssignCredit(config, 0.1, sequences);
+    const TokenCredits credits = AssignCredit(config, 0.1, sequences);
     EXPECT_TRUE(std::isfinite(credits.loss));
     for (const double u : Flat(credits.u)) EXPECT_TRUE(std::isfinite(u));
   }
@@ -366,7 +366,7 @@ TEST(AlgorithmTest, EntropyBonusAsksForItsGradient) {
   AlgorithmConfig config = Named("grpo");
   config.kl = {};
   config.entropy_bonus = 0.01;
-  const Credits credits = AssignCredit(config, 0, KatB());
+  const TokenCredits credits = AssignCredit(config, 0, KatB());
   EXPECT_NEAR(static_cast<double>(credits.u_entropy[0][0]), -0.01 / 6, 1e-9);
   EXPECT_NEAR(static_cast<double>(credits.u_entropy[1][0]), -0.01 / 4, 1e-9);
 }

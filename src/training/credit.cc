@@ -219,7 +219,7 @@ void CheckShape(const AlgorithmConfig& config, const LossSequence& sequence) {
 
 }  // namespace
 
-Credits AssignCredit(const AlgorithmConfig& config, double kl_beta,
+TokenCredits AssignCredit(const AlgorithmConfig& config, double kl_beta,
                      std::span<const LossSequence> sequences) {
   for (const LossSequence& sequence : sequences) {
     if (sequence.LossTokens() > 0) CheckShape(config, sequence);
@@ -229,7 +229,7 @@ Credits AssignCredit(const AlgorithmConfig& config, double kl_beta,
   const auto entropy_mask = EntropyMask(config.entropy_quantile, sequences);
   const std::vector<double> aggregation = AggregationWeights(config, sequences);
   const bool kl_loss = config.kl.mode == "loss", bonus = config.entropy_bonus > 0;
-  Credits out;
+  TokenCredits out;
   Tally tally;
   for (std::size_t s = 0; s < sequences.size(); ++s) {
     const LossSequence& sequence = sequences[s];

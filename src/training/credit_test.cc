@@ -140,7 +140,7 @@ TEST(CreditTest, EveryRowOfTheSheetGivesItsLossAndGradients) {
   for (const Answer& row : KnownAnswers()) {
     SCOPED_TRACE(row.name);
     ASSERT_TRUE(Validate(row.config)) << Validate(row.config).error().what;
-    const Credits credits = AssignCredit(row.config, row.config.kl.beta, KatB());
+    const TokenCredits credits = AssignCredit(row.config, row.config.kl.beta, KatB());
     EXPECT_NEAR(credits.loss, row.loss, kDigits);
     if (!row.g.empty()) ExpectNear(Flat(credits.u), row.g, kDigits);
   }
@@ -149,7 +149,7 @@ TEST(CreditTest, EveryRowOfTheSheetGivesItsLossAndGradients) {
 // g against central differences of the loss itself. The step is a power of two and the log-ratios
 // are exact in fp32.
 void ExpectDifferences(const AlgorithmConfig& config, const std::vector<LossSequence>& sequences) {
-  const Credits credits = AssignCredit(config, config.kl.beta, sequences);
+  const TokenCredits credits = AssignCredit(config, config.kl.beta, sequences);
   for (std::size_t s = 0; s < sequences.size(); ++s) {
     for (std::size_t t = 0; t < sequences[s].mask.size(); ++t) {
       auto up = sequences, down = sequences;
@@ -215,7 +215,7 @@ TEST(CreditTest, KlEstimatorsGiveTheKnownAnswers) {
     config.kl = {.mode = "loss", .estimator = row.estimator, .ratio_to = row.ratio_to, .beta = 1.0};
     auto sequences = KatB();
     for (LossSequence& sequence : sequences) sequence.advantage.assign(sequence.mask.size(), 0.0);
-    const Credits credits = AssignCredit(config, 1.0, sequences);
+    const TokenCredits credits = AssignCredit(config, 1.0, sequences);
     double loss = 0;
     std::vector<double> slope = row.slope;
     for (double& value : slope) value /= 2;
@@ -275,7 +275,7 @@ TEST(CreditTest, TwoSidedClipTable) {
       s[0].advantage[0] = advantage;
       s[0].current[0] = static_cast<float>(-4.0 + std::log(r[i]));
       s[0].proximal[0] = s[0].behaviour[0] = -4.0f;
-      const Credits credits = AssignCredit(config, 0, s);
+      const TokenCredits credits = AssignCredit(config, 0, s);
       EXPECT_NEAR(credits.loss, advantage > 0 ? up[i] : down[i], 1e-5);
       const bool clipped = advantage > 0 ? r[i] > 1.2 : r[i] < .8 || r[i] > 4;
       EXPECT_EQ(credits.u[0][0] == 0.0f, clipped) << r[i] << " " << advantage;
@@ -304,7 +304,7 @@ TEST(CreditTest, GrpoPlusDividesByTheSlotsOfThePackedStep) {
   }
   s[1].age = {0, 40};
   const double slots = 16;  // 5 and 4 tokens do not share a row of 8
-  const Credits credits = AssignCredit(config, config.kl.beta, s);
+  const TokenCredits credits = AssignCredit(config, config.kl.beta, s);
   EXPECT_NEAR(credits.loss, (-0.098355 * 5 - 0.001 * 5 * 0.5) / slots, 1e-6);
   ExpectNear(Flat(credits.u),
              {0, -0.163746 * 5 / slots, 0, 0.364424 * 5 / slots, 0.180967 * 5 / slots}, 1e-6);
@@ -342,7 +342,7 @@ TEST(CreditTest, DppoAndIcePopTables) {
   AppendGroup(s, 0, {1}, {2});
   s[0].advantage.assign(2, 1.0);
   s[0].behaviour[1] = s[0].current[1] - static_cast<float>(std::log(9e-6));
-  const Credits credits = AssignCredit(Named("intellect-3"), 0, s);
+  const TokenCredits credits = AssignCredit(Named("intellect-3"), 0, s);
   EXPECT_EQ(credits.loss, 0);
   EXPECT_EQ(credits.u[0], (std::vector<float>{0, 0}));
   EXPECT_EQ(credits.metrics.rejected_fraction, 1.0);
@@ -369,7 +369,7 @@ std::pair<double, double> TreeGradient(const AlgorithmConfig& config) {
   s[0].advantage.assign(2, 1.0);
   s[0].current = s[0].proximal = logp(pi, 1, 1);
   s[0].behaviour = logp(mu, 1, 1);
-  const Credits credits = AssignCredit(config, 0, s);
+  const TokenCredits credits = AssignCredit(config, 0, s);
   const double weight = mu.Probability(1, 1);
   const double first = -weight * static_cast<double>(credits.u[0][0]) * (1 - pi.first);
   const double second = -weight * static_cast<double>(credits.u[0][1]) * (1 - pi.second_if_1);

@@ -65,7 +65,7 @@ std::vector<float> ResponsePart(const PolicyBatch& batch, std::size_t sample,
   return tokens;
 }
 
-void PlaceCredits(const PolicyBatch& batch, std::size_t first, const Credits& credits,
+void PlaceCredits(const PolicyBatch& batch, std::size_t first, const TokenCredits& credits,
                   std::vector<TrainingSample>& samples) {
   for (std::size_t i = 0; i < credits.u.size(); ++i) {
     TrainingSample& sample = samples[first + i];
@@ -224,7 +224,7 @@ Status PolicyRun::MovePolicy(std::size_t first, std::size_t last, bool fresh) {
     WG_TRY(ScoreRange(*working, trainer.pool, batch, first, last, trainer.config.micro_batch_tokens,
                       kAll, store));
   }
-  const Credits credits = AssignCredit(algorithm, trainer.kl_beta,
+  const TokenCredits credits = AssignCredit(algorithm, trainer.kl_beta,
                                        std::span(batch.sequences).subspan(first, last - first));
   PlaceCredits(batch, first, credits, batch.samples);
   double entropy = 0, entropy_tokens = 0;

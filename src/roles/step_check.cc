@@ -1,0 +1,40 @@
+#include "roles/step_check.h"
+
+#include <algorithm>
+
+#include "roles/admission.h"
+#include "roles/train_thread.h"
+
+namespace waggle {
+
+Result<ScoredGroup> ScoreAgain(const Recipe& recipe, const GroupRecord& record,
+                               PolicyVersion current, const TaskCodec& codec, std::size_t vocab) {
+  PolicyVersion newest = std::max(current, record.lease.version);
+  for (const Rollout& rollout : record.group.rollouts) {
+    for (const VersionSpan& span : rollout.spans) newest = std::max(newest, span.version);
+  }
+  Admission admission =
+      AdmitUnder(recipe, record.lease, record.group, newest, newest.value, codec, vocab);
+  if (const auto* reject = std::get_if<Reject>(&admission.verdict)) {
+    return Fail(Blame::kPeer, "the group of lease {} was accepted once and is {} now: {}",
+                LeaseName(record.lease.id), ToString(reject->reason), reject->detail);
+  }
+  return std::move(admission.scored);
+}
+
+Result<Hash256> StepAgain(Trainer& trainer, const Recipe& recipe,
+                          const std::vector<GroupRecord>& records, PolicyVersion current,
+                          const TaskCodec& codec, std::size_t vocab) {
+  std::vector<ScoredGroup> groups;
+  for (const GroupRecord& record : records) {
+    WG_ASSIGN(ScoredGroup scored, ScoreAgain(recipe, record, current, codec, vocab));
+    WithholdStale(current, recipe.orchestrator.lag_versions_max, scored);
+    groups.push_back(std::move(scored));
+  }
+  std::vector<LeaseId> forged;
+  WG_ASSIGN(const auto report, StepOnHonestGroups(trainer, std::move(groups), current, forged));
+  static_cast<void>(report);
+  return trainer.StateHash();
+}
+
+}  // namespace waggle

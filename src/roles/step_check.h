@@ -1,0 +1,24 @@
+// A trainer's step again: from the records of a batch to the state that it must leave behind.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "roles/recipe.h"
+#include "roles/task_codec.h"
+#include "rollout/encoding.h"
+#include "training/trainer.h"
+
+namespace waggle {
+
+// An accepted group as the trainer gets it, judged anew but for its age on arrival. Blame::kPeer:
+// it would be refused.
+Result<ScoredGroup> ScoreAgain(const Recipe& recipe, const GroupRecord& record,
+                               PolicyVersion current, const TaskCodec& codec, std::size_t vocab);
+
+// What a batch of these records takes the trainer's state to. The trainer stands at `current`.
+Result<Hash256> StepAgain(Trainer& trainer, const Recipe& recipe,
+                          const std::vector<GroupRecord>& records, PolicyVersion current,
+                          const TaskCodec& codec, std::size_t vocab);
+
+}  // namespace waggle
