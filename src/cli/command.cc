@@ -8,6 +8,8 @@
 namespace waggle {
 namespace {
 
+int exit_code = 0;  // of an action that went well
+
 constexpr Command kCommands[] = {
     {"demo", "make a small model, train it by reinforcement learning, show the result",
      "waggle demo\nwaggle demo --threads 1", DefineDemo},
@@ -42,6 +44,10 @@ constexpr Command kCommands[] = {
      DefineLog},
     {"outcomes", "print how every lease of a run ended, one JSON object a line",
      "waggle outcomes runs/demo\nwaggle outcomes runs/demo | grep rejected", DefineOutcomes},
+    {"verify", "decide an evidence file: 0 proved, 1 not proved, 2 cannot be told here",
+     "waggle verify evidence/3f2a.wglevid --inputs runs/demo\nwaggle verify *.wglevid --inputs "
+     "runs/demo --orchestrator wgl1... --json",
+     DefineVerify},
     {"replay", "train a run again from its accepted groups; the weights must be the same bits",
      "waggle replay runs/demo\nwaggle replay runs/demo --to 50 --out runs/demo-again",
      DefineReplay},
@@ -136,6 +142,8 @@ struct Parser {
 
 std::span<const Command> Commands() { return kCommands; }
 
+void SetExitCode(int code) { exit_code = code; }
+
 int RunCommandLine(int argc, char** argv) {
   CheckFloatEnvironment();
   Parser parser;
@@ -147,7 +155,7 @@ int RunCommandLine(int argc, char** argv) {
   for (const auto& [sub, action] : parser.actions) {
     if (!sub->parsed()) continue;
     const Status status = action();
-    if (status) return 0;
+    if (status) return exit_code;
     fmt::print(stderr, "waggle {}: {}: {}\n", sub->get_name(), ToString(status.error().blame),
                status.error().what);
     return status.error().blame == Blame::kOperator ? 2 : 1;

@@ -46,6 +46,7 @@ Action DefineDoctor(CLI::App& app);
 Action DefineOutcomes(CLI::App& app);
 Action DefineLog(CLI::App& app);
 Action DefineReplay(CLI::App& app);
+Action DefineVerify(CLI::App& app);
 Action DefineBackup(CLI::App& app);
 Action DefineRestore(CLI::App& app);
 Action DefineSim(CLI::App& app);
@@ -53,8 +54,10 @@ Action DefineKat(CLI::App& app);
 Action DefineBench(CLI::App& app);
 Action DefineDocs(CLI::App& app);
 
-// Runs the command line; returns the exit code (0 fine, 1 failed, 2 usage).
+// Runs the command line; returns the exit code (0 fine, 1 failed, 2 usage), or what an action that
+// went well has set.
 int RunCommandLine(int argc, char** argv);
+void SetExitCode(int code);
 // All of --help as Markdown, for docs/cli.md.
 std::string CommandLineMarkdown();
 

@@ -1,5 +1,7 @@
 #include "sim/ledger.h"
 
+#include "roles/lease_maker.h"
+
 #include <algorithm>
 
 #include "crypto/hash.h"
@@ -13,7 +15,6 @@ constexpr unsigned kIndexBits = 24;
 constexpr std::uint64_t kWavesKept = 64;
 
 std::uint64_t NumberOf(LeaseId lease) { return (lease.value & ~kEvaluationBit) >> kIndexBits; }
-bool IsEvaluation(LeaseId lease) { return (lease.value & kEvaluationBit) != 0; }
 
 }  // namespace
 

@@ -1,0 +1,109 @@
+// waggle verify: decides evidence, offline.
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "base/hex.h"
+#include "cli/command.h"
+#include "cli/common.h"
+#include "roles/public_inputs.h"
+
+namespace waggle {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct VerifyArguments {
+  std::vector<std::string> files, inputs;
+  std::string orchestrator;
+  bool json = false;
+  MachineOptions machine;
+};
+
+// What a ledger, or a person, wants to know of a file.
+struct Judged {
+  std::string file;
+  std::optional<Evidence> evidence;
+  Decision decision;
+};
+
+Judged Judge(const std::string& file, PublicInputs& inputs, ThreadPool& pool,
+             const std::optional<NodeId>& orchestrator) {
+  Judged judged{.file = file};
+  const auto text = ReadFile(file, kEvidenceBytesMax);
+  if (!text) {
+    judged.decision = {Decision::Kind::kFault, text.error().what};
+    return judged;
+  }
+  const std::span bytes(reinterpret_cast<const std::uint8_t*>(text->data()), text->size());
+  auto evidence = OpenEvidence(bytes);
+  if (!evidence) {
+    judged.decision = {Decision::Kind::kNotProved, evidence.error().what};
+    return judged;
+  }
+  judged.decision = Decide(*evidence, inputs, pool, orchestrator);
+  judged.evidence = std::move(*evidence);
+  return judged;
+}
+
+void Print(const Judged& judged, bool json) {
+  const Decision& decision = judged.decision;
+  if (json) {
+    nlohmann::ordered_json line = {
+        {"file", judged.file}, {"decision", ToString(decision.kind)}, {"text", decision.text}};
+    if (judged.evidence) {
+      line["run"] = ToHex(judged.evidence->run);
+      line["accused"] = ToText(judged.evidence->accused);
+      line["accuser"] = ToText(judged.evidence->accuser);
+      line["orchestrator"] = ToText(judged.evidence->orchestrator);
+      line["reason"] = ToString(judged.evidence->reason);
+    }
+    fmt::print("{}\n", line.dump());
+    return;
+  }
+  fmt::print("{:<10}  {}\n            {}\n", ToString(decision.kind), judged.file, decision.text);
+  if (!judged.evidence) return;
+  const Evidence& evidence = *judged.evidence;
+  fmt::print("            accused  {} ({})\n            by       {}\n", ToText(evidence.accused),
+             ToString(evidence.reason), ToText(evidence.accuser));
+  if (!evidence.policies.empty())
+    fmt::print("            policies signed by {}\n", ToText(evidence.orchestrator));
+}
+
+Status VerifyFiles(const VerifyArguments& arguments) {
+  WG_ASSIGN(const Ops* ops, arguments.machine.SelectedOps());
+  std::optional<NodeId> orchestrator;
+  if (!arguments.orchestrator.empty()) {
+    WG_ASSIGN(orchestrator, ParseNodeId(arguments.orchestrator));
+  }
+  ThreadPool pool(arguments.machine.Threads());
+  std::vector<fs::path> folders(arguments.inputs.begin(), arguments.inputs.end());
+  FolderInputs inputs(folders, *ops, pool);
+  int worst = 0;
+  for (const std::string& file : arguments.files) {
+    const Judged judged = Judge(file, inputs, pool, orchestrator);
+    Print(judged, arguments.json);
+    worst = std::max(worst, static_cast<int>(judged.decision.kind));
+  }
+  SetExitCode(worst);
+  return {};
+}
+
+}  // namespace
+
+Action DefineVerify(CLI::App& app) {
+  auto arguments = std::make_shared<VerifyArguments>();
+  app.add_option("files", arguments->files, "Evidence files (.wglevid).")->required();
+  app.add_option("--inputs", arguments->inputs,
+                 "Where the policies are that the evidence names by their hashes: the folder of "
+                 "the run, a volunteer's cache of policies, or whatever holds them. May be given "
+                 "several times.");
+  app.add_option("--orchestrator", arguments->orchestrator,
+                 "The address that must have signed the policies; else whoever did is printed, and "
+                 "it is yours to know whether that is the run's.");
+  app.add_flag("--json", arguments->json, "One JSON object a file.");
+  arguments->machine.Define(app);
+  return [arguments] { return VerifyFiles(*arguments); };
+}
+
+}  // namespace waggle
