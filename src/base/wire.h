@@ -93,6 +93,16 @@ class WireWriter {
     }
     End(begin);
   }
+  // Byte strings of any length.
+  void Blobs(std::uint8_t number, const char*, const std::vector<Bytes>& blobs, std::size_t,
+             std::size_t) {
+    const std::size_t begin = Begin(number);
+    for (const Bytes& blob : blobs) {
+      Value(static_cast<std::uint32_t>(blob.size()));
+      out_.insert(out_.end(), blob.begin(), blob.end());
+    }
+    End(begin);
+  }
   template <class T>
   void Numbers(std::uint8_t number, const char*, const std::vector<T>& values, std::size_t) {
     const std::size_t begin = Begin(number);
@@ -175,6 +185,13 @@ class WireReader {
     EachFramed(number, name, count_max, texts, [&](auto element, std::size_t, std::string& text) {
       if (element.size() > bytes_max) return Oversized(name, "longer than the limit");
       text.assign(element.begin(), element.end());
+    });
+  }
+  void Blobs(std::uint8_t number, const char* name, std::vector<Bytes>& blobs,
+             std::size_t count_max, std::size_t bytes_max) {
+    EachFramed(number, name, count_max, blobs, [&](auto element, std::size_t, Bytes& blob) {
+      if (element.size() > bytes_max) return Oversized(name, "longer than the limit");
+      blob.assign(element.begin(), element.end());
     });
   }
   template <class T>

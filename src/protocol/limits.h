@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ledger/entries.h"
 #include "rollout/limits.h"
 
 namespace waggle {
@@ -16,14 +17,17 @@ struct ProtocolLimits {
   std::size_t group_bytes_max = (std::size_t{32} << 20) - 512;  // payload of a GroupSubmission
   std::size_t grant_bytes_max = std::size_t{64} << 10;          // payload of a LeaseGrant
   std::size_t payload_bytes_max = std::size_t{8} << 10;         // payload of any other message
-  std::size_t leases_max = 64;                        // in one LeaseGrant, or one LeaseReturn
-  std::size_t text_bytes_max = 200;                   // any sentence for people
-  std::size_t software_bytes_max = 64;                // "waggle 0.1.0"
-  std::size_t environments_max = 64;                  // that a worker offers
-  std::size_t kinds_max = 8;                          // of work that a node offers
-  std::size_t sources_max = 8;                        // places of a policy
-  std::size_t source_bytes_max = 300;                 // one of them
-  std::uint32_t duration_ms_max = 24u * 3600 * 1000;  // any stated duration
+  std::size_t ledger_bytes_max = std::size_t{2} << 20;  // payload of LedgerEntries, BatchProposal
+  std::size_t entries_max = 64;                         // in one LedgerEntries
+  std::size_t batch_leases_max = std::size_t{1} << 17;  // in one BatchProposal
+  std::size_t leases_max = 64;                          // in one LeaseGrant, or one LeaseReturn
+  std::size_t text_bytes_max = 200;                     // any sentence for people
+  std::size_t software_bytes_max = 64;                  // "waggle 0.1.0"
+  std::size_t environments_max = 64;                    // that a worker offers
+  std::size_t kinds_max = 8;                            // of work that a node offers
+  std::size_t sources_max = 8;                          // places of a policy
+  std::size_t source_bytes_max = 300;                   // one of them
+  std::uint32_t duration_ms_max = 24u * 3600 * 1000;    // any stated duration
 };
 inline constexpr ProtocolLimits kProtocol{};
 
@@ -35,6 +39,8 @@ static_assert(kProtocol.environments_max * (kWire.name_bytes_max + 4) <
               kProtocol.payload_bytes_max);
 static_assert(kProtocol.sources_max * (kProtocol.source_bytes_max + 4) <
               kProtocol.payload_bytes_max);
+static_assert(kProtocol.batch_leases_max * 8 + 1024 < kProtocol.ledger_bytes_max);
+static_assert(kProtocol.entries_max * (kEntryBytesMax + 4) < kProtocol.ledger_bytes_max);
 // A lease is at most 250 bytes with its frame.
 static_assert(kProtocol.leases_max * 250 < kProtocol.grant_bytes_max);
 
@@ -43,11 +49,13 @@ static_assert(kProtocol.leases_max * 250 < kProtocol.grant_bytes_max);
 constexpr bool GroupsFitOneMessage(std::size_t group_size, std::size_t tokens_max,
                                    std::size_t prompt_tokens_max) {
   constexpr std::size_t kSpanBytes = 32, kSpans = 64, kFrame = 64;
+  constexpr std::size_t kAudit = 4096;  // what an AuditItem has around the group
   if (group_size > kWire.group_size_max || tokens_max > kWire.response_tokens_max ||
       prompt_tokens_max > kWire.prompt_tokens_max)
     return false;
   const std::size_t rollout = tokens_max * 9 + kSpans * kSpanBytes + kFrame;
-  return group_size * rollout + prompt_tokens_max * 4 + kFrame <= kProtocol.group_bytes_max;
+  return group_size * rollout + prompt_tokens_max * 4 + kFrame + kAudit <=
+         kProtocol.group_bytes_max;
 }
 
 }  // namespace waggle

@@ -118,6 +118,68 @@ void Fields(T& x, V&& v) {
   v.Text(3, "text", x.text, kProtocol.text_bytes_max);
 }
 
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, BatchProposal>
+void Fields(T& x, V&& v) {
+  v(1, "ledger", x.ledger);
+  v(2, "claim", x.claim);
+  v.Numbers(3, "leases", x.leases, kProtocol.batch_leases_max);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, BatchSignature>
+void Fields(T& x, V&& v) {
+  v(1, "epoch", x.epoch);
+  v(2, "signature", x.signature);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, LedgerAsk>
+void Fields(T& x, V&& v) { v(1, "from", x.from); }
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, LedgerEntries>
+void Fields(T& x, V&& v) {
+  v(1, "genesis", x.genesis);
+  v(2, "first", x.first);
+  v.Blobs(3, "entries", x.entries, kProtocol.entries_max, kEntryBytesMax);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, LedgerSubmission>
+void Fields(T& x, V&& v) { v.Numbers(1, "request", x.request, kEntryBytesMax); }
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, LedgerRefusal>
+void Fields(T& x, V&& v) {
+  v(1, "nonce", x.nonce);
+  v.Text(2, "text", x.text, kProtocol.text_bytes_max);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, PolicySigned>
+void Fields(T& x, V&& v) {
+  v(1, "version", x.version);
+  v(2, "root", x.root);
+  v(3, "description", x.description);
+  v(4, "signature", x.signature);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, AuditAsk>
+void Fields(T& x, V&& v) {
+  v(1, "epoch", x.epoch);
+  v(2, "worker", x.worker);
+  v(3, "index", x.index);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, AuditItem>
+void Fields(T& x, V&& v) {
+  v(1, "epoch", x.epoch);
+  v(2, "worker", x.worker);
+  v(3, "index", x.index);
+  v(4, "batch_signature", x.batch_signature);
+  v.Numbers(5, "siblings", x.siblings, kMerkleSiblingsMax);
+  v(6, "lease", x.lease);
+  v(7, "group", x.group);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, EvidenceSubmission>
+void Fields(T& x, V&& v) { v.Numbers(1, "evidence", x.evidence, kProtocol.group_bytes_max); }
+
 namespace {
 
 using enum MessageKind;
@@ -134,7 +196,17 @@ constexpr MessageRule kRules[] = {
     {kSlowDown, "SlowDown", Sender::kAcceptor, kProtocol.payload_bytes_max},
     {kPolicyAnnouncement, "PolicyAnnouncement", Sender::kAcceptor, kProtocol.payload_bytes_max},
     {kDrain, "Drain", Sender::kEither, kProtocol.payload_bytes_max},
-    {kRefusal, "Refusal", Sender::kEither, kProtocol.payload_bytes_max}};
+    {kRefusal, "Refusal", Sender::kEither, kProtocol.payload_bytes_max},
+    {kBatchProposal, "BatchProposal", Sender::kAcceptor, kProtocol.ledger_bytes_max},
+    {kBatchSignature, "BatchSignature", Sender::kInitiator, kProtocol.payload_bytes_max},
+    {kLedgerAsk, "LedgerAsk", Sender::kInitiator, kProtocol.payload_bytes_max},
+    {kLedgerEntries, "LedgerEntries", Sender::kAcceptor, kProtocol.ledger_bytes_max},
+    {kLedgerSubmission, "LedgerSubmission", Sender::kInitiator, kProtocol.grant_bytes_max},
+    {kLedgerRefusal, "LedgerRefusal", Sender::kAcceptor, kProtocol.payload_bytes_max},
+    {kPolicySigned, "PolicySigned", Sender::kAcceptor, kProtocol.payload_bytes_max},
+    {kAuditAsk, "AuditAsk", Sender::kInitiator, kProtocol.payload_bytes_max},
+    {kAuditItem, "AuditItem", Sender::kAcceptor, kProtocol.group_bytes_max},
+    {kEvidenceSubmission, "EvidenceSubmission", Sender::kInitiator, kProtocol.group_bytes_max}};
 
 bool Printable(const std::string& text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
@@ -193,6 +265,26 @@ const char* Wrong(const Drain& x) {
   return Lasts(x.finish_ms) ? nullptr : kTooLong;
 }
 const char* Wrong(const Refusal& x) { return Printable(x.text) ? nullptr : kNotPrintable; }
+const char* Wrong(const BatchProposal& x) {
+  if (x.leases.empty() || x.leases.size() != x.claim.items) return "not one lease for each item";
+  const auto& leases = x.leases;
+  if (std::adjacent_find(leases.begin(), leases.end(), std::greater_equal<>()) != leases.end())
+    return "leases do not ascend";
+  return nullptr;
+}
+const char* Wrong(const BatchSignature&) { return nullptr; }
+const char* Wrong(const LedgerAsk&) { return nullptr; }
+const char* Wrong(const LedgerEntries& x) {
+  return !x.genesis || Printable(x.genesis->name) ? nullptr : kNotPrintable;
+}
+const char* Wrong(const LedgerSubmission&) { return nullptr; }
+const char* Wrong(const LedgerRefusal& x) { return Printable(x.text) ? nullptr : kNotPrintable; }
+const char* Wrong(const PolicySigned&) { return nullptr; }
+const char* Wrong(const AuditAsk&) { return nullptr; }
+const char* Wrong(const AuditItem& x) {
+  return x.lease.has_value() == x.group.has_value() ? nullptr : "a lease without its group";
+}
+const char* Wrong(const EvidenceSubmission&) { return nullptr; }
 
 template <std::size_t kIndex = 0>
 tl::expected<NodeMessage, WireError> DecodeAs(std::size_t index,

@@ -18,6 +18,8 @@
 
 #include "base/wire.h"
 #include "crypto/identity.h"
+#include "crypto/merkle.h"
+#include "ledger/entries.h"
 #include "rollout/rollout.h"
 #include "rollout/verdict.h"
 
@@ -135,7 +137,7 @@ struct SlowDown {
 // Acceptor: a new policy, and where its weights are.
 struct PolicyAnnouncement {
   PolicyVersion version;
-  Hash256 manifest{};                // SHA-256 of the weight manifest
+  Hash256 manifest{};  // SHA-256 of the weight manifest
   // URIs, best first; may be empty: ask the acceptor. URLs of mirrors hold until others are told, a
   // magnet link is of this policy alone.
   std::vector<std::string> sources;
@@ -175,10 +177,85 @@ struct Refusal {
   bool operator==(const Refusal&) const = default;
 };
 
+// --- Work that is paid and audited (docs/adr/0019-audits-and-evidence.md) ------------------------
+
+// Acceptor: what it has accepted of this worker in an epoch, as the batch to be signed. The root is
+// over the groups of these leases in ascending order; a worker signs what it knows to be its own.
+struct BatchProposal {
+  LedgerId ledger;
+  BatchClaim claim;
+  std::vector<LeaseId> leases;  // ascending, claim.items of them
+  bool operator==(const BatchProposal&) const = default;
+};
+// Initiator: SignBatch of it.
+struct BatchSignature {
+  std::uint64_t epoch = 0;
+  Signature signature{};
+  bool operator==(const BatchSignature&) const = default;
+};
+
+// Initiator: tell me the ledger from this entry on, and what comes after.
+struct LedgerAsk {
+  std::uint64_t from = 0;  // 0: from its genesis
+  bool operator==(const LedgerAsk&) const = default;
+};
+// Acceptor: entries in order, each as the ledger encodes it.
+struct LedgerEntries {
+  std::optional<LedgerGenesis> genesis;  // with the first of an answer to `from = 0`
+  std::uint64_t first = 0;               // sequence number of the first
+  std::vector<Bytes> entries;
+  bool operator==(const LedgerEntries&) const = default;
+};
+// Initiator: a signed request to the ledger, as the ledger encodes it.
+struct LedgerSubmission {
+  Bytes request;
+  bool operator==(const LedgerSubmission&) const = default;
+};
+// Acceptor: why the ledger refused it. What it took comes back among the entries.
+struct LedgerRefusal {
+  std::uint64_t nonce = 0;
+  std::string text;
+  bool operator==(const LedgerRefusal&) const = default;
+};
+
+// Acceptor: the weights of a version, signed to be held to it (PolicyClaim).
+struct PolicySigned {
+  PolicyVersion version;
+  Hash256 root{}, description{};
+  Signature signature{};
+  bool operator==(const PolicySigned&) const = default;
+};
+
+// Initiator: show me this item of a batch.
+struct AuditAsk {
+  std::uint64_t epoch = 0;
+  NodeId worker;
+  std::uint32_t index = 0;
+  bool operator==(const AuditAsk&) const = default;
+};
+// Acceptor: absent lease and group: not to be had.
+struct AuditItem {
+  std::uint64_t epoch = 0;
+  NodeId worker;
+  std::uint32_t index = 0;
+  Signature batch_signature{};  // the worker's
+  std::vector<Digest256> siblings;
+  std::optional<Lease> lease;
+  std::optional<Group> group;
+  bool operator==(const AuditItem&) const = default;
+};
+// Initiator: an evidence file.
+struct EvidenceSubmission {
+  Bytes evidence;
+  bool operator==(const EvidenceSubmission&) const = default;
+};
+
 // In the order of their numbers: Hello is kind 1.
 using NodeMessage =
     std::variant<Hello, Welcome, LeaseRequest, LeaseGrant, GroupSubmission, LeaseReturn,
-                 OutcomeRecord, Heartbeat, SlowDown, PolicyAnnouncement, Drain, Refusal>;
+                 OutcomeRecord, Heartbeat, SlowDown, PolicyAnnouncement, Drain, Refusal,
+                 BatchProposal, BatchSignature, LedgerAsk, LedgerEntries, LedgerSubmission,
+                 LedgerRefusal, PolicySigned, AuditAsk, AuditItem, EvidenceSubmission>;
 enum class MessageKind : std::uint8_t {
   kHello = 1,
   kWelcome = 2,
@@ -192,8 +269,19 @@ enum class MessageKind : std::uint8_t {
   kPolicyAnnouncement = 10,
   kDrain = 11,
   kRefusal = 12,
+  kBatchProposal = 13,
+  kBatchSignature = 14,
+  kLedgerAsk = 15,
+  kLedgerEntries = 16,
+  kLedgerSubmission = 17,
+  kLedgerRefusal = 18,
+  kPolicySigned = 19,
+  kAuditAsk = 20,
+  kAuditItem = 21,
+  kEvidenceSubmission = 22,
 };
-static_assert(std::variant_size_v<NodeMessage> == static_cast<std::size_t>(MessageKind::kRefusal));
+static_assert(std::variant_size_v<NodeMessage> ==
+              static_cast<std::size_t>(MessageKind::kEvidenceSubmission));
 
 enum class Sender : std::uint8_t { kInitiator, kAcceptor, kEither };
 struct MessageRule {

@@ -111,7 +111,64 @@ NodeMessage AnySmallMessage(MessageKind kind) {
                      Any<std::uint64_t>(), AnyText(kProtocol.text_bytes_max)};
   }
 }
+BatchClaim AnyClaim(std::uint32_t items) {
+  return {.run = LedgerRun{AnyBytes<32>()},
+          .epoch = Any<std::uint64_t>(),
+          .worker = NodeId{AnyBytes<32>()},
+          .root = AnyBytes<32>(),
+          .items = items,
+          .work = {Any<std::uint32_t>(), Any<std::uint64_t>(), Any<std::uint64_t>()}};
+}
+// Of those about audits and money.
+NodeMessage AnyPaidMessage(MessageKind kind) {
+  switch (kind) {
+    case MessageKind::kBatchProposal: {
+      BatchProposal x{.ledger = LedgerId{AnyBytes<32>()}};
+      const auto items = *rc::gen::inRange<std::uint32_t>(1, 9);
+      x.claim = AnyClaim(items);
+      for (std::uint32_t i = 0; i < items; ++i)
+        x.leases.push_back(LeaseId{i * 100 + *rc::gen::inRange<std::uint64_t>(0, 100)});
+      return x;
+    }
+    case MessageKind::kBatchSignature:
+      return BatchSignature{Any<std::uint64_t>(), AnyBytes<64>()};
+    case MessageKind::kLedgerAsk:
+      return LedgerAsk{Any<std::uint64_t>()};
+    case MessageKind::kLedgerEntries: {
+      LedgerEntries x{.first = Any<std::uint64_t>()};
+      if (Any<bool>())
+        x.genesis = LedgerGenesis{AnyText(40), NodeId{AnyBytes<32>()}, NodeId{AnyBytes<32>()}};
+      x.entries.resize(*rc::gen::inRange<std::size_t>(0, 4));
+      for (Bytes& entry : x.entries) entry = AnyNumbers<std::uint8_t>();
+      return x;
+    }
+    case MessageKind::kLedgerSubmission:
+      return LedgerSubmission{AnyNumbers<std::uint8_t>()};
+    case MessageKind::kLedgerRefusal:
+      return LedgerRefusal{Any<std::uint64_t>(), AnyText(kProtocol.text_bytes_max)};
+    case MessageKind::kPolicySigned:
+      return PolicySigned{AnyVersion(), AnyBytes<32>(), AnyBytes<32>(), AnyBytes<64>()};
+    case MessageKind::kAuditAsk:
+      return AuditAsk{Any<std::uint64_t>(), NodeId{AnyBytes<32>()}, Any<std::uint32_t>()};
+    case MessageKind::kAuditItem: {
+      AuditItem x{.epoch = Any<std::uint64_t>(),
+                  .worker = NodeId{AnyBytes<32>()},
+                  .index = Any<std::uint32_t>(),
+                  .batch_signature = AnyBytes<64>()};
+      x.siblings.resize(*rc::gen::inRange<std::size_t>(0, 5));
+      for (Digest256& sibling : x.siblings) sibling = AnyBytes<32>();
+      if (Any<bool>()) {
+        x.lease = AnyLease();
+        x.group = AnyGroup();
+      }
+      return x;
+    }
+    default:
+      return EvidenceSubmission{AnyNumbers<std::uint8_t>()};
+  }
+}
 NodeMessage AnyMessage(MessageKind kind) {
+  if (kind >= MessageKind::kBatchProposal) return AnyPaidMessage(kind);
   switch (kind) {
     case MessageKind::kLeaseGrant: {
       LeaseGrant grant;
@@ -188,7 +245,7 @@ TEST(Messages, RulesAreInOrderAndNamed) {
               kProtocol.envelope_bytes_max);
   }
   EXPECT_EQ(FindRule(0), nullptr);
-  EXPECT_EQ(FindRule(13), nullptr);
+  EXPECT_EQ(FindRule(static_cast<std::uint8_t>(MessageRules().size() + 1)), nullptr);
   for (std::uint8_t kind = 1; kind <= kRefusalKinds; ++kind)
     EXPECT_STRNE(ToString(static_cast<RefusalKind>(kind)), "?");
 }
@@ -207,6 +264,9 @@ TEST(Messages, ContradictionsAreNoMessages) {
   EXPECT_NE(Problem(outcome), "");
   EXPECT_NE(Problem(LeaseGrant{}), "");
   EXPECT_NE(Problem(LeaseReturn{}), "");
+  EXPECT_NE(Problem(BatchProposal{}), "");
+  EXPECT_NE(Problem(BatchProposal{.claim = {.items = 2}, .leases = {LeaseId{4}, LeaseId{4}}}), "");
+  EXPECT_NE(Problem(AuditItem{.lease = TestLease()}), "");
   EXPECT_NE(Problem(SlowDown{.retry_after_ms = kProtocol.duration_ms_max + 1}), "");
   EXPECT_NE(Problem(Drain{.text = "\x1b[2J"}), "");  // would clear a terminal
   auto hello = std::get<Hello>(messages[0]);

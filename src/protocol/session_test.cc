@@ -130,7 +130,7 @@ TEST(Session, EachRefusalHasItsCause) {
   expect(RefusalKind::kWrongVersion, false, with([](Envelope& e) { e.version = 2; }));
   expect(RefusalKind::kWrongVersion, false, {1, 2, 0, 0, 0, 2, 0, 'n', 'e', 'w'});
   expect(RefusalKind::kUnknownKind, false, with([](Envelope& e) { e.kind = 0; }));
-  expect(RefusalKind::kUnknownKind, false, with([](Envelope& e) { e.kind = 13; }));
+  expect(RefusalKind::kUnknownKind, false, with([](Envelope& e) { e.kind = 23; }));
   expect(RefusalKind::kWrongRun, false, with([](Envelope& e) { e.run[31] ^= 1; }));
   expect(RefusalKind::kWrongSender, false, Resealed(good, TestKey(9), [](Envelope&) {}));
   expect(RefusalKind::kWrongSender, false, Resealed(good, both.orchestrator, [](Envelope&) {}));

@@ -74,7 +74,36 @@ inline std::vector<NodeMessage> TestMessages() {
                              .manifest = TestBytes<32>(0x60),
                              .sources = {"https://hive.example.org/v5"}},
           Drain{.finish_ms = 30000, .text = "the run moves to another host"},
-          Refusal{.kind = RefusalKind::kReplayed, .sequence = 9, .text = "sequence 9 after 12"}};
+          Refusal{.kind = RefusalKind::kReplayed, .sequence = 9, .text = "sequence 9 after 12"},
+          BatchProposal{
+              .ledger = LedgerId{TestBytes<32>(0x10)},
+              .claim = {.run = LedgerRun{TestBytes<32>(0x20)},
+                        .epoch = 7,
+                        .worker = TestKey(1).id(),
+                        .root = TestBytes<32>(0x30),
+                        .items = 2,
+                        .work = {.rollouts = 4, .rollout_weight = 40'000, .token_weight = 900'000}},
+              .leases = {LeaseId{3}, TestLease().id}},
+          BatchSignature{.epoch = 7, .signature = TestBytes<64>(0x01)},
+          LedgerAsk{.from = 12},
+          LedgerEntries{.genesis = LedgerGenesis{"hive", TestKey(2).id(), TestKey(3).id()},
+                        .first = 12,
+                        .entries = {{1, 2, 3}, {4, 5}}},
+          LedgerSubmission{.request = {9, 8, 7, 6}},
+          LedgerRefusal{.nonce = 3, .text = "the epoch is sealed"},
+          PolicySigned{.version = PolicyVersion{5},
+                       .root = TestBytes<32>(0x50),
+                       .description = TestBytes<32>(0x70),
+                       .signature = TestBytes<64>(0x02)},
+          AuditAsk{.epoch = 7, .worker = TestKey(1).id(), .index = 1},
+          AuditItem{.epoch = 7,
+                    .worker = TestKey(1).id(),
+                    .index = 1,
+                    .batch_signature = TestBytes<64>(0x01),
+                    .siblings = {TestBytes<32>(0x80)},
+                    .lease = TestLease(),
+                    .group = TestGroup()},
+          EvidenceSubmission{.evidence = {1, 1, 2, 3, 5, 8}}};
 }
 
 // Both ends of one session, after Hello and Welcome.

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "sim/event_queue.h"
-#include "sim/ledger.h"
+#include "sim/promises.h"
 #include "sim/network.h"
 #include "sim/plants.h"
 #include "sim/site.h"
@@ -22,7 +22,7 @@ struct SimParts {
   EventQueue& queue;
   SimNetwork& network;
   const Site& site;
-  Ledger& ledger;
+  Promises& ledger;
   Shelf& shelf;
   std::vector<const NodeId*> nodes;  // by peer; null: a stranger without a name
 

@@ -53,7 +53,7 @@ std::vector<std::uint32_t> IndicesIn(const std::vector<T>& whole, const std::vec
 }  // namespace
 
 std::string ReportOf(const Scenario& scenario, const SimResult& result, double real_seconds) {
-  const Ledger::Stats& ledger = result.ledger;
+  const Promises::Stats& ledger = result.ledger;
   std::string outcomes, staleness;
   for (const auto& [outcome, count] : ledger.outcomes)
     outcomes += fmt::format("{}{} {}", outcomes.empty() ? "" : ", ", count, ToString(outcome));

@@ -46,7 +46,7 @@ class World final : public NetworkUser {
   EventQueue queue_;
   const Site site_;
   std::optional<Undisturbed> undisturbed_;
-  Ledger ledger_;
+  Promises ledger_;
   Shelf shelf_;
   SimNetwork network_;
   SimParts parts_;

@@ -23,7 +23,7 @@ struct SimResult {
   std::uint64_t digest = 0;  // of all events, in order
   Micros finished = 0, ended = 0;
   std::uint64_t events = 0;
-  Ledger::Stats ledger;
+  Promises::Stats ledger;
   SimNetwork::Stats network;
   SimHost::Stats host;
   double worker_idle = 0, trainer_idle = 0;       // shares of the time until the run was over

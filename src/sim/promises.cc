@@ -1,4 +1,4 @@
-#include "sim/ledger.h"
+#include "sim/promises.h"
 
 #include "roles/lease_maker.h"
 
@@ -18,21 +18,21 @@ std::uint64_t NumberOf(LeaseId lease) { return (lease.value & ~kEvaluationBit) >
 
 }  // namespace
 
-void Ledger::Break(std::string promise) {
+void Promises::Break(std::string promise) {
   if (!broken_) broken_ = std::move(promise);
 }
 
-void Ledger::Kept(const StoreEntry& entry) {
+void Promises::Kept(const StoreEntry& entry) {
   std::visit([&](const auto& x) { Kept(x); }, entry);
 }
 
-void Ledger::Kept(const LeaseHolder& holder) {
+void Promises::Kept(const LeaseHolder& holder) {
   ++stats_.granted;
   if (!open_.insert({holder.lease.id.value, holder.node}).second)
     Break(fmt::format("lease {:x} was granted to a worker that holds it", holder.lease.id.value));
 }
 
-void Ledger::Kept(const GroupRecord& record) {
+void Promises::Kept(const GroupRecord& record) {
   const LeaseId lease = record.lease.id;
   if (!accepted_.emplace(lease.value, Accepted{Sha256(Encode(record.group)), {}, false}).second)
     return Break(fmt::format("lease {:x} was accepted twice", lease.value));
@@ -41,7 +41,7 @@ void Ledger::Kept(const GroupRecord& record) {
   if (!IsEvaluation(lease)) ++of_wave_[NumberOf(lease)];
 }
 
-void Ledger::Kept(const OutcomeRecord& record) {
+void Promises::Kept(const OutcomeRecord& record) {
   if (open_.erase({record.lease.value, record.worker}) == 0)
     Break(fmt::format("lease {:x} ended as {} without being open", record.lease.value,
                       ToString(record.outcome)));
@@ -59,13 +59,13 @@ void Ledger::Kept(const OutcomeRecord& record) {
   accepted->second.known = true;
 }
 
-void Ledger::HostBegan(PolicyVersion version, const ToyPolicy& policy) {
+void Promises::HostBegan(PolicyVersion version, const ToyPolicy& policy) {
   if (version_) ++stats_.restarts;
   version_.reset();
   Published(version, policy);
 }
 
-void Ledger::Published(PolicyVersion version, const ToyPolicy& policy) {
+void Promises::Published(PolicyVersion version, const ToyPolicy& policy) {
   if (version_ && version.value != version_->value + 1)
     Break(fmt::format("version {} was published after {}", version.value, version_->value));
   version_ = version;
@@ -77,7 +77,7 @@ void Ledger::Published(PolicyVersion version, const ToyPolicy& policy) {
   ForgetBefore(version.value > kWavesKept ? version.value - kWavesKept : 0);
 }
 
-void Ledger::ForgetBefore(std::uint64_t wave) {
+void Promises::ForgetBefore(std::uint64_t wave) {
   if (wave <= forgotten_) return;
   forgotten_ = wave;
   policies_.erase(policies_.begin(), policies_.lower_bound(wave));
@@ -85,7 +85,7 @@ void Ledger::ForgetBefore(std::uint64_t wave) {
   accepted_.erase(accepted_.begin(), accepted_.lower_bound(wave << kIndexBits));
 }
 
-void Ledger::CheckGroup(const ScoredGroup& scored, const Lease& lease, PolicyVersion current) {
+void Promises::CheckGroup(const ScoredGroup& scored, const Lease& lease, PolicyVersion current) {
   const LeaseId id = scored.group.lease;
   const auto accepted = accepted_.find(id.value);
   Group plain = scored.group;  // rewards are the host's; what came is what was kept
@@ -114,7 +114,7 @@ void Ledger::CheckGroup(const ScoredGroup& scored, const Lease& lease, PolicyVer
                       version));
 }
 
-void Ledger::CheckUsedOnce(const TrainOn& batch) {
+void Promises::CheckUsedOnce(const TrainOn& batch) {
   for (const Lease& lease : batch.leases) {
     const auto [known, is_new] = used_in_.emplace(lease.id.value, batch.batch);
     if (!is_new && known->second != batch.batch)
@@ -123,7 +123,7 @@ void Ledger::CheckUsedOnce(const TrainOn& batch) {
   }
 }
 
-void Ledger::Trained(const TrainOn& batch, PolicyVersion current,
+void Promises::Trained(const TrainOn& batch, PolicyVersion current,
                      const std::vector<LeaseId>& forged) {
   if (batch.batch != current.value)
     Break(fmt::format("batch {} makes version {}", batch.batch, current.value + 1));
@@ -153,13 +153,13 @@ void Ledger::Trained(const TrainOn& batch, PolicyVersion current,
   if (batch.batch == 0) stats_.first_reward = stats_.last_reward;
 }
 
-void Ledger::Closed(const NodeId& node, const std::string& why) {
+void Promises::Closed(const NodeId& node, const std::string& why) {
   if (!why.starts_with("refused")) return;
   ++stats_.refusals;
   if (honest(node)) Break(fmt::format("the host closed an honest worker's link: {}", why));
 }
 
-void Ledger::Settled(const HostCore& core, std::size_t links_told, bool deep,
+void Promises::Settled(const HostCore& core, std::size_t links_told, bool deep,
                      const LeaseBookSettings& settings) {
   if (core.links() > links_told)
     Break(fmt::format("the core knows {} links, the transport {}", core.links(), links_told));
@@ -177,7 +177,7 @@ void Ledger::Settled(const HostCore& core, std::size_t links_told, bool deep,
                       counts.workers, counts.present, counts.waiting, counts.open_grants));
 }
 
-void Ledger::Heard(const NodeId& node, const OutcomeRecord& record) {
+void Promises::Heard(const NodeId& node, const OutcomeRecord& record) {
   if (record.worker != node) Break("a worker was told of somebody else's outcome");
   if (record.outcome != Outcome::kAccepted || NumberOf(record.lease) < forgotten_) return;
   const auto accepted = accepted_.find(record.lease.value);
@@ -186,7 +186,7 @@ void Ledger::Heard(const NodeId& node, const OutcomeRecord& record) {
                       record.lease.value));
 }
 
-void Ledger::Sampled(PolicyVersion version, const ToyPolicy& policy, const NodeId& node) {
+void Promises::Sampled(PolicyVersion version, const ToyPolicy& policy, const NodeId& node) {
   if (!honest(node)) return;
   const auto known = roots_.find(version.value);
   if (known == roots_.end() || known->second != RootOf(policy))
@@ -194,7 +194,7 @@ void Ledger::Sampled(PolicyVersion version, const ToyPolicy& policy, const NodeI
                       version.value));
 }
 
-void Ledger::HungUp(const NodeId& node, const std::string& why) {
+void Promises::HungUp(const NodeId& node, const std::string& why) {
   // "Say Hello again" and "no room" are back-pressure; the rest says that somebody did wrong.
   if (!honest(node) || !why.starts_with("the host refused") ||
       why.find(ToString(RefusalKind::kNotRegistered)) != std::string::npos ||
@@ -203,7 +203,7 @@ void Ledger::HungUp(const NodeId& node, const std::string& why) {
   Break("an honest worker was refused: " + why);
 }
 
-void Ledger::Finished(PolicyVersion version, const ToyPolicy& policy,
+void Promises::Finished(PolicyVersion version, const ToyPolicy& policy,
                       const Undisturbed* undisturbed) {
   if (version.value != site_.recipe.orchestrator.steps)
     Break(fmt::format("the run ended at version {}", version.value));

@@ -14,9 +14,9 @@
 
 namespace waggle {
 
-class Ledger {
+class Promises {
  public:
-  explicit Ledger(const Site& site) : site_(site) {}
+  explicit Promises(const Site& site) : site_(site) {}
 
   const std::optional<std::string>& broken() const { return broken_; }
   void Break(std::string promise);  // the first one counts
