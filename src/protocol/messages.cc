@@ -145,7 +145,7 @@ template <class T, class V>
 requires std::same_as<std::remove_const_t<T>, LedgerSubmission>
 void Fields(T& x, V&& v) { v.Numbers(1, "request", x.request, kEntryBytesMax); }
 template <class T, class V>
-requires std::same_as<std::remove_const_t<T>, LedgerRefusal>
+requires std::same_as<std::remove_const_t<T>, LedgerDeclined>
 void Fields(T& x, V&& v) {
   v(1, "nonce", x.nonce);
   v.Text(2, "text", x.text, kProtocol.text_bytes_max);
@@ -202,7 +202,7 @@ constexpr MessageRule kRules[] = {
     {kLedgerAsk, "LedgerAsk", Sender::kInitiator, kProtocol.payload_bytes_max},
     {kLedgerEntries, "LedgerEntries", Sender::kAcceptor, kProtocol.ledger_bytes_max},
     {kLedgerSubmission, "LedgerSubmission", Sender::kInitiator, kProtocol.grant_bytes_max},
-    {kLedgerRefusal, "LedgerRefusal", Sender::kAcceptor, kProtocol.payload_bytes_max},
+    {kLedgerDeclined, "LedgerDeclined", Sender::kAcceptor, kProtocol.payload_bytes_max},
     {kPolicySigned, "PolicySigned", Sender::kAcceptor, kProtocol.payload_bytes_max},
     {kAuditAsk, "AuditAsk", Sender::kInitiator, kProtocol.payload_bytes_max},
     {kAuditItem, "AuditItem", Sender::kAcceptor, kProtocol.group_bytes_max},
@@ -278,7 +278,7 @@ const char* Wrong(const LedgerEntries& x) {
   return !x.genesis || Printable(x.genesis->name) ? nullptr : kNotPrintable;
 }
 const char* Wrong(const LedgerSubmission&) { return nullptr; }
-const char* Wrong(const LedgerRefusal& x) { return Printable(x.text) ? nullptr : kNotPrintable; }
+const char* Wrong(const LedgerDeclined& x) { return Printable(x.text) ? nullptr : kNotPrintable; }
 const char* Wrong(const PolicySigned&) { return nullptr; }
 const char* Wrong(const AuditAsk&) { return nullptr; }
 const char* Wrong(const AuditItem& x) {

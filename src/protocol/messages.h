@@ -212,10 +212,10 @@ struct LedgerSubmission {
   bool operator==(const LedgerSubmission&) const = default;
 };
 // Acceptor: why the ledger refused it. What it took comes back among the entries.
-struct LedgerRefusal {
+struct LedgerDeclined {
   std::uint64_t nonce = 0;
   std::string text;
-  bool operator==(const LedgerRefusal&) const = default;
+  bool operator==(const LedgerDeclined&) const = default;
 };
 
 // Acceptor: the weights of a version, signed to be held to it (PolicyClaim).
@@ -255,7 +255,7 @@ using NodeMessage =
     std::variant<Hello, Welcome, LeaseRequest, LeaseGrant, GroupSubmission, LeaseReturn,
                  OutcomeRecord, Heartbeat, SlowDown, PolicyAnnouncement, Drain, Refusal,
                  BatchProposal, BatchSignature, LedgerAsk, LedgerEntries, LedgerSubmission,
-                 LedgerRefusal, PolicySigned, AuditAsk, AuditItem, EvidenceSubmission>;
+                 LedgerDeclined, PolicySigned, AuditAsk, AuditItem, EvidenceSubmission>;
 enum class MessageKind : std::uint8_t {
   kHello = 1,
   kWelcome = 2,
@@ -274,7 +274,7 @@ enum class MessageKind : std::uint8_t {
   kLedgerAsk = 15,
   kLedgerEntries = 16,
   kLedgerSubmission = 17,
-  kLedgerRefusal = 18,
+  kLedgerDeclined = 18,
   kPolicySigned = 19,
   kAuditAsk = 20,
   kAuditItem = 21,

@@ -144,8 +144,8 @@ NodeMessage AnyPaidMessage(MessageKind kind) {
     }
     case MessageKind::kLedgerSubmission:
       return LedgerSubmission{AnyNumbers<std::uint8_t>()};
-    case MessageKind::kLedgerRefusal:
-      return LedgerRefusal{Any<std::uint64_t>(), AnyText(kProtocol.text_bytes_max)};
+    case MessageKind::kLedgerDeclined:
+      return LedgerDeclined{Any<std::uint64_t>(), AnyText(kProtocol.text_bytes_max)};
     case MessageKind::kPolicySigned:
       return PolicySigned{AnyVersion(), AnyBytes<32>(), AnyBytes<32>(), AnyBytes<64>()};
     case MessageKind::kAuditAsk:

@@ -90,7 +90,7 @@ inline std::vector<NodeMessage> TestMessages() {
                         .first = 12,
                         .entries = {{1, 2, 3}, {4, 5}}},
           LedgerSubmission{.request = {9, 8, 7, 6}},
-          LedgerRefusal{.nonce = 3, .text = "the epoch is sealed"},
+          LedgerDeclined{.nonce = 3, .text = "the epoch is sealed"},
           PolicySigned{.version = PolicyVersion{5},
                        .root = TestBytes<32>(0x50),
                        .description = TestBytes<32>(0x70),

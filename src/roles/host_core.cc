@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "crypto/hash.h"
+#include "proofs/claims.h"
 #include "rollout/encoding.h"
 
 namespace waggle {
@@ -35,7 +36,7 @@ HostCore::HostCore(const Signer& key, const Hash256& run, const HostSettings& se
 std::vector<HostEffect> HostCore::Step(Milliseconds now, const HostEvent& event) {
   now_ = now;
   std::visit([&](const auto& e) { On(e); }, event);
-  if (finished_ && !ended_) End();
+  if (finished_ && !ended_ && AuditsDone()) End();
   EndDrainIfDone();
   return std::exchange(effects_, {});
 }
@@ -75,11 +76,17 @@ void HostCore::Close(LinkId id, std::string why) {
   const auto newest = link_of_.find(*node);
   if (newest == link_of_.end() || newest->second != id) return;
   link_of_.erase(newest);
+  Audits(NodeGone{*node});
   Book(WorkerLeft{*node});
 }
 
 void HostCore::Heard(LinkId id, const NodeMessage& message) {
   Link& link = links_.at(id.value);
+  if (audits_) {
+    const auto banished = audits_->banished().find(*link.session.peer());
+    if (banished != audits_->banished().end())
+      return Close(id, "banished: " + banished->second);
+  }
   if (const auto* hello = std::get_if<Hello>(&message)) {
     link.tokens_per_second = hello->capabilities.tokens_per_second;
     Send(id, Welcome{.software = settings_.software,
@@ -112,9 +119,13 @@ void HostCore::Act(const NodeId& node, const NodeMessage& message) {
   if (const auto* request = std::get_if<LeaseRequest>(&message)) {
     // A worker that does not hold the current weights would hold leases that it cannot begin.
     Book(WorkRequested{node, request->rollouts_max});
+  } else if (audits_ && KindOf(message) >= MessageKind::kBatchProposal) {
+    Book(WorkerHeard{node});
+    Audits(NodeSaid{node, message});
   } else if (const auto* submission = std::get_if<GroupSubmission>(&message)) {
     const Group& group = submission->group;
     came_ = &group;
+    came_from_ = node;
     Book(GroupCame{node, group.lease, Sha256(Encode(group)), SampledTokens(group)});
     came_ = nullptr;
     // Whoever is not registered has been told so once.
@@ -151,6 +162,10 @@ void HostCore::Judge(WorkerId worker, const Group& group) {
   GroupGraded graded{worker, group.lease, {}, SampledTokens(group)};
   const Lease* out = orchestrator_->LeaseOut(group.lease);
   const Lease lease = out == nullptr ? Lease{} : *out;
+  if (out != nullptr) {
+    if (const auto verdict = ExamineNewcomer(came_from_, lease, group))
+      return Refused(worker, group, *verdict);
+  }
   // Kept before anything that follows from it: the batch that it completes, the receipt.
   const std::size_t before = effects_.size();
   Orchestrate(GroupArrived{worker, group});
@@ -159,8 +174,27 @@ void HostCore::Judge(WorkerId worker, const Group& group) {
   if (std::holds_alternative<Accepted>(graded.verdict)) {
     effects_.insert(effects_.begin() + static_cast<std::ptrdiff_t>(before),
                     Keep{GroupRecord{lease, group}});
+    if (audits_) {
+      const RunTerms& terms = audits_->ledger().FindRun(LedgerRun{run_})->terms;
+      Audits(GroupTaken{came_from_, lease.id, GroupHash(group), WorkOf(terms, {lease, group})});
+    }
   }
   Book(graded);
+}
+
+// What does not hold goes to somebody else; whoever handed it in is no newcomer that one would keep.
+void HostCore::Refused(WorkerId worker, const Group& group, const Verdict& verdict) {
+  Orchestrate(LeaseTakenBack{worker, group.lease});
+  Book(GroupGraded{worker, group.lease, verdict, 0});
+}
+
+std::optional<Verdict> HostCore::ExamineNewcomer(const NodeId& node, const Lease& lease,
+                                                 const Group& group) const {
+  if (!settings_.examine || book_.AcceptedOf(node) >= settings_.newcomer_groups)
+    return std::nullopt;
+  Verdict verdict = settings_.examine(lease, group);
+  if (std::holds_alternative<Accepted>(verdict)) return std::nullopt;
+  return verdict;
 }
 
 // The store hears of grants and outcomes before the worker does.
@@ -225,6 +259,7 @@ void HostCore::AddToChain(const PolicyOut& event) {
 
 void HostCore::On(const PolicyOut& event) {
   AddToChain(event);
+  Audits(PolicyMade{event.version, event.root});
   Orchestrate(PolicyPublished{event.version});
   if (event.save) effects_.push_back(SaveCheckpointNow{orchestrator_->SavePosition()});
   PolicyAnnouncement update{.version = event.version, .manifest = event.manifest, .sources = {}};
@@ -343,8 +378,58 @@ void HostCore::On(const DrainNode& event) {
              .text = "the host asks this node to leave"});
 }
 
+// --- Audits ----------------------------------------------------------------------------------
+
+void HostCore::Audits(const AuditEvent& event) {
+  if (!audits_) return;
+  for (AuditEffect& effect : audits_->Step(now_, now_ + settings_.wall_offset_ms, event)) {
+    if (auto* tell = std::get_if<Tell>(&effect)) {
+      const auto link = link_of_.find(tell->node);
+      if (link != link_of_.end()) Send(link->second, std::move(tell->message));
+    } else if (const auto* banish = std::get_if<Banish>(&effect)) {
+      effects_.push_back(*banish);
+      Banished(*banish);
+    } else if (auto* entry = std::get_if<KeepLedgerEntry>(&effect)) {
+      effects_.push_back(std::move(*entry));
+    } else if (auto* work = std::get_if<KeepWork>(&effect)) {
+      effects_.push_back(std::move(*work));
+    } else if (auto* show = std::get_if<ShowItem>(&effect)) {
+      effects_.push_back(std::move(*show));
+    } else {
+      effects_.push_back(std::move(std::get<JudgeEvidence>(effect)));
+    }
+  }
+}
+
+// Its leases are others' from here on.
+void HostCore::Banished(const Banish& banish) {
+  const auto link = link_of_.find(banish.node);
+  if (link != link_of_.end()) Close(link->second, "banished: " + banish.why);
+  Book(WorkMayExist{});
+}
+
+void HostCore::On(const WorkRemembered& event) {
+  for (const GroupTaken& group : event.groups) Audits(group);
+}
+
+void HostCore::On(const ItemFound& event) {
+  const auto link = link_of_.find(event.node);
+  if (link != link_of_.end()) Send(link->second, event.item);
+}
+
+// Workers stay until they have signed for their last groups, validators until these are judged.
+bool HostCore::AuditsDone() {
+  if (!audits_) return true;
+  if (!audits_until_) {
+    audits_until_ = now_ + settings_.audits_linger_ms;
+    Audits(AuditsEnd{});
+  }
+  return audits_->settled() || now_ >= *audits_until_;
+}
+
 void HostCore::On(const HostTick&) {
   Book(TimePassed{});
+  Audits(AuditTick{});
   AskBack();
 }
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "protocol/session.h"
+#include "roles/audit_desk.h"
 #include "roles/delegations.h"
 #include "roles/lease_book.h"
 #include "roles/orchestrator_core.h"
@@ -36,6 +37,13 @@ struct HostSettings {
   // What had been announced before a restart, oldest first, and ends in the policy that the
   // orchestrator stands at. Empty: its snapshot alone. Its sources are those of one policy alone.
   std::vector<PolicyAnnouncement> chain;
+  // Examines a group before it is accepted, of nodes that have fewer than so many accepted ones.
+  std::function<Verdict(const Lease&, const Group&)> examine = nullptr;
+  std::uint64_t newcomer_groups = 0;
+  // Where work is audited: what is added to `now` to make it milliseconds since 1970, and how long
+  // a run that is over waits for its last audits.
+  std::uint64_t wall_offset_ms = 0;
+  Milliseconds audits_linger_ms = 60'000;
   // Newcomers hear of the chain before the newest snapshot too: whoever still holds one of its
   // versions goes on from there.
   bool older_chain = false;
@@ -62,6 +70,7 @@ struct PolicyOut {
   bool save = false;
   // Where these very bytes are, beside HostSettings::sources: a magnet link, or nothing.
   std::string torrent, snapshot_torrent;
+  Hash256 root{};  // of the weights; only where work is audited
 };
 // First, after a start: grants that had not ended when the host did (RunStore::OpenGrants), and
 // what is in the hands of desks.
@@ -86,8 +95,17 @@ struct DesksHeard {
 struct HostHeard {
   HostNews news;
 };
+// Where work is audited. In the store, but in no batch: after a restart.
+struct WorkRemembered {
+  std::vector<GroupTaken> groups;
+};
+struct ItemFound {  // in answer to ShowItem
+  NodeId node;
+  AuditItem item;
+};
 using HostEvent = std::variant<LinkOpened, FrameCame, LinkClosed, PolicyOut, HostRestarted,
-                               HostTick, DrainRun, DrainNode, DesksHeard, HostHeard>;
+                               HostTick, DrainRun, DrainNode, DesksHeard, HostHeard, WorkRemembered,
+                               ItemFound, EvidenceDecided>;
 
 // Effects, to be performed in order
 struct SendFrame {
@@ -110,7 +128,8 @@ struct SaveCheckpointNow {
 };
 struct RunDrained {};  // after a SaveCheckpointNow: the process may end
 using HostEffect = std::variant<SendFrame, CloseLink, Keep, SaveCheckpointNow, TrainOn, Evaluated,
-                                RunFinished, RunDrained, RunBroken>;
+                                RunFinished, RunDrained, RunBroken, KeepLedgerEntry, KeepWork,
+                                ShowItem, JudgeEvidence, Banish>;
 
 class HostCore {
  public:
@@ -124,6 +143,10 @@ class HostCore {
            std::function<SessionNonce()> draw_nonce)
       : HostCore(key, run, settings, std::make_unique<OrchestratorCore>(std::move(orchestrator)),
                  snapshot, std::move(draw_nonce)) {}
+
+  // Before the first step: work is paid and audited.
+  void Audit(AuditDesk desk) { audits_.emplace(std::move(desk)); }
+  const AuditDesk* audits() const { return audits_ ? &*audits_ : nullptr; }
 
   // LeaseSource::Remember(), while the host catches up with what it had accepted.
   Status Remember(std::vector<GroupRecord> records) {
@@ -170,7 +193,15 @@ class HostCore {
   void On(const DrainNode& event);
   void On(const DesksHeard& event);
   void On(const HostHeard& event);
+  void On(const WorkRemembered& event);
+  void On(const ItemFound& event);
+  void On(const EvidenceDecided& event) { Audits(event); }
 
+  void Audits(const AuditEvent& event);
+  void Banished(const Banish& banish);
+  std::optional<Verdict> ExamineNewcomer(const NodeId& node, const Lease& lease,
+                                         const Group& group) const;
+  bool AuditsDone();
   void Heard(LinkId id, const NodeMessage& message);
   void Act(const NodeId& node, const NodeMessage& message);
   void Join(LinkId id, Link& link);
@@ -181,6 +212,7 @@ class HostCore {
   void Book(const LeaseBookEvent& event);
   void Perform(LeaseBookEffect effect);
   void Judge(WorkerId worker, const Group& group);
+  void Refused(WorkerId worker, const Group& group, const Verdict& verdict);
   void Deliver(SendTo& send);
   void Orchestrate(const OrchestratorEvent& event);
   void Delegate();
@@ -206,6 +238,9 @@ class HostCore {
   std::map<std::uint64_t, Link> links_;
   std::map<NodeId, LinkId> link_of_;  // the newest link of each node that joined
   const Group* came_ = nullptr;       // of the book's step in progress
+  NodeId came_from_;                  // the same
+  std::optional<AuditDesk> audits_;
+  std::optional<Milliseconds> audits_until_;  // the run is over, its audits are not
   std::vector<Lease> offered_;        // grants of the orchestrator's step in progress
   std::optional<Verdict> verdict_;    // of the orchestrator's step in progress
   bool finished_ = false, ended_ = false, drained_ = false;

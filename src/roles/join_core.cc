@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "proofs/claims.h"
 
 namespace waggle {
 
@@ -53,7 +54,7 @@ void JoinCore::On(const LinkUp&) {
              .capabilities = {.tokens_per_second = rate_,
                               .memory_bytes = settings_.memory_bytes,
                               .rollouts_max = settings_.rollouts_max,
-                              .kinds = {WorkKind::kSample},
+                              .kinds = settings_.kinds,
                               .environments = {settings_.environment}}});
 }
 
@@ -89,6 +90,43 @@ void JoinCore::Heard(const Welcome& message) {
                  .tokens_per_second = rate_,
                  .version = version_.value_or(PolicyVersion{})});
   for (const auto& [lease, group] : unanswered_) Submit(group);
+  effects_.push_back(LinkReady{});
+}
+
+void JoinCore::On(const SayOnLink& event) {
+  if (connected()) Send(event.message);
+}
+
+void JoinCore::On(const JournalRead& event) {
+  sent_groups_ = event.groups;
+  signed_batches_ = event.batches;
+}
+
+std::optional<std::string> JoinCore::WhyNotSign(const BatchProposal& proposal) const {
+  const BatchClaim& claim = proposal.claim;
+  if (claim.run.value != run_ || claim.worker != key_.id()) return "it is not about us";
+  const auto before = signed_batches_.find(claim.epoch);
+  if (before != signed_batches_.end() && before->second != claim.root)
+    return "we signed another one for that epoch";
+  std::vector<Hash256> groups;
+  for (const LeaseId lease : proposal.leases) {
+    const auto sent = sent_groups_.find(lease.value);
+    if (sent == sent_groups_.end()) return "we never sent a group of lease " + LeaseName(lease);
+    groups.push_back(sent->second);
+  }
+  if (BatchRoot(groups) != claim.root) return "its root is over other groups than ours";
+  return std::nullopt;
+}
+
+void JoinCore::Heard(const BatchProposal& message) {
+  const std::uint64_t epoch = message.claim.epoch;
+  if (auto why = WhyNotSign(message)) {
+    effects_.push_back(NotSigned{epoch, std::move(*why)});
+    return;
+  }
+  if (signed_batches_.emplace(epoch, message.claim.root).second)
+    effects_.push_back(JournalBatch{epoch, message.claim.root});
+  Send(BatchSignature{epoch, SignBatch(key_, message.ledger, message.claim)});
 }
 
 // Announcements come as a chain, oldest first: a snapshot, then what leads on from it, up to the
@@ -221,6 +259,9 @@ void JoinCore::Work(const WorkerEvent& event) {
       const std::uint64_t lease = submit->group.lease.value;
       sampling_.erase(lease);
       const auto kept = unanswered_.insert_or_assign(lease, std::move(submit->group)).first;
+      const Hash256 hash = GroupHash(kept->second);
+      sent_groups_.insert_or_assign(lease, hash);
+      effects_.push_back(JournalGroup{LeaseId{lease}, hash});
       Submit(kept->second);
     }  // AskForWork: AskIfRoom() below knows more
   }

@@ -29,8 +29,9 @@ struct JoinSettings {
   std::string environment;  // that we can sample for
   std::uint32_t rollouts_max = 64;
   std::uint64_t memory_bytes = 0;
-  std::size_t response_tokens_max = 0;  // of the model's context
-  Milliseconds retry_ms_min = 500;      // after a broken link; doubles
+  std::vector<WorkKind> kinds = {WorkKind::kSample};  // ascending; without kSample: asks for none
+  std::size_t response_tokens_max = 0;                // of the model's context
+  Milliseconds retry_ms_min = 500;                    // after a broken link; doubles
   Milliseconds retry_ms_max = 30'000;
   // The driver finds the way to a version through all that was announced: versions between are
   // skipped, and a fetch names the whole chain. Else one version after the other.
@@ -60,9 +61,18 @@ struct JoinTick {
   std::uint32_t tokens_per_second = 0;  // as measured lately; 0: nothing yet
 };
 struct DrainWanted {};  // finish what is held, take nothing more, leave
+// What another core of this node has to say on this link; dropped while there is none.
+struct SayOnLink {
+  NodeMessage message;
+};
+// Before the first tick: what an earlier process of this node has sent and signed.
+struct JournalRead {
+  std::map<std::uint64_t, Hash256> groups;   // by lease
+  std::map<std::uint64_t, Hash256> batches;  // roots, by epoch
+};
 using JoinEvent =
     std::variant<LinkUp, LinkDown, FrameHeard, PolicyLoaded, PolicyFailed, TokensSampled,
-                 SamplingStarted, SamplingRefused, JoinTick, DrainWanted>;
+                 SamplingStarted, SamplingRefused, JoinTick, DrainWanted, SayOnLink, JournalRead>;
 
 // Effects, to be performed in order
 struct Dial {  // try to connect now; answer with LinkUp or LinkDown
@@ -82,11 +92,29 @@ struct FetchPolicy {
 struct LeaseEnded {
   OutcomeRecord record;
 };
+// Before what comes after it: this group was sent, this batch was signed. A node signs nothing that
+// it cannot find in its journal, and one batch for one epoch, ever.
+struct JournalGroup {
+  LeaseId lease;
+  Hash256 group{};
+};
+struct JournalBatch {
+  std::uint64_t epoch = 0;
+  Hash256 root{};
+};
+struct NotSigned {  // the host proposed a batch that is not what we did
+  std::uint64_t epoch = 0;
+  std::string why;
+};
+struct LinkReady {};  // the host has answered: from here on SayOnLink arrives
+struct Told {         // for another core of this node: about audits and pay
+  NodeMessage message;
+};
 struct Leave {  // nothing is left to do
   std::string why;
 };
-using JoinEffect =
-    std::variant<Dial, HangUp, SendOut, FetchPolicy, StartSampling, LeaseEnded, Leave>;
+using JoinEffect = std::variant<Dial, HangUp, SendOut, FetchPolicy, StartSampling, LeaseEnded,
+                                JournalGroup, JournalBatch, NotSigned, LinkReady, Told, Leave>;
 
 class JoinCore {
  public:
@@ -117,6 +145,8 @@ class JoinCore {
   void On(const SamplingRefused& event);
   void On(const JoinTick& event);
   void On(const DrainWanted&);
+  void On(const SayOnLink& event);
+  void On(const JournalRead& event);
 
   void Heard(const Welcome& message);
   void Heard(const LeaseGrant& message);
@@ -125,11 +155,17 @@ class JoinCore {
   void Heard(const PolicyAnnouncement& message);
   void Heard(const Drain& message);
   void Heard(const Refusal& message);
+  void Heard(const BatchProposal& message);
+  void Heard(const LedgerEntries& message) { effects_.push_back(Told{message}); }
+  void Heard(const LedgerDeclined& message) { effects_.push_back(Told{message}); }
+  void Heard(const PolicySigned& message) { effects_.push_back(Told{message}); }
+  void Heard(const AuditItem& message) { effects_.push_back(Told{message}); }
   template <class T>
   void Heard(const T&) {}  // not the host's to say: the session refused it already
 
   void Accept(const Lease& lease);
   std::optional<std::string> WhyNot(const Lease& lease) const;
+  std::optional<std::string> WhyNotSign(const BatchProposal& proposal) const;
   void Work(const WorkerEvent& event);
   void StartWhatWaits();
   void FetchNext();
@@ -172,7 +208,9 @@ class JoinCore {
   std::set<std::uint64_t> sampling_;  // leases that the worker core works on
   std::deque<Lease> waiting_;         // for newer weights
   std::uint32_t waiting_rollouts_ = 0;
-  std::map<std::uint64_t, Group> unanswered_;  // groups whose outcome we have not heard
+  std::map<std::uint64_t, Group> unanswered_;        // groups whose outcome we have not heard
+  std::map<std::uint64_t, Hash256> sent_groups_;     // by lease: of this and earlier processes
+  std::map<std::uint64_t, Hash256> signed_batches_;  // roots, by epoch
   Counts counts_;
 };
 

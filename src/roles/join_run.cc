@@ -19,6 +19,7 @@
 #include "roles/policy_fetch.h"
 #include "roles/public_inputs.h"
 #include "roles/run_site.h"
+#include "roles/work_journal.h"
 
 namespace waggle {
 namespace {
@@ -79,6 +80,7 @@ class Volunteering {
   Clock& clock_;
   ThreadPool pool_;
   std::unique_ptr<EventLog> log_;
+  std::unique_ptr<WorkJournal> journal_;
   std::map<std::uint64_t, std::int64_t> started_ms_;  // by lease, while it is sampled
   std::unique_ptr<NodeClient> client_;
   std::unique_ptr<RunSite> site_;
@@ -167,7 +169,14 @@ Status Volunteering::Perform(JoinEffect effect) {
     LogEnd(ended->record);
     if (ended->record.outcome == Outcome::kRejected)
       Say(fmt::format("lease {} rejected: {}", LeaseName(ended->record.lease), ended->record.text));
-  } else {
+  } else if (const auto* sent = std::get_if<JournalGroup>(&effect)) {
+    return journal_->Add(*sent);
+  } else if (const auto* batch = std::get_if<JournalBatch>(&effect)) {
+    return journal_->Add(*batch);
+  } else if (const auto* refused = std::get_if<NotSigned>(&effect)) {
+    Say(fmt::format("the host's batch of epoch {} is not signed: {}", refused->epoch,
+                    refused->why));
+  } else if (std::holds_alternative<Leave>(effect)) {
     left_ = std::get<Leave>(effect).why;
   }
   return {};
@@ -293,6 +302,9 @@ Result<JoinSummary> Volunteering::Run() {
       .response_tokens_max = d.model.max_positions,
       .composes = true};
   core_.emplace(key_, options_.invite.run, std::nullopt, settings, *site_->codec, RandomBytes<16>);
+  WG_ASSIGN(journal_, WorkJournal::Open(options_.cache_directory / "work" /
+                                        (NameFor(options_, key_.id()) + ".journal")));
+  WG_TRY(Step(journal_->read()));
   WG_ASSIGN(fetch_, PolicyFetch::Open({options_.invite.run, d.model, site_->numerics,
                                        LoraConfigOf(d.recipe.trainer.lora)},
                                       PlacesFor(options_, key_.id()), *options_.ops, clock_));

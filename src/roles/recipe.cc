@@ -110,6 +110,7 @@ Hash256 RunIdOf(Recipe recipe, const Hash256& initial_weights) {
   recipe.checkpoints_kept = defaults.checkpoints_kept;
   recipe.model.path = defaults.model.path;      // the weights themselves are hashed
   recipe.trainer.algorithm.kl.teacher.clear();  // and the teacher's
+  recipe.trust = defaults.trust;                // the terms of the ledger's run
   // Where new weights take over in the middle of a response, the engine's schedule decides at which
   // token they come.
   if (recipe.sampling.swap == "finish") {
@@ -119,6 +120,7 @@ Hash256 RunIdOf(Recipe recipe, const Hash256& initial_weights) {
     recipe.sampling.sequences_max = defaults.sampling.sequences_max;
   }
   std::string text = "WGL-RUN-1\n" + WriteToml(recipe);
+  text.erase(std::min(text.size(), text.find("\n[trust]\n")));  // the last section
   // Where they say nothing, older runs keep their ids.
   for (const std::string_view line : kYounger) {
     if (const std::size_t at = text.find(line); at != std::string::npos)

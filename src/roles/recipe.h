@@ -219,6 +219,52 @@ struct EvaluationRecipe {
   }
 };
 
+// Who checks what, and what it is paid: for runs that others join. Never changes a bit of training.
+struct TrustRecipe {
+  bool audits = false;
+  std::uint64_t epoch_versions = 10, newcomer_groups = 0;
+  std::uint32_t audit_items = 1, auditors = 1, dispute_epochs = 1;
+  std::uint64_t window_seconds = 60, sign_seconds = 5;
+  double budget = 1000.0, price_rollout = 0.01, price_ktoken = 0.1, worker_stake = 0.0,
+         validator_stake = 0.0, item_cost = 0.02, item_cheat_cost = 0.002;
+
+  template <class V>
+  void Visit(V&& v) {
+    v("audits", audits, Any{},
+      "Groups become signed batches, validators replay what a beacon draws, and a ledger pays for "
+      "what holds.");
+    v("epoch_versions", epoch_versions, Range<std::uint64_t>{1, 1000000},
+      "Policy versions of one epoch: batches are signed and audited at its end.");
+    v("newcomer_groups", newcomer_groups, Range<std::uint64_t>{0, 1000000},
+      "The first so many groups of every node are replayed before they are accepted, by the host "
+      "itself; 0: none.");
+    v("audit_items", audit_items, Range<std::uint32_t>{1, 256},
+      "Groups replayed of a batch that is audited.");
+    v("auditors", auditors, Range<std::uint32_t>{1, 16},
+      "Validators drawn for a batch that is audited; one honest one is enough.");
+    v("dispute_epochs", dispute_epochs, Range<std::uint32_t>{0, 10000},
+      "Pay is withheld until so many later epochs have ended.");
+    v("window_seconds", window_seconds, Range<std::uint64_t>{1, 31622400},
+      "And at least so long after the draw; a worker has as long to answer a finding.");
+    v("sign_seconds", sign_seconds, Range<std::uint64_t>{1, 86400},
+      "How long workers have to sign for their batch; later, it goes into the next one.");
+    v("budget", budget, Range<double>{0.000001, 1e9},
+      "Units locked for the run, spread over its epochs.");
+    v("price_rollout", price_rollout, Range<double>{0.0, 1000.0}, "Units for a rollout.");
+    v("price_ktoken", price_ktoken, Range<double>{0.0, 1000.0},
+      "Units for a thousand sampled tokens, at first; it moves with what is asked for.");
+    v("worker_stake", worker_stake, Range<double>{0.0, 1e6},
+      "Units that a worker must have at stake; withheld pay is a stake too, so 0 is sound.");
+    v("validator_stake", validator_stake, Range<double>{0.0, 1e6},
+      "Units that a validator must have at stake.");
+    v("item_cost", item_cost, Range<double>{0.0, 1e6},
+      "What sampling a group costs an honest worker, in units: together with item_cheat_cost it "
+      "says how often to audit (`waggle ledger plan`).");
+    v("item_cheat_cost", item_cheat_cost, Range<double>{0.0, 1e6},
+      "What pretending to costs a cheat.");
+  }
+};
+
 struct Recipe {
   std::string name = "run", about;
   std::uint64_t seed = 1, checkpoint_every = 25, checkpoints_kept = 2;
@@ -229,6 +275,7 @@ struct Recipe {
   OrchestratorRecipe orchestrator;
   TrainerConfig trainer;
   EvaluationRecipe evaluation;
+  TrustRecipe trust;
 
   template <class V>
   void Visit(V&& v) {
@@ -246,6 +293,7 @@ struct Recipe {
     v.Section("orchestrator", orchestrator, "What is sampled and when it is trained on.");
     v.Section("trainer", trainer, "Algorithm and optimizer.");
     v.Section("evaluation", evaluation, "Held-out evaluation.");
+    v.Section("trust", trust, "Audits and pay.");
   }
 };
 

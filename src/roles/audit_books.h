@@ -1,0 +1,52 @@
+// The audit desk's papers on disk, in the run's folder: ledger.db, audits/ with the batches that
+// were signed and the evidence that was proved. And the computing that the desk asks for: whether a
+// group holds, whether evidence proves.
+#pragma once
+
+#include <memory>
+
+#include "roles/audit_desk.h"
+#include "roles/public_inputs.h"
+#include "roles/run_parts.h"
+#include "roles/trust_terms.h"
+
+namespace waggle {
+
+class AuditBooks {
+ public:
+  // `run` outlives the books. What a process before this one left is read.
+  static Result<std::unique_ptr<AuditBooks>> Open(RunParts& run, const NodeId& host,
+                                                  const Bytes& description);
+
+  // The desk as it was left. Once.
+  AuditDesk MakeDesk(const Signer& key);
+
+  Status Keep(const LedgerEntry& entry);
+  Status Keep(const SignedWork& work);
+  // Decides it; what is proved is kept, and its path said.
+  EvidenceDecided Judge(const NodeId& from, const Bytes& evidence);
+
+  // The weights of a version that was published: told when it is, and read when it is needed.
+  void Published(PolicyVersion version, const Hash256& root) { roots_[version] = root; }
+  const std::map<PolicyVersion, Hash256>& roots() const { return roots_; }
+  Verdict ExamineGroup(const Lease& lease, const Group& group);
+
+  const AuditSettings& settings() const { return settings_; }
+
+ private:
+  AuditBooks(RunParts& run, AuditSettings settings, std::unique_ptr<RunSite> site);
+  Status ReadWork();
+  Result<const Model*> ModelOf(PolicyVersion version);
+
+  RunParts& run_;
+  const AuditSettings settings_;
+  const NodeId host_;
+  std::unique_ptr<RunSite> site_;
+  FolderInputs inputs_;
+  std::map<PolicyVersion, Hash256> roots_;
+  std::map<PolicyVersion, std::shared_ptr<const Model>> models_;  // the newest few
+  std::unique_ptr<LedgerStore> store_;
+  std::vector<SignedWork> work_;
+};
+
+}  // namespace waggle

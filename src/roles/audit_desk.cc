@@ -1,0 +1,271 @@
+#include "roles/audit_desk.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "proofs/claims.h"
+#include "protocol/limits.h"
+
+namespace waggle {
+namespace {
+
+constexpr std::size_t kPoliciesTold = 256;  // the newest, to who asks for the ledger
+
+// Entries of one message: within its limits.
+LedgerEntries Portion(const std::vector<Bytes>& entries, std::uint64_t first) {
+  LedgerEntries portion{.genesis = std::nullopt, .first = first, .entries = {}};
+  for (std::uint64_t at = first; at <= entries.size(); ++at) {
+    if (portion.entries.size() == kProtocol.entries_max) break;
+    portion.entries.push_back(entries[at - 1]);
+  }
+  return portion;
+}
+
+}  // namespace
+
+BatchWork WorkOf(const RunTerms& terms, const GroupRecord& record) {
+  BatchWork work;
+  for (const Rollout& rollout : record.group.rollouts) {
+    const auto sampled = static_cast<std::uint64_t>(
+        std::count(rollout.loss_mask.begin(), rollout.loss_mask.end(), std::uint8_t{1}));
+    std::uint64_t oldest = record.lease.version.value;
+    for (const VersionSpan& span : rollout.spans) oldest = std::min(oldest, span.version.value);
+    work.Add(terms, sampled, static_cast<std::uint32_t>(record.lease.version.value - oldest));
+  }
+  return work;
+}
+
+AuditDesk::AuditDesk(const Signer& key, const AuditSettings& settings, Ledger ledger,
+                     std::vector<LedgerEntry> entries, std::vector<SignedWork> work)
+    : key_(key), settings_(settings), ledger_(std::move(ledger)) {
+  Check(entries.size() == ledger_.state().sequence, "all entries of the ledger, from the first on");
+  for (const LedgerEntry& entry : entries) entries_.push_back(Encode(entry));
+  for (SignedWork& one : work) {
+    for (const LeaseId lease : one.leases) placed_.insert(lease.value);
+    const auto slot = std::pair(one.claim.epoch, one.claim.worker);
+    work_.insert_or_assign(slot, std::move(one));
+  }
+}
+
+std::vector<AuditEffect> AuditDesk::Step(Milliseconds now, std::uint64_t wall_ms,
+                                         const AuditEvent& event) {
+  now_ = now;
+  wall_ms_ = wall_ms;
+  OpenRunIfNew();
+  std::visit([&](const auto& e) { On(e); }, event);
+  Advance();
+  return std::exchange(effects_, {});
+}
+
+// --- The ledger ----------------------------------------------------------------------------------
+
+bool AuditDesk::Apply(LedgerRequest request, std::string* why) {
+  const LedgerEntry entry = ledger_.Next(wall_ms_, std::move(request));
+  const LedgerOutcome outcome = ledger_.Apply(entry);
+  if (!outcome) {
+    if (why != nullptr) *why = outcome.error().what;
+    return false;
+  }
+  effects_.push_back(KeepLedgerEntry{entry});
+  entries_.push_back(Encode(entry));
+  TellEntry(entry);
+  return true;
+}
+
+bool AuditDesk::Ask(LedgerBody body) {
+  return Apply(SignRequest(key_, ledger_.id(), ledger_.NonceOf(key_.id()), std::move(body)));
+}
+
+// The host's own money: what it pays its workers with came in through its own bridge.
+void AuditDesk::OpenRunIfNew() {
+  if (ledger_.FindRun(settings_.run) != nullptr) return;
+  if (settings_.budget.value > 0)
+    Check(Ask(Deposit{key_.id(), settings_.budget, {}}), "a fresh ledger takes a deposit");
+  Check(Ask(OpenRun{settings_.run, settings_.terms}), "terms that were checked before");
+  if (settings_.budget.value > 0)
+    Check(Ask(LockBudget{settings_.run, settings_.budget}), "what was just deposited");
+}
+
+void AuditDesk::TellEntry(const LedgerEntry& entry) {
+  for (const NodeId& node : followers_)
+    effects_.push_back(Tell{node, LedgerEntries{std::nullopt, entry.sequence, {entries_.back()}}});
+}
+
+void AuditDesk::TellEntries(const NodeId& node, std::uint64_t from) {
+  bool first = from == 0;
+  for (std::uint64_t at = std::max<std::uint64_t>(1, from); first || at <= entries_.size();) {
+    LedgerEntries portion = Portion(entries_, at);
+    if (first) portion.genesis = ledger_.genesis();
+    first = false;
+    at += portion.entries.size();
+    effects_.push_back(Tell{node, std::move(portion)});
+  }
+}
+
+// --- Batches -------------------------------------------------------------------------------------
+
+void AuditDesk::On(const GroupTaken& event) {
+  if (placed_.contains(event.lease.value)) return;
+  open_[event.worker].insert_or_assign(event.lease.value, Piece{event.group, event.work});
+}
+
+void AuditDesk::On(const PolicyMade& event) {
+  version_ = event.version;
+  const auto claim = SignClaim(
+      PolicyClaim{settings_.run.value, event.version, event.root, settings_.description}, key_);
+  policies_.push_back({event.version, event.root, settings_.description, claim.signature});
+  if (policies_.size() > kPoliciesTold) policies_.erase(policies_.begin());
+  for (const NodeId& node : followers_) effects_.push_back(Tell{node, policies_.back()});
+}
+
+void AuditDesk::On(const AuditsEnd&) { ending_ = true; }
+void AuditDesk::On(const NodeGone& event) { followers_.erase(event.node); }
+
+void AuditDesk::Advance() {
+  CloseEpochIfDue();
+  SealIfSigned();
+  CloseBeacons();
+  Settle();
+}
+
+void AuditDesk::CloseEpochIfDue() {
+  if (sign_until_) return;
+  const std::uint64_t epoch = ledger_.FindRun(settings_.run)->epoch;
+  const bool due = version_.value >= (epoch + 1) * settings_.epoch_versions;
+  if (due || (ending_ && !open_.empty())) return Propose();
+  // The windows of past epochs are counted in seals.
+  if (ending_ && !settled()) Ask(SealEpoch{settings_.run, epoch});
+}
+
+void AuditDesk::Propose() {
+  const std::uint64_t epoch = ledger_.FindRun(settings_.run)->epoch;
+  sign_until_ = now_ + settings_.sign_ms;
+  for (const auto& [worker, pieces] : open_) {
+    if (banished_.contains(worker)) continue;
+    SignedWork work{.claim = {.run = settings_.run, .epoch = epoch, .worker = worker}};
+    for (const auto& [lease, piece] : pieces) {
+      if (work.leases.size() == kProtocol.batch_leases_max) break;
+      work.leases.push_back(LeaseId{lease});
+      work.groups.push_back(piece.group);
+      work.claim.work.rollouts += piece.work.rollouts;
+      work.claim.work.rollout_weight += piece.work.rollout_weight;
+      work.claim.work.token_weight += piece.work.token_weight;
+    }
+    work.claim.items = static_cast<std::uint32_t>(work.leases.size());
+    work.claim.root = BatchRoot(work.groups);
+    effects_.push_back(Tell{worker, BatchProposal{ledger_.id(), work.claim, work.leases}});
+    proposed_.emplace(worker, std::move(work));
+  }
+}
+
+void AuditDesk::Heard(const NodeId& node, const BatchSignature& message) {
+  const auto found = proposed_.find(node);
+  if (found == proposed_.end() || found->second.claim.epoch != message.epoch) return;
+  SignedWork work = std::move(found->second);
+  proposed_.erase(found);
+  work.signature = message.signature;
+  effects_.push_back(KeepWork{work});
+  if (!Ask(CommitBatch{work.claim, work.signature})) {
+    effects_.pop_back();  // not signed, or out for now: it stays open
+    return;
+  }
+  auto& pieces = open_[node];
+  for (const LeaseId lease : work.leases) {
+    placed_.insert(lease.value);
+    pieces.erase(lease.value);
+  }
+  if (pieces.empty()) open_.erase(node);
+  work_.insert_or_assign(std::pair(work.claim.epoch, node), std::move(work));
+}
+
+// An epoch without a validator's seat stays open: its batches could not be drawn from.
+void AuditDesk::SealIfSigned() {
+  if (!sign_until_ || (!proposed_.empty() && now_ < *sign_until_)) return;
+  proposed_.clear();
+  const std::uint64_t epoch = ledger_.FindRun(settings_.run)->epoch;
+  if (Ask(SealEpoch{settings_.run, epoch})) sign_until_.reset();
+}
+
+void AuditDesk::CloseBeacons() {
+  const LedgerRunState& run = *ledger_.FindRun(settings_.run);
+  std::vector<std::uint64_t> sealed;
+  for (const auto& [number, epoch] : run.epochs) {
+    if (epoch.phase != EpochPhase::kSealed) continue;
+    const bool all = std::ranges::all_of(
+        epoch.seats, [](const auto& seat) { return seat.second.secret.has_value(); });
+    if (all || wall_ms_ >= epoch.sealed_ms + run.terms.reveal_ms) sealed.push_back(number);
+  }
+  for (const std::uint64_t number : sealed) Ask(BeaconClose{settings_.run, number});
+}
+
+void AuditDesk::Settle() {
+  for (const std::uint64_t epoch : ledger_.SettleableEpochs(settings_.run, wall_ms_)) {
+    // A verdict that is still to come is waited for, as long as its window is open.
+    Ask(SettleEpoch{settings_.run, epoch});
+  }
+}
+
+bool AuditDesk::settled() const {
+  const LedgerRunState& run = *ledger_.FindRun(settings_.run);
+  if (sign_until_) return false;
+  for (const auto& [number, epoch] : run.epochs) {
+    if (epoch.phase == EpochPhase::kSealed) return false;
+    for (const auto& [worker, batch] : epoch.batches) {
+      if (batch.state == BatchState::kPending) return false;
+    }
+  }
+  return true;
+}
+
+// --- What nodes say ------------------------------------------------------------------------------
+
+void AuditDesk::On(const NodeSaid& event) {
+  if (banished_.contains(event.node)) return;
+  std::visit([&](const auto& message) { Heard(event.node, message); }, event.message);
+}
+
+void AuditDesk::Heard(const NodeId& node, const LedgerAsk& message) {
+  followers_.insert(node);
+  TellEntries(node, message.from);
+  for (const PolicySigned& policy : policies_) effects_.push_back(Tell{node, policy});
+}
+
+void AuditDesk::Heard(const NodeId& node, const LedgerSubmission& message) {
+  auto request = DecodeRequest(message.request);
+  std::string why = request ? "" : request.error().what;
+  const std::uint64_t nonce = request ? request->nonce : 0;
+  if (request && Apply(std::move(*request), &why)) return;
+  effects_.push_back(Tell{node, LedgerDeclined{nonce, ForWire(why)}});
+}
+
+void AuditDesk::Heard(const NodeId& node, const AuditAsk& message) {
+  AuditItem item{.epoch = message.epoch, .worker = message.worker, .index = message.index};
+  const auto found = work_.find(std::pair(message.epoch, message.worker));
+  // Nobody sees another's work before the beacon has spoken.
+  const LedgerBatch* batch = ledger_.BatchOf(settings_.run, message.epoch, message.worker);
+  if (found == work_.end() || batch == nullptr || !batch->audited ||
+      message.index >= found->second.leases.size()) {
+    effects_.push_back(Tell{node, std::move(item)});
+    return;
+  }
+  const SignedWork& work = found->second;
+  item.batch_signature = work.signature;
+  item.siblings = BatchPath(work.groups, message.index).siblings;
+  effects_.push_back(ShowItem{node, std::move(item), work.leases[message.index]});
+}
+
+void AuditDesk::Heard(const NodeId& node, const EvidenceSubmission& message) {
+  effects_.push_back(JudgeEvidence{node, message.evidence});
+}
+
+void AuditDesk::On(const EvidenceDecided& event) {
+  const NodeId& liar = event.proved ? event.accused : event.accuser;
+  if (liar == key_.id() || banished_.contains(liar)) return;
+  const std::string why = event.proved ? event.text : "its evidence does not hold: " + event.text;
+  banished_.emplace(liar, why);
+  open_.erase(liar);
+  proposed_.erase(liar);
+  effects_.push_back(Banish{liar, why});
+}
+
+}  // namespace waggle

@@ -1,0 +1,189 @@
+// The host's side of work that is paid and audited: turns accepted groups into batches that their
+// workers sign, keeps the ledger's epochs moving, tells it to whoever asks, and shows validators
+// what they drew. A state machine without I/O: events with the time in, effects out.
+// Single-threaded.
+//
+//   group accepted -> (policy version ends the epoch) -> BatchProposal -> BatchSignature
+//     -> CommitBatch .. SealEpoch -> validators reveal -> BeaconClose -> audits, verdicts
+//     -> (the window is over) -> SettleEpoch
+//
+// What a worker does not sign in time goes into its batch of the next epoch: nothing is lost, and
+// nothing is paid twice, since a lease stands in one batch.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "ledger/ledger.h"
+#include "proofs/evidence.h"
+#include "protocol/messages.h"
+#include "roles/lease_book.h"
+
+namespace waggle {
+
+struct AuditSettings {
+  LedgerRun run;
+  RunTerms terms;
+  Credits budget;                     // locked when the run is opened
+  std::uint64_t epoch_versions = 10;  // policy versions of one epoch
+  Milliseconds sign_ms = 5'000;       // workers have this long to sign
+  Hash256 description{};
+};
+
+// The batch of one worker in one epoch, as it was signed.
+struct SignedWork {
+  BatchClaim claim;
+  Signature signature{};
+  std::vector<LeaseId> leases;  // ascending
+  std::vector<Hash256> groups;  // their hashes, same order
+  bool operator==(const SignedWork&) const = default;
+};
+
+// Events
+struct GroupTaken {  // accepted; again after a restart, for those that are in no batch
+  NodeId worker;
+  LeaseId lease;
+  Hash256 group{};
+  BatchWork work;
+};
+struct PolicyMade {
+  PolicyVersion version;
+  Hash256 root{};
+};
+struct NodeCame {
+  NodeId node;
+};
+struct NodeGone {
+  NodeId node;
+};
+struct NodeSaid {  // one of the messages of audits and pay
+  NodeId node;
+  NodeMessage message;
+};
+struct EvidenceDecided {  // in answer to JudgeEvidence
+  Digest256 evidence{};
+  bool proved = false;
+  NodeId accused, accuser;
+  RejectReason reason = RejectReason::kMalformed;
+  std::string text;
+};
+struct AuditsEnd {};  // no group comes any more: close the epoch, settle what can be settled
+struct AuditTick {};
+using AuditEvent = std::variant<GroupTaken, PolicyMade, NodeCame, NodeGone, NodeSaid,
+                                EvidenceDecided, AuditsEnd, AuditTick>;
+
+// Effects, to be performed in order
+struct Tell {
+  NodeId node;
+  NodeMessage message;
+};
+// To be on disk before any effect that comes after it.
+struct KeepLedgerEntry {
+  LedgerEntry entry;
+};
+struct KeepWork {
+  SignedWork work;
+};
+// The driver puts lease and group into the item, if it has them, and tells it.
+struct ShowItem {
+  NodeId node;
+  AuditItem item;
+  LeaseId lease;
+};
+struct JudgeEvidence {
+  NodeId from;
+  Bytes evidence;
+};
+struct Banish {  // proved to lie: nothing more of this node is taken
+  NodeId node;
+  std::string why;
+};
+using AuditEffect = std::variant<Tell, KeepLedgerEntry, KeepWork, ShowItem, JudgeEvidence, Banish>;
+
+class AuditDesk {
+ public:
+  // `key`: orchestrator, trainer, sequencer and bridge of this ledger at once; outlives the desk.
+  // ledger: as it was left; fresh: the run is opened with the first step. work: every batch that
+  // was kept.
+  AuditDesk(const Signer& key, const AuditSettings& settings, Ledger ledger,
+            std::vector<LedgerEntry> entries, std::vector<SignedWork> work);
+
+  // now: as elsewhere in the host; wall_ms: since 1970, for the ledger.
+  [[nodiscard]] std::vector<AuditEffect> Step(Milliseconds now, std::uint64_t wall_ms,
+                                              const AuditEvent& event);
+
+  const Ledger& ledger() const { return ledger_; }
+  // After AuditsEnd: nothing is left that could still be settled soon.
+  bool settled() const;
+  bool InBatch(LeaseId lease) const { return placed_.contains(lease.value); }
+  const std::map<NodeId, std::string>& banished() const { return banished_; }
+
+ private:
+  struct Piece {  // an accepted group that is in no batch
+    Hash256 group{};
+    BatchWork work;
+  };
+  struct Proposed {
+    SignedWork work;
+  };
+
+  void On(const GroupTaken& event);
+  void On(const PolicyMade& event);
+  void On(const NodeCame&) {}
+  void On(const NodeGone& event);
+  void On(const NodeSaid& event);
+  void On(const EvidenceDecided& event);
+  void On(const AuditsEnd&);
+  void On(const AuditTick&) {}
+  void Heard(const NodeId& node, const BatchSignature& message);
+  void Heard(const NodeId& node, const LedgerAsk& message);
+  void Heard(const NodeId& node, const LedgerSubmission& message);
+  void Heard(const NodeId& node, const AuditAsk& message);
+  void Heard(const NodeId& node, const EvidenceSubmission& message);
+  template <class T>
+  void Heard(const NodeId&, const T&) {}  // not a worker's to say: the session refused it already
+
+  bool Apply(LedgerRequest request, std::string* why = nullptr);
+  bool Ask(LedgerBody body);  // by the host
+  void OpenRunIfNew();
+  void Advance();
+  void CloseEpochIfDue();
+  void Propose();
+  void SealIfSigned();
+  void CloseBeacons();
+  void Settle();
+  void TellEntry(const LedgerEntry& entry);
+  void TellEntries(const NodeId& node, std::uint64_t from);
+
+  const Signer& key_;
+  const AuditSettings settings_;
+  Ledger ledger_;
+  std::vector<Bytes> entries_;  // encoded, from number 1 on
+
+  Milliseconds now_ = 0;
+  std::uint64_t wall_ms_ = 0;
+  std::vector<AuditEffect> effects_;  // of the step in progress
+
+  PolicyVersion version_;
+  bool ending_ = false;
+  std::map<NodeId, std::map<std::uint64_t, Piece>> open_;  // by worker, then lease
+  std::set<std::uint64_t> placed_;                         // leases that stand in a batch
+  std::map<std::pair<std::uint64_t, NodeId>, SignedWork> work_;
+  std::optional<Milliseconds> sign_until_;  // an epoch is closing
+  std::map<NodeId, SignedWork> proposed_;
+  std::set<NodeId> followers_;  // who wants to hear of entries
+  std::vector<PolicySigned> policies_;
+  std::map<Digest256, NodeId> judging_;
+  std::map<NodeId, std::string> banished_;
+};
+
+// What a group is paid for: its sampled tokens, and how many versions older than its lease asked
+// for each rollout is.
+BatchWork WorkOf(const RunTerms& terms, const GroupRecord& record);
+
+}  // namespace waggle

@@ -1,0 +1,62 @@
+#include "roles/trust_terms.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/hex.h"
+
+namespace waggle {
+
+Credits CreditsOf(double units) {
+  return Credits{static_cast<std::int64_t>(units * static_cast<double>(kCreditsPerUnit))};
+}
+
+std::string CreditsText(Credits credits) {
+  const std::int64_t whole = credits.value / kCreditsPerUnit;
+  const std::int64_t rest = std::abs(credits.value % kCreditsPerUnit);
+  return fmt::format("{}{}.{:06}", credits.value < 0 && whole == 0 ? "-" : "", whole, rest);
+}
+
+Result<AuditSettings> AuditSettingsOf(const Recipe& recipe, const Hash256& run, const NodeId& host,
+                                      const Hash256& description) {
+  const TrustRecipe& trust = recipe.trust;
+  AuditSettings settings{.run = LedgerRun{run},
+                         .budget = CreditsOf(trust.budget),
+                         .epoch_versions = trust.epoch_versions,
+                         .sign_ms = trust.sign_seconds * 1000,
+                         .description = description};
+  const std::uint64_t epochs = recipe.orchestrator.steps / trust.epoch_versions + 1;
+  RunTerms& terms = settings.terms;
+  terms.orchestrator = terms.trainer = host;
+  terms.epoch_budget = Credits{
+      std::max<std::int64_t>(1, settings.budget.value / static_cast<std::int64_t>(epochs))};
+  terms.price_rollout = CreditsOf(trust.price_rollout);
+  terms.price_ktoken = CreditsOf(trust.price_ktoken);
+  terms.price_ktoken_min = std::min(terms.price_ktoken, terms.price_ktoken_min);
+  terms.price_ktoken_max = std::max(terms.price_ktoken, terms.price_ktoken_max);
+  terms.token_cap = recipe.sampling.tokens_max;
+  terms.audit_items = trust.audit_items;
+  terms.auditors = trust.auditors;
+  terms.item_cost = CreditsOf(trust.item_cost);
+  terms.item_cheat_cost = CreditsOf(trust.item_cheat_cost);
+  terms.dispute_epochs = trust.dispute_epochs;
+  terms.dispute_ms = terms.contest_ms = trust.window_seconds * 1000;
+  terms.reveal_ms = std::min<std::uint64_t>(terms.reveal_ms, trust.window_seconds * 1000);
+  terms.unbonding_ms = std::max(terms.unbonding_ms, terms.dispute_ms + terms.contest_ms);
+  terms.stake_min = CreditsOf(trust.worker_stake);
+  terms.validator_stake_min = CreditsOf(trust.validator_stake);
+  terms.beacon_forfeit = std::min(terms.beacon_forfeit, terms.validator_stake_min);
+  terms.accuse_bond = std::min(terms.accuse_bond, terms.validator_stake_min);
+  terms.vesting_epochs = terms.vesting_over = 0;
+  terms.referees = {host};
+  terms.quorum = 1;
+  if (const char* why = WhyBadTerms(terms))
+    return Fail(Blame::kOperator, "[trust] of the recipe: {}", why);
+  return settings;
+}
+
+LedgerGenesis HostGenesis(const Hash256& run, const NodeId& host) {
+  return {.name = "run " + ToHex(run), .sequencer = host, .bridge = host};
+}
+
+}  // namespace waggle
