@@ -185,10 +185,9 @@ std::vector<std::uint64_t> Ledger::SettleableEpochs(const LedgerRun& run,
   const LedgerRunState* state = FindRun(run);
   if (state == nullptr || state->closed) return numbers;
   for (const auto& [number, epoch] : state->epochs) {
-    const bool over = epoch.phase >= EpochPhase::kAudited &&
-                      state->epoch > number + state->terms.dispute_epochs &&
+    const bool over = state->epoch > number + state->terms.dispute_epochs &&
                       now_ms >= epoch.beacon_ms + state->terms.dispute_ms;
-    if (!over) continue;
+    if (epoch.phase < EpochPhase::kAudited || (!over && !epoch.batches.empty())) continue;
     const bool due = std::ranges::any_of(epoch.batches, [&](const auto& row) {
       const LedgerBatch& batch = row.second;
       if (batch.state != BatchState::kPending || !batch.disputes.empty()) return false;

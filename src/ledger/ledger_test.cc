@@ -27,7 +27,8 @@ TEST(Ledger, AnHonestEpochIsPaidWhenItsWindowIsOver) {
   EXPECT_TRUE(t.ledger.DutiesOf(t.run, t.Id("validator")).empty());
   t.Refused("anybody", SettleEpoch{t.run, epoch}, LedgerRefusal::kTooEarly);
   t.Seal();
-  EXPECT_EQ(t.ledger.SettleableEpochs(t.run, t.now_ms), std::vector<std::uint64_t>{epoch});
+  EXPECT_EQ(t.ledger.SettleableEpochs(t.run, t.now_ms),
+            (std::vector<std::uint64_t>{epoch, epoch + 1}));
   t.Must("anybody", SettleEpoch{t.run, epoch});
   EXPECT_EQ(t.ledger.BalanceOf(t.Id("worker")), Units(64));
   // 70 : 15 : 10 : 5, and nobody owns the data.

@@ -12,6 +12,7 @@ constexpr Bps kBondBurned{1'000};  // of a lost bond (10.4); the rest is the win
 
 bool LedgerStep::WindowIsOver(std::uint64_t number, const LedgerEpoch& epoch) const {
   if (epoch.phase < EpochPhase::kAudited) return false;
+  if (epoch.batches.empty()) return true;  // nothing to dispute
   return run_->epoch > number + run_->terms.dispute_epochs &&
          now() >= epoch.beacon_ms + run_->terms.dispute_ms;
 }

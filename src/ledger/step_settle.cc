@@ -95,7 +95,8 @@ void LedgerStep::Pay(LedgerBatch& batch) {
   const std::uint64_t epoch = batch.claim.epoch;
   member.unavailable = 0;
   paid_ += batch.pay;
-  if (!member.first_epoch) member.first_epoch = epoch;
+  // An earlier epoch may be paid later, after a dispute.
+  member.first_epoch = std::min(member.first_epoch.value_or(epoch), epoch);
   if (epoch >= *member.first_epoch + run_->terms.vesting_epochs)
     return Earn(LedgerEventKind::kPaid, batch.claim.worker, batch.pay);
   member.vesting += batch.pay;
