@@ -44,6 +44,10 @@ constexpr Command kCommands[] = {
      DefineLog},
     {"outcomes", "print how every lease of a run ended, one JSON object a line",
      "waggle outcomes runs/demo\nwaggle outcomes runs/demo | grep rejected", DefineOutcomes},
+    {"validate", "check others in somebody's run: replay what a beacon draws, accuse with evidence",
+     "waggle validate waggle://192.0.2.1:7100/...\nwaggle validate waggle://... --evidence "
+     "~/evidence --stake 100",
+     DefineValidate},
     {"verify", "decide an evidence file: 0 proved, 1 not proved, 2 cannot be told here",
      "waggle verify evidence/3f2a.wglevid --inputs runs/demo\nwaggle verify *.wglevid --inputs "
      "runs/demo --orchestrator wgl1... --json",

@@ -47,6 +47,7 @@ Action DefineOutcomes(CLI::App& app);
 Action DefineLog(CLI::App& app);
 Action DefineReplay(CLI::App& app);
 Action DefineVerify(CLI::App& app);
+Action DefineValidate(CLI::App& app);
 Action DefineBackup(CLI::App& app);
 Action DefineRestore(CLI::App& app);
 Action DefineSim(CLI::App& app);

@@ -1,8 +1,9 @@
-// The audit desk's papers on disk, in the run's folder: ledger.db, audits/ with the batches that
+// The audit desk's papers on disk, in the run's folder: ledger.log, audits/ with the batches that
 // were signed and the evidence that was proved. And the computing that the desk asks for: whether a
 // group holds, whether evidence proves.
 #pragma once
 
+#include <cstdio>
 #include <memory>
 
 #include "roles/audit_desk.h"
@@ -36,6 +37,7 @@ class AuditBooks {
  private:
   AuditBooks(RunParts& run, AuditSettings settings, std::unique_ptr<RunSite> site);
   Status ReadWork();
+  Status OpenLog();
   Result<const Model*> ModelOf(PolicyVersion version);
 
   RunParts& run_;
@@ -45,7 +47,8 @@ class AuditBooks {
   FolderInputs inputs_;
   std::map<PolicyVersion, Hash256> roots_;
   std::map<PolicyVersion, std::shared_ptr<const Model>> models_;  // the newest few
-  std::unique_ptr<LedgerStore> store_;
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> log_{nullptr, std::fclose};
+  std::vector<LedgerEntry> entries_;  // as they were read
   std::vector<SignedWork> work_;
 };
 

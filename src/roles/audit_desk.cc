@@ -259,6 +259,7 @@ void AuditDesk::Heard(const NodeId& node, const EvidenceSubmission& message) {
 }
 
 void AuditDesk::On(const EvidenceDecided& event) {
+  if (event.fault) return;
   const NodeId& liar = event.proved ? event.accused : event.accuser;
   if (liar == key_.id() || banished_.contains(liar)) return;
   const std::string why = event.proved ? event.text : "its evidence does not hold: " + event.text;

@@ -67,7 +67,7 @@ struct NodeSaid {  // one of the messages of audits and pay
 };
 struct EvidenceDecided {  // in answer to JudgeEvidence
   Digest256 evidence{};
-  bool proved = false;
+  bool proved = false, fault = false;  // fault: it cannot be told here, and nobody is blamed
   NodeId accused, accuser;
   RejectReason reason = RejectReason::kMalformed;
   std::string text;

@@ -84,8 +84,7 @@ void HostCore::Heard(LinkId id, const NodeMessage& message) {
   Link& link = links_.at(id.value);
   if (audits_) {
     const auto banished = audits_->banished().find(*link.session.peer());
-    if (banished != audits_->banished().end())
-      return Close(id, "banished: " + banished->second);
+    if (banished != audits_->banished().end()) return Close(id, "banished: " + banished->second);
   }
   if (const auto* hello = std::get_if<Hello>(&message)) {
     link.tokens_per_second = hello->capabilities.tokens_per_second;
@@ -164,7 +163,7 @@ void HostCore::Judge(WorkerId worker, const Group& group) {
   const Lease lease = out == nullptr ? Lease{} : *out;
   if (out != nullptr) {
     if (const auto verdict = ExamineNewcomer(came_from_, lease, group))
-      return Refused(worker, group, *verdict);
+      return Dismiss(worker, group, *verdict);
   }
   // Kept before anything that follows from it: the batch that it completes, the receipt.
   const std::size_t before = effects_.size();
@@ -182,8 +181,9 @@ void HostCore::Judge(WorkerId worker, const Group& group) {
   Book(graded);
 }
 
-// What does not hold goes to somebody else; whoever handed it in is no newcomer that one would keep.
-void HostCore::Refused(WorkerId worker, const Group& group, const Verdict& verdict) {
+// What does not hold goes to somebody else; whoever handed it in is no newcomer that one would
+// keep.
+void HostCore::Dismiss(WorkerId worker, const Group& group, const Verdict& verdict) {
   Orchestrate(LeaseTakenBack{worker, group.lease});
   Book(GroupGraded{worker, group.lease, verdict, 0});
 }
@@ -409,6 +409,7 @@ void HostCore::Banished(const Banish& banish) {
 }
 
 void HostCore::On(const WorkRemembered& event) {
+  for (const PolicyMade& policy : event.policies) Audits(policy);
   for (const GroupTaken& group : event.groups) Audits(group);
 }
 

@@ -98,14 +98,15 @@ struct HostHeard {
 // Where work is audited. In the store, but in no batch: after a restart.
 struct WorkRemembered {
   std::vector<GroupTaken> groups;
+  std::vector<PolicyMade> policies;  // that were published, ascending
 };
 struct ItemFound {  // in answer to ShowItem
   NodeId node;
   AuditItem item;
 };
-using HostEvent = std::variant<LinkOpened, FrameCame, LinkClosed, PolicyOut, HostRestarted,
-                               HostTick, DrainRun, DrainNode, DesksHeard, HostHeard, WorkRemembered,
-                               ItemFound, EvidenceDecided>;
+using HostEvent =
+    std::variant<LinkOpened, FrameCame, LinkClosed, PolicyOut, HostRestarted, HostTick, DrainRun,
+                 DrainNode, DesksHeard, HostHeard, WorkRemembered, ItemFound, EvidenceDecided>;
 
 // Effects, to be performed in order
 struct SendFrame {
@@ -127,9 +128,9 @@ struct SaveCheckpointNow {
   std::string state;  // LeaseSource::SavePosition()
 };
 struct RunDrained {};  // after a SaveCheckpointNow: the process may end
-using HostEffect = std::variant<SendFrame, CloseLink, Keep, SaveCheckpointNow, TrainOn, Evaluated,
-                                RunFinished, RunDrained, RunBroken, KeepLedgerEntry, KeepWork,
-                                ShowItem, JudgeEvidence, Banish>;
+using HostEffect =
+    std::variant<SendFrame, CloseLink, Keep, SaveCheckpointNow, TrainOn, Evaluated, RunFinished,
+                 RunDrained, RunBroken, KeepLedgerEntry, KeepWork, ShowItem, JudgeEvidence, Banish>;
 
 class HostCore {
  public:
@@ -212,7 +213,7 @@ class HostCore {
   void Book(const LeaseBookEvent& event);
   void Perform(LeaseBookEffect effect);
   void Judge(WorkerId worker, const Group& group);
-  void Refused(WorkerId worker, const Group& group, const Verdict& verdict);
+  void Dismiss(WorkerId worker, const Group& group, const Verdict& verdict);
   void Deliver(SendTo& send);
   void Orchestrate(const OrchestratorEvent& event);
   void Delegate();
@@ -241,8 +242,8 @@ class HostCore {
   NodeId came_from_;                  // the same
   std::optional<AuditDesk> audits_;
   std::optional<Milliseconds> audits_until_;  // the run is over, its audits are not
-  std::vector<Lease> offered_;        // grants of the orchestrator's step in progress
-  std::optional<Verdict> verdict_;    // of the orchestrator's step in progress
+  std::vector<Lease> offered_;                // grants of the orchestrator's step in progress
+  std::optional<Verdict> verdict_;            // of the orchestrator's step in progress
   bool finished_ = false, ended_ = false, drained_ = false;
   std::optional<Milliseconds> drain_until_;
   Counts counts_;

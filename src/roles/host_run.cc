@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include "base/hex.h"
 #include "crypto/random.h"
 #include "net/server.h"
+#include "proofs/claims.h"
 #include "protocol/limits.h"
+#include "roles/audit_books.h"
 #include "roles/host_core.h"
 #include "roles/host_log.h"
 #include "roles/host_swarm.h"
@@ -22,6 +25,7 @@ constexpr std::int64_t kNoDesksMs = 500;
 constexpr std::uint64_t kDeskSilenceMs = 15'000;  // then its leases go to others
 constexpr std::int64_t kGoodbyeMs = 3'000;
 constexpr std::uint64_t kAll = std::uint64_t{1} << 40;  // more groups than any run has
+constexpr std::uint32_t kRowsAtOnce = 1000;
 constexpr std::int64_t kBatchMs = 8;  // of events that share one commit: a commit takes about one
 
 }  // namespace
@@ -38,6 +42,7 @@ struct HostRun::Loop {
   PolicyShelf shelf;
   Invite invite;
   std::unique_ptr<RunStore> store;
+  std::unique_ptr<AuditBooks> books;   // where work is audited
   std::unique_ptr<NodeServer> server;  // none while the host catches up
   std::optional<HostCore> core;
   std::optional<TrainThread> training;
@@ -52,6 +57,9 @@ struct HostRun::Loop {
   Status Start(const HostOptions& options);
   Status OpenSwarm(const HostOptions& options);
   Status OpenStore(const HostOptions& options);
+  Status OpenBooks(const Bytes& description, HostSettings& settings);
+  Status OpenDesk();
+  Status Show(ShowItem show);
   Status TellDesks();
   Status HearDesks();
   Status CatchUp();
@@ -75,6 +83,11 @@ struct HostRun::Loop {
 
 namespace {
 
+// Every window of the last epoch, and some time to answer.
+Milliseconds AuditsLingerMs(const TrustRecipe& trust) {
+  return (trust.sign_seconds + 2 * trust.window_seconds + 30) * 1000;
+}
+
 PolicyKind DeltaKindOf(const Recipe& recipe) {
   return recipe.trainer.lora.rank > 0 ? PolicyKind::kAdapter : PolicyKind::kDelta;
 }
@@ -88,8 +101,9 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   WG_TRY(shelf.Open(run.folder.root() / "policies"));
   WG_TRY(shelf.Put(run.conduct->version(), ImageOfTrainer(*run.trainer, format, run.pool, nullptr),
                    DeltaKindOf(run.recipe)));
-  shelf.PutDescription(
-      EncodeDescription(run.recipe, run.base->model.config, run.base->tokenizer, run.start));
+  const Bytes description =
+      EncodeDescription(run.recipe, run.base->model.config, run.base->tokenizer, run.start);
+  shelf.PutDescription(description);
   WG_TRY(OpenStore(options));
   HostSettings settings{.software = options.software,
                         .sources = options.mirrors,
@@ -101,8 +115,10 @@ Status HostRun::Loop::Start(const HostOptions& options) {
                                    run.clock, &shelf));
   WG_ASSIGN(log, HostLog::Open(run.folder.root(), "host", run.clock));
   swarm->Publish(settings.chain.back());
+  WG_TRY(OpenBooks(description, settings));
   core.emplace(key, run.run_id, settings, std::move(*run.orchestrator),
                settings.chain.back().manifest, RandomBytes<16>);
+  WG_TRY(OpenDesk());
   training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
   WG_TRY(TellDesks());
   WG_TRY(CatchUp());
@@ -123,6 +139,62 @@ Status HostRun::Loop::OpenStore(const HostOptions& options) {
   if (!options.store.empty()) WG_TRY(run.folder.RememberStore(options.store));
   WG_ASSIGN(const std::string place, run.folder.StorePlace());
   WG_ASSIGN(store, RunStore::Open(place, run.run_id, RunStore::Access::kWrite));
+  return {};
+}
+
+Status HostRun::Loop::OpenBooks(const Bytes& description, HostSettings& settings) {
+  const TrustRecipe& trust = run.recipe.trust;
+  if (!trust.audits && trust.newcomer_groups == 0) return {};
+  if (trust.audits && store->takes_desks())
+    return Fail(Blame::kOperator,
+                "trust.audits: a run with desks is not audited yet; leave --store out");
+  WG_ASSIGN(books, AuditBooks::Open(run, key.id(), description));
+  for (const auto& [version, root] : shelf.Roots()) books->Published(version, root);
+  settings.newcomer_groups = trust.newcomer_groups;
+  settings.examine = [this](const Lease& lease, const Group& group) {
+    return books->ExamineGroup(lease, group);
+  };
+  settings.wall_offset_ms = static_cast<std::uint64_t>(run.clock.UnixSeconds() * 1000.0) -
+                            static_cast<std::uint64_t>(NowMs());
+  settings.audits_linger_ms = AuditsLingerMs(trust);
+  return {};
+}
+
+// What was accepted before and stands in no batch goes into the next one.
+Status HostRun::Loop::OpenDesk() {
+  if (books == nullptr || !run.recipe.trust.audits) return {};
+  AuditDesk desk = books->MakeDesk(key);
+  WorkRemembered remembered;
+  for (const auto& [version, root] : books->roots()) remembered.policies.push_back({version, root});
+  std::map<std::uint64_t, NodeId> worker_of;
+  for (std::uint64_t after = 0;;) {
+    WG_ASSIGN(const auto rows, store->Outcomes(after, kRowsAtOnce));
+    if (rows.empty()) break;
+    after = rows.back().number;
+    for (const RunStore::Ended& row : rows) {
+      if (row.record.outcome == Outcome::kAccepted)
+        worker_of[row.record.lease.value] = row.record.worker;
+    }
+  }
+  WG_ASSIGN(const auto records, store->Groups(0, kAll));
+  for (const GroupRecord& record : records) {
+    const auto worker = worker_of.find(record.lease.id.value);
+    if (worker == worker_of.end() || desk.InBatch(record.lease.id)) continue;
+    remembered.groups.push_back({worker->second, record.lease.id, GroupHash(record.group),
+                                 WorkOf(books->settings().terms, record)});
+  }
+  core->Audit(std::move(desk));
+  Step(remembered);
+  return {};
+}
+
+Status HostRun::Loop::Show(ShowItem show) {
+  WG_ASSIGN(auto record, store->GroupOf(show.lease));
+  if (record) {
+    show.item.lease = std::move(record->lease);
+    show.item.group = std::move(record->group);
+  }
+  Step(ItemFound{show.node, std::move(show.item)});
   return {};
 }
 
@@ -223,6 +295,9 @@ Status HostRun::Loop::Settle() {
 Status HostRun::Loop::Commit(std::vector<HostEffect>& effects) {
   StoreBatch batch;
   for (HostEffect& effect : effects) {
+    if (const auto* entry = std::get_if<KeepLedgerEntry>(&effect))
+      WG_TRY(books->Keep(entry->entry));
+    if (const auto* work = std::get_if<KeepWork>(&effect)) WG_TRY(books->Keep(work->work));
     auto* keep = std::get_if<waggle::Keep>(&effect);
     if (keep == nullptr) continue;
     if (const auto* record = std::get_if<OutcomeRecord>(&keep->entry))
@@ -254,7 +329,16 @@ Status HostRun::Loop::Perform(HostEffect effect) {
     return Forward(std::move(broken->error));
   } else if (std::holds_alternative<RunDrained>(effect)) {
     drained = true;
-  }  // Keep, SendFrame: PerformAll
+  } else if (auto* show = std::get_if<ShowItem>(&effect)) {
+    return Show(std::move(*show));
+  } else if (const auto* judge = std::get_if<JudgeEvidence>(&effect)) {
+    EvidenceDecided decided = books->Judge(judge->from, judge->evidence);
+    run.telemetry->Say(
+        fmt::format("evidence {}: {}", ToHex(decided.evidence).substr(0, 16), decided.text));
+    Step(std::move(decided));
+  } else if (const auto* banish = std::get_if<Banish>(&effect)) {
+    run.telemetry->Say(fmt::format("{} is out: {}", ToText(banish->node), banish->why));
+  }  // Keep*, SendFrame: done by then
   return {};
 }
 
@@ -272,6 +356,7 @@ Status HostRun::Loop::Train(TrainOn batch) {
   WG_ASSIGN(const auto manifests,
             shelf.Put(PolicyVersion{current.value + 1}, *shelf.newest(), DeltaKindOf(run.recipe)));
   PolicyOut out = swarm->OutOf(manifests);
+  out.root = shelf.newest()->root();
   WG_TRY(Perform(std::move(effects), out));
   return Publish(out);
 }
@@ -287,6 +372,7 @@ Status HostRun::Loop::Trained(StepDone done) {
   if (const std::string line = board->Stepped(done.seconds); !line.empty())
     run.telemetry->Say(line);
   PolicyOut out = swarm->OutOf(done.manifests);
+  out.root = shelf.newest()->root();
   if (!done.report) {
     WG_TRY(Perform(run.conduct->Step(StepFailed{done.report.error()}), out));
   } else {
@@ -300,6 +386,7 @@ Status HostRun::Loop::Publish(const PolicyOut& out) {
   if (catching_up) WG_TRY(Remember(last, last + 1));
   pending.emplace_back(waggle::Keep{PolicyTold{out.version, out.manifest, out.snapshot}});
   log->Published(out);
+  if (books) books->Published(out.version, out.root);
   swarm->Publish(out);
   if (!catching_up) board->Published(out.version);
   Step(out);

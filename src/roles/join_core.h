@@ -131,6 +131,7 @@ class JoinCore {
     std::uint64_t accepted = 0, stale = 0, rejected = 0, other = 0, tokens = 0;
   };
   const Counts& counts() const { return counts_; }
+  const std::optional<NodeId>& host() const { return host_; }  // once it has answered
   bool connected() const { return session_ && session_->established(); }
   std::size_t leases() const { return held_.size(); }
 

@@ -26,7 +26,8 @@ namespace {
 
 constexpr std::int64_t kIdleMs = 20;   // wait for the host while there is nothing to sample
 constexpr std::int64_t kTickMs = 100;  // of JoinCore's time
-constexpr std::int64_t kRestMsMin = 500, kRestMsMax = 30'000;  // between the first calls
+constexpr std::uint64_t kAuditedBytes = std::uint64_t{4} << 30;  // of past policies
+constexpr std::int64_t kRestMsMin = 500, kRestMsMax = 30'000;    // between the first calls
 
 NetLimits Limits() {
   NetLimits limits;
@@ -45,6 +46,7 @@ PolicyFetch::Places PlacesFor(const JoinOptions& options, const NodeId& self) {
       .mirrors = options.mirrors,
       .swarm = options.swarm,
       .say = options.say};
+  if (options.validate) places.spare_bytes = kAuditedBytes;
   if (places.swarm) places.swarm->scratch = places.folder / "swarm";
   std::memcpy(&places.seed, self.value.data(), sizeof places.seed);
   return places;
@@ -71,6 +73,7 @@ class Volunteering {
   Status Loaded(Result<PolicyFetch::Loaded> loaded);
   Status Hear(const Event& event);
   Status Sample();
+  Status Validate(Result<std::vector<NodeMessage>> messages);
   Status Pump();
   void LogEnd(const OutcomeRecord& record);
   std::uint32_t Rate() const;
@@ -83,11 +86,13 @@ class Volunteering {
   std::unique_ptr<WorkJournal> journal_;
   std::map<std::uint64_t, std::int64_t> started_ms_;  // by lease, while it is sampled
   std::unique_ptr<NodeClient> client_;
+  Bytes description_;
   std::unique_ptr<RunSite> site_;
   std::optional<JoinCore> core_;
   std::optional<Engine> engine_;
-  std::unique_ptr<PolicyFetch> fetch_;  // before client_ is replaced, it has come to its end
-  std::size_t host_ = 0;                // of the invite, tried in order
+  std::optional<Validating> validating_;  // instead of an engine
+  std::unique_ptr<PolicyFetch> fetch_;    // before client_ is replaced, it has come to its end
+  std::size_t host_ = 0;                  // of the invite, tried in order
   bool opened_ = false, drain_said_ = false;
   std::int64_t ticked_ms_ = 0, linked_ms_ = 0;
   double sampled_ = 0, sampling_seconds_ = 0;  // fading sums behind the rate
@@ -118,7 +123,8 @@ Status Volunteering::Ask() {
       why = event.text;
       continue;
     }
-    WG_ASSIGN(site_, FetchRunSite(*client_, options_.invite.run));
+    WG_ASSIGN(description_, FetchDescription(*client_, options_.invite.run));
+    WG_ASSIGN(site_, MakeRunSite(description_, options_.invite.run));
     client_.reset();
     return {};
   }
@@ -211,7 +217,9 @@ Status Volunteering::Loaded(Result<PolicyFetch::Loaded> loaded) {
     Say("policy: " + loaded.error().what);
     return Step(PolicyFailed{PolicyVersion{}, loaded.error().what});
   }
-  if (!engine_) {
+  if (validating_) {
+    // Kept in the store; what is examined says which version it wants.
+  } else if (!engine_) {
     const BlobFetcher::Totals& cost = fetch_->totals();
     Say(fmt::format("sampling, from version {} on, after {} bytes", loaded->version.value,
                     cost.host_bytes + cost.mirror_bytes + fetch_->swarm_counts().taken));
@@ -256,8 +264,14 @@ Status Volunteering::Sample() {
   return Step(TokensSampled{std::move(tokens)});
 }
 
+Status Volunteering::Validate(Result<std::vector<NodeMessage>> messages) {
+  if (!messages) return Forward(std::move(messages.error()));
+  for (NodeMessage& message : *messages) WG_TRY(Step(SayOnLink{std::move(message)}));
+  return {};
+}
+
 Status Volunteering::Pump() {
-  const bool sampling = engine_ && !engine_->idle();
+  const bool sampling = engine_ ? !engine_->idle() : validating_ && !validating_->idle();
   Event event;
   if (client_) {
     for (std::int64_t wait = sampling ? 0 : kIdleMs; client_->Next(event, wait); wait = 0) {
@@ -278,7 +292,11 @@ Status Volunteering::Pump() {
     }
     WG_TRY(Step(JoinTick{Rate()}));
   }
-  if (sampling) WG_TRY(Sample());
+  if (validating_) {
+    WG_TRY(Validate(validating_->Work()));
+  } else if (sampling) {
+    WG_TRY(Sample());
+  }
   return {};
 }
 
@@ -294,13 +312,18 @@ Result<JoinSummary> Volunteering::Run() {
   log_->Write(LogEvent::kStarted, {{"run", ToHex(options_.invite.run)},
                                    {"node", ToText(key_.id())},
                                    {"software", options_.software}});
-  const JoinSettings settings{
+  JoinSettings settings{
       .software = options_.software,
       .environment = std::string(site_->environment->name()),
       .rollouts_max = std::max(options_.rollouts_max, d.recipe.orchestrator.group_size),
       .memory_bytes = options_.kv_bytes,
       .response_tokens_max = d.model.max_positions,
       .composes = true};
+  if (options_.validate) {
+    settings.kinds = {WorkKind::kValidate};
+    settings.rollouts_max = 0;
+    settings.composes = false;  // every version may be asked for
+  }
   core_.emplace(key_, options_.invite.run, std::nullopt, settings, *site_->codec, RandomBytes<16>);
   WG_ASSIGN(journal_, WorkJournal::Open(options_.cache_directory / "work" /
                                         (NameFor(options_, key_.id()) + ".journal")));
@@ -308,6 +331,11 @@ Result<JoinSummary> Volunteering::Run() {
   WG_ASSIGN(fetch_, PolicyFetch::Open({options_.invite.run, d.model, site_->numerics,
                                        LoraConfigOf(d.recipe.trainer.lora)},
                                       PlacesFor(options_, key_.id()), *options_.ops, clock_));
+  if (options_.validate) {
+    validating_.emplace(*options_.validate, key_, options_.invite.run, *site_, description_,
+                        PlacesFor(options_, key_.id()).folder, *options_.ops, pool_,
+                        [this](const std::string& line) { Say(line); });
+  }
   linked_ms_ = NowMs();
   while (!left_) {
     WG_TRY(Pump());
@@ -322,8 +350,15 @@ Result<JoinSummary> Volunteering::Run() {
   const BlobFetcher::Totals policies = fetch_->totals();
   const Swarm::Counts swarm = fetch_->swarm_counts();
   fetch_.reset();
-  return JoinSummary{core_->counts(), policies, swarm, *left_,
-                     static_cast<double>(clock_.MonotonicNs() - begin) * 1e-9};
+  JoinSummary summary{.counts = core_->counts(), .policies = policies, .swarm = swarm};
+  if (validating_) {
+    summary.validated = validating_->core().counts();
+    if (const Ledger* ledger = validating_->core().ledger())
+      summary.earned = ledger->BalanceOf(key_.id());
+  }
+  summary.why = *left_;
+  summary.seconds = static_cast<double>(clock_.MonotonicNs() - begin) * 1e-9;
+  return summary;
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "kernels/ops.h"
 #include "protocol/invite.h"
 #include "roles/join_core.h"
+#include "roles/validating.h"
 #include "torrent/swarm.h"
 
 namespace waggle {
@@ -29,6 +30,8 @@ struct JoinOptions {
   std::vector<std::string> mirrors;        // URLs where policies are, beside what the host says
   // In the run's swarm, if it has one; nothing: policies come from the host and mirrors alone.
   std::optional<SwarmOptions> swarm = std::nullopt;
+  // Checks others instead of sampling (roles/validating.h).
+  std::optional<ValidateOptions> validate = std::nullopt;
   std::string software;
   std::function<void(const std::string&)> say;  // progress lines, from any thread
   std::function<bool()> wants_to_leave;         // asked often; true: drain and leave
@@ -38,6 +41,8 @@ struct JoinSummary {
   JoinCore::Counts counts;
   BlobFetcher::Totals policies;  // what they cost to fetch
   Swarm::Counts swarm;
+  ValidatorCore::Counts validated;
+  Credits earned;   // as the ledger that we follow says; of validators
   std::string why;  // it left
   double seconds = 0;
 };

@@ -167,6 +167,11 @@ class LeaseBook {
     const auto id = id_of_.find(node);
     return id != id_of_.end() && workers_.at(id->second).present;
   }
+  // Groups of this node that were accepted since it was first seen.
+  std::uint64_t AcceptedOf(const NodeId& node) const {
+    const auto id = id_of_.find(node);
+    return id == id_of_.end() ? 0 : workers_.at(id->second).accepted;
+  }
   // Tokens per second as measured; 0 for nobody we know.
   std::uint32_t RateOf(const NodeId& node) const;
 

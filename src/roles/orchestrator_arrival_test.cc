@@ -106,8 +106,7 @@ TEST_F(ArrivalTest, AHostThatComesBackFormsTheSameBatchesAndGivesEveryLeaseOnce)
   Publish(again);
   std::vector<LeaseId> free = IdsOf(Ask(again, kOne));
   std::sort(free.begin(), free.end());
-  EXPECT_EQ(free, (std::vector<LeaseId>{leases[4].id, LeaseIdOf(2, 2),
-                                        LeaseIdOf(2, 3)}));
+  EXPECT_EQ(free, (std::vector<LeaseId>{leases[4].id, LeaseIdOf(2, 2), LeaseIdOf(2, 3)}));
   EXPECT_TRUE(HandIn(again, kTwo, third[0]).empty());
 }
 

@@ -33,9 +33,11 @@ Result<std::unique_ptr<PolicyFetch>> PolicyFetch::Open(Shape shape, Places place
   if (::flock(lock, LOCK_EX | LOCK_NB) != 0)
     return Fail(Blame::kOperator, "{} is in use: another process samples with this key",
                 file.string());
-  WG_ASSIGN(PolicyStore store,
-            PolicyStore::Open(fetch->places_.folder, fetch->shape_.run, fetch->pool_,
-                              {.snapshots_kept = 1, .incoming_max = 256}));
+  WG_ASSIGN(
+      PolicyStore store,
+      PolicyStore::Open(
+          fetch->places_.folder, fetch->shape_.run, fetch->pool_,
+          {.snapshots_kept = 1, .spare_bytes = fetch->places_.spare_bytes, .incoming_max = 256}));
   fetch->store_.emplace(std::move(store));
   return fetch;
 }

@@ -34,6 +34,7 @@ class PolicyFetch {
     std::filesystem::path folder;      // of the replica; one process at a time
     std::vector<std::string> mirrors;  // the volunteer's own, beside those that the host tells
     std::uint64_t seed = 0;            // of the draw among mirrors
+    std::uint64_t spare_bytes = 0;     // of past versions that are kept, for audits
     // Takes part in the run's swarm, from when the host first tells of one; nothing: does not.
     std::optional<SwarmOptions> swarm = std::nullopt;
     std::function<void(const std::string&)> say = nullptr;  // the fetch's thread

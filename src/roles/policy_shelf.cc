@@ -123,4 +123,13 @@ std::vector<PolicyShelf::Manifests> PolicyShelf::Published() const {
   return out;
 }
 
+std::vector<std::pair<PolicyVersion, Digest256>> PolicyShelf::Roots() const {
+  std::map<PolicyVersion, Digest256> roots;
+  for (const PolicyLink& link : store_->Links()) {
+    if (link.version > version_) continue;
+    if (const auto root = store_->RootOf(link.version)) roots[link.version] = *root;
+  }
+  return {roots.begin(), roots.end()};
+}
+
 }  // namespace waggle

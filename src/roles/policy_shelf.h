@@ -39,6 +39,8 @@ class PolicyShelf final : public BlobSource {
   std::vector<Manifests> Published() const;
 
   Result<std::unique_ptr<Blob>> Open(const Digest256& hash) override { return blobs_.Open(hash); }
+  // Roots of the versions that are published, ascending.
+  std::vector<std::pair<PolicyVersion, Digest256>> Roots() const;
   std::uint64_t bytes_served() const { return blobs_.bytes_read(); }  // any thread
 
  private:

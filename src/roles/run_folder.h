@@ -30,6 +30,7 @@ class RunFolder {
   std::filesystem::path result() const { return root_ / "result.json"; }
   std::filesystem::path checkpoint(std::uint64_t version) const;
   std::filesystem::path tls() const { return root_ / "tls"; }
+  std::filesystem::path audits() const { return root_ / "audits"; }
 
   // Blame::kOperator if another process has it.
   Result<FolderLock> Lock() const;

@@ -28,8 +28,8 @@ Result<AuditSettings> AuditSettingsOf(const Recipe& recipe, const Hash256& run, 
   const std::uint64_t epochs = recipe.orchestrator.steps / trust.epoch_versions + 1;
   RunTerms& terms = settings.terms;
   terms.orchestrator = terms.trainer = host;
-  terms.epoch_budget = Credits{
-      std::max<std::int64_t>(1, settings.budget.value / static_cast<std::int64_t>(epochs))};
+  terms.epoch_budget =
+      Credits{std::max<std::int64_t>(1, settings.budget.value / static_cast<std::int64_t>(epochs))};
   terms.price_rollout = CreditsOf(trust.price_rollout);
   terms.price_ktoken = CreditsOf(trust.price_ktoken);
   terms.price_ktoken_min = std::min(terms.price_ktoken, terms.price_ktoken_min);

@@ -272,6 +272,15 @@ Result<std::vector<GroupRecord>> SqlStore::Arrived(std::uint64_t first, std::uin
   });
 }
 
+Result<std::optional<GroupRecord>> SqlStore::GroupOf(LeaseId lease) {
+  return Guarded("reading a group", [&]() -> Result<std::optional<GroupRecord>> {
+    std::vector<GroupRecord> records;
+    WG_TRY(Select(kByLease, AsRow(lease.value), AsRow(lease.value) + 1, records));
+    if (records.empty()) return std::optional<GroupRecord>();
+    return std::optional(std::move(records.front()));
+  });
+}
+
 Status SqlStore::Select(const char* query, long long one, long long two,
                         std::vector<GroupRecord>& records) {
   std::string terms, rollouts;

@@ -64,6 +64,8 @@ class RunStore {
   // Accepted groups of training leases in the order in which they were accepted (a desk's: in which
   // the host noted them), the first of all being number 0: `count` of them at most.
   virtual Result<std::vector<GroupRecord>> Arrived(std::uint64_t first, std::uint64_t count) = 0;
+  // The accepted group of one lease; nothing: none was.
+  virtual Result<std::optional<GroupRecord>> GroupOf(LeaseId lease) = 0;
   virtual Result<std::vector<OpenGrant>> OpenGrants() = 0;  // the host's own, oldest first
 
   struct Counts {

@@ -137,6 +137,8 @@ TEST_P(RunStoreTest, GroupsComeInTheOrderInWhichTheyWereAccepted) {
   EXPECT_THAT(store->Arrived(0, 100).value(), testing::ElementsAre(first, second, third));
   EXPECT_THAT(store->Arrived(1, 1).value(), testing::ElementsAre(second));
   EXPECT_THAT(store->Arrived(3, 9).value(), testing::IsEmpty());
+  EXPECT_EQ(store->GroupOf(second.lease.id).value(), second);
+  EXPECT_EQ(store->GroupOf(LeaseId{987'654}).value(), std::nullopt);
   EXPECT_THAT(store->Evaluations(0, 9).value(), testing::ElementsAre(RecordOf(held_out.lease)));
   EXPECT_THAT(store->Evaluations(2, 9).value(), testing::IsEmpty());
 }

@@ -23,6 +23,7 @@ class SqlStore final : public RunStore, public DeskStore {
   Result<std::vector<GroupRecord>> Groups(std::uint64_t first, std::uint64_t end) override;
   Result<std::vector<GroupRecord>> Evaluations(std::uint64_t first, std::uint64_t end) override;
   Result<std::vector<GroupRecord>> Arrived(std::uint64_t first, std::uint64_t count) override;
+  Result<std::optional<GroupRecord>> GroupOf(LeaseId lease) override;
   Result<std::vector<OpenGrant>> OpenGrants() override;
   Result<Counts> Count() override;
   Result<std::vector<Ended>> Outcomes(std::uint64_t after, std::uint32_t rows_max) override;

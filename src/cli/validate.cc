@@ -1,0 +1,73 @@
+// waggle validate: checks others in somebody's run.
+#include <memory>
+
+#include "cli/command.h"
+#include "cli/common.h"
+#include "cli/node.h"
+#include "roles/join_run.h"
+#include "roles/telemetry.h"
+#include "roles/trust_terms.h"
+
+namespace waggle {
+namespace {
+
+struct ValidateArguments {
+  std::string invite, key = DefaultKeyFile().string(), passphrase_file, evidence = "evidence";
+  double patience_minutes = 10, stake = 0;
+  std::vector<std::string> relays;
+  bool quiet = false;
+  MachineOptions machine;
+};
+
+Status ValidateRun(const ValidateArguments& arguments) {
+  const auto invite = ParseInvite(arguments.invite);
+  if (!invite) return Forward(AsError(invite.error()));
+  WG_ASSIGN(const KeyPair key, NodeKey(arguments.key, arguments.passphrase_file));
+  JoinOptions options;
+  options.invite = *invite;
+  options.threads = arguments.machine.Threads();
+  WG_ASSIGN(options.ops, arguments.machine.SelectedOps());
+  options.patience_ms = static_cast<std::int64_t>(arguments.patience_minutes * 60'000);
+  options.cache_directory = CacheDirectory();
+  options.mirrors = arguments.relays;
+  options.validate = ValidateOptions{.stake = CreditsOf(arguments.stake),
+                                     .evidence_directory = arguments.evidence};
+  options.software = std::string("waggle ") + WAGGLE_VERSION;
+  if (!arguments.quiet)
+    options.say = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
+  options.wants_to_leave = EndWanted;
+  EndWanted();  // from here on, signals mean: leave
+  WG_ASSIGN(const JoinSummary summary, JoinAndSample(options, key, SystemClock()));
+  const ValidatorCore::Counts& c = summary.validated;
+  fmt::print(
+      "{} after {}\nbatches   {} accepted, {} rejected, {} not to be told\ngroups    {} replayed, "
+      "{} "
+      "tokens\nbeacons   {} taken part in\nearned    {} units\n",
+      summary.why, DurationText(summary.seconds), c.accepted, c.rejected, c.faults, c.groups,
+      c.tokens, c.beacons, CreditsText(summary.earned));
+  return {};
+}
+
+}  // namespace
+
+Action DefineValidate(CLI::App& app) {
+  auto arguments = std::make_shared<ValidateArguments>();
+  app.add_option("invite", arguments->invite, "The line that `waggle run --listen` printed.")
+      ->required();
+  app.add_option("--evidence", arguments->evidence, "Folder for evidence of what is proved.");
+  app.add_option("--stake", arguments->stake,
+                 "Units put at stake, of what the run's ledger says is this node's.");
+  app.add_option("--patience", arguments->patience_minutes,
+                 "Minutes without the host after which it gives up.");
+  app.add_option("--relay", arguments->relays,
+                 "URL of a relay or mirror to fetch policies from, beside those that the host "
+                 "names; repeatable.");
+  app.add_option("--key", arguments->key, "This node's key file; made if it does not exist.");
+  app.add_option("--passphrase-file", arguments->passphrase_file,
+                 "File whose first line is the key's passphrase.");
+  app.add_flag("--quiet", arguments->quiet, "Print the summary only.");
+  arguments->machine.Define(app);
+  return [arguments] { return ValidateRun(*arguments); };
+}
+
+}  // namespace waggle

@@ -1,0 +1,173 @@
+#include "roles/audit_books.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/files.h"
+#include "base/hex.h"
+#include "roles/examine.h"
+
+namespace waggle {
+
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, SignedWork>
+void Fields(T& x, V&& v) {
+  constexpr std::size_t kItemsMax = std::size_t{1} << 20;
+  v(1, "claim", x.claim);
+  v(2, "signature", x.signature);
+  v.Numbers(3, "leases", x.leases, kItemsMax);
+  v.Numbers(4, "groups", x.groups, kItemsMax);
+}
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kWorkBytesMax = std::size_t{64} << 20;
+constexpr std::size_t kLogBytesMax = std::size_t{1} << 34;
+constexpr std::size_t kModelsKept = 4;
+
+std::string_view TextOf(const Bytes& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+std::span<const std::uint8_t> BytesOf(const std::string& text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
+}  // namespace
+
+AuditBooks::AuditBooks(RunParts& run, AuditSettings settings, std::unique_ptr<RunSite> site)
+    : run_(run),
+      settings_(std::move(settings)),
+      host_(settings_.terms.orchestrator),
+      site_(std::move(site)),
+      inputs_({run.folder.root()}, *run.options.ops, run.pool) {}
+
+Result<std::unique_ptr<AuditBooks>> AuditBooks::Open(RunParts& run, const NodeId& host,
+                                                     const Bytes& description) {
+  WG_ASSIGN(AuditSettings settings,
+            AuditSettingsOf(run.recipe, run.run_id, host, Sha256(description)));
+  WG_ASSIGN(auto site, MakeRunSite(description, run.run_id));
+  std::unique_ptr<AuditBooks> books(new AuditBooks(run, std::move(settings), std::move(site)));
+  std::error_code error;
+  fs::create_directories(run.folder.audits() / "evidence", error);
+  if (error) return Fail(Blame::kMachine, "{}: {}", run.folder.audits().string(), error.message());
+  WG_TRY(WriteFileAtomic(run.folder.root() / "description.bin", TextOf(description)));
+  WG_TRY(books->ReadWork());
+  WG_TRY(books->OpenLog());
+  return books;
+}
+
+// A batch whose entry never reached the ledger was not committed: its groups are free.
+Status AuditBooks::ReadWork() {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(run_.folder.audits(), error)) {
+    if (entry.path().extension() != ".batch") continue;
+    WG_ASSIGN(const std::string text, ReadFile(entry.path(), kWorkBytesMax));
+    auto work = WireDecode<SignedWork>(BytesOf(text), kWorkBytesMax);
+    if (!work) return Fail(Blame::kMachine, "{}: {}", entry.path().string(), work.error().what);
+    work_.push_back(std::move(*work));
+  }
+  return {};
+}
+
+// Length, then the entry. What was torn at the end was told to nobody.
+Status AuditBooks::OpenLog() {
+  const fs::path path = run_.folder.root() / "ledger.log";
+  std::string text;
+  if (fs::exists(path)) {
+    WG_ASSIGN(text, ReadFile(path, kLogBytesMax));
+  }
+  const auto bytes = BytesOf(text);
+  std::size_t at = 0;
+  while (bytes.size() - at >= 4) {
+    const std::size_t length = WireLength(bytes.subspan(at).first<4>());
+    if (length > bytes.size() - at - 4) break;
+    WG_ASSIGN(LedgerEntry entry, DecodeEntry(bytes.subspan(at + 4, length)));
+    entries_.push_back(std::move(entry));
+    at += 4 + length;
+  }
+  std::error_code error;
+  if (at < bytes.size()) fs::resize_file(path, at, error);
+  log_.reset(std::fopen(path.c_str(), "a"));
+  if (log_ == nullptr)
+    return Fail(Blame::kMachine, "cannot write {}: {}", path.string(), std::strerror(errno));
+  return {};
+}
+
+AuditDesk AuditBooks::MakeDesk(const Signer& key) {
+  Ledger ledger(HostGenesis(run_.run_id, host_));
+  for (const LedgerEntry& entry : entries_)
+    Check(ledger.Apply(entry).has_value(), "a ledger that was kept replays");
+  std::erase_if(work_, [&](const SignedWork& work) {
+    const LedgerRunState* state = ledger.FindRun(settings_.run);
+    const bool open = state == nullptr || work.claim.epoch >= state->epoch;
+    return open && ledger.BatchOf(settings_.run, work.claim.epoch, work.claim.worker) == nullptr;
+  });
+  return AuditDesk(key, settings_, std::move(ledger), std::move(entries_), std::move(work_));
+}
+
+Status AuditBooks::Keep(const LedgerEntry& entry) {
+  const Bytes bytes = Encode(entry);
+  std::array<std::uint8_t, 4> length{};
+  for (int i = 0; i < 4; ++i) length[i] = static_cast<std::uint8_t>(bytes.size() >> (8 * i));
+  std::FILE* log = log_.get();
+  if (std::fwrite(length.data(), 1, 4, log) != 4 ||
+      std::fwrite(bytes.data(), 1, bytes.size(), log) != bytes.size() || std::fflush(log) != 0 ||
+      ::fdatasync(::fileno(log)) != 0)
+    return Fail(Blame::kMachine, "cannot write the ledger: {}", std::strerror(errno));
+  return {};
+}
+
+Status AuditBooks::Keep(const SignedWork& work) {
+  const std::string name =
+      fmt::format("{:08}-{}.batch", work.claim.epoch, ToHex(work.claim.worker.value).substr(0, 32));
+  return WriteFileAtomic(run_.folder.audits() / name, TextOf(WireEncode(work, kWorkBytesMax)));
+}
+
+EvidenceDecided AuditBooks::Judge(const NodeId& from, const Bytes& bytes) {
+  EvidenceDecided decided{.evidence = EvidenceHash(bytes), .accuser = from};
+  const auto evidence = OpenEvidence(bytes);
+  if (!evidence) {
+    decided.text = evidence.error().what;
+    return decided;
+  }
+  decided.accuser = evidence->accuser;
+  decided.accused = evidence->accused;
+  decided.reason = evidence->reason;
+  const Decision decision = Decide(*evidence, inputs_, run_.pool, host_);
+  decided.text = decision.text;
+  decided.proved = decision.kind == Decision::Kind::kProved;
+  decided.fault = decision.kind == Decision::Kind::kFault;
+  if (decided.proved) {
+    const std::string name = ToHex(decided.evidence).substr(0, 16) + ".wglevid";
+    const Status kept = WriteFileAtomic(run_.folder.audits() / "evidence" / name, TextOf(bytes));
+    if (!kept) decided.text += " (not kept: " + kept.error().what + ")";
+  }
+  return decided;
+}
+
+Result<const Model*> AuditBooks::ModelOf(PolicyVersion version) {
+  if (const auto known = models_.find(version); known != models_.end()) return known->second.get();
+  const auto root = roots_.find(version);
+  if (root == roots_.end())
+    return Fail(Blame::kMachine, "policy version {} was not published", version.value);
+  WG_ASSIGN(auto model, inputs_.Policy(*site_, run_.run_id, version, root->second));
+  if (models_.size() >= kModelsKept) models_.erase(models_.begin());
+  return models_.emplace(version, std::move(model)).first->second.get();
+}
+
+Verdict AuditBooks::ExamineGroup(const Lease& lease, const Group& group) {
+  const ModelConfig& model = site_->description.model;
+  const ExaminedRun examined{run_.run_id, site_->description.recipe, *site_->codec, model.vocab,
+                             static_cast<std::uint32_t>(model.layers)};
+  return Examine(
+             examined, [this](PolicyVersion version) { return ModelOf(version); }, run_.pool, lease,
+             group)
+      .verdict;
+}
+
+}  // namespace waggle
