@@ -490,6 +490,11 @@ std::string HostRun::http_url() const { return loop_->board->url(); }
 bool HostRun::drained() const { return loop_->drained; }
 HostTimes HostRun::times() const { return loop_->board->times(); }
 
+const Ledger* HostRun::ledger() const {
+  const AuditDesk* desk = loop_->core->audits();
+  return desk == nullptr ? nullptr : &desk->ledger();
+}
+
 Result<RunSummary> HostRun::Drive() {
   Loop& loop = *loop_;
   const std::int64_t begin = loop.run.clock.MonotonicNs();

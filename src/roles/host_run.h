@@ -12,6 +12,7 @@
 #include <string>
 
 #include "crypto/identity.h"
+#include "ledger/ledger.h"
 #include "protocol/invite.h"
 #include "roles/host_status.h"
 #include "roles/run_parts.h"
@@ -54,6 +55,8 @@ class HostRun {
   // After Drive: whether it ended by a drain, with steps left to do.
   bool drained() const;
   HostTimes times() const;
+  // Where work is audited; null: it is not.
+  const Ledger* ledger() const;
 
  private:
   struct Loop;

@@ -258,6 +258,7 @@ void JoinCore::Work(const WorkerEvent& event) {
     } else if (auto* submit = std::get_if<SubmitGroup>(&effect)) {
       const std::uint64_t lease = submit->group.lease.value;
       sampling_.erase(lease);
+      if (settings_.tamper) settings_.tamper(submit->lease, submit->group);
       const auto kept = unanswered_.insert_or_assign(lease, std::move(submit->group)).first;
       const Hash256 hash = GroupHash(kept->second);
       sent_groups_.insert_or_assign(lease, hash);

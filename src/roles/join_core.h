@@ -33,6 +33,8 @@ struct JoinSettings {
   std::size_t response_tokens_max = 0;                // of the model's context
   Milliseconds retry_ms_min = 500;                    // after a broken link; doubles
   Milliseconds retry_ms_max = 30'000;
+  // What an adversary does to a group before it hands it in (src/zoo); nothing: an honest node.
+  std::function<void(const Lease&, Group&)> tamper = nullptr;
   // The driver finds the way to a version through all that was announced: versions between are
   // skipped, and a fetch names the whole chain. Else one version after the other.
   bool composes = false;

@@ -182,6 +182,10 @@ Status Volunteering::Perform(JoinEffect effect) {
   } else if (const auto* refused = std::get_if<NotSigned>(&effect)) {
     Say(fmt::format("the host's batch of epoch {} is not signed: {}", refused->epoch,
                     refused->why));
+  } else if (std::holds_alternative<LinkReady>(effect)) {
+    if (validating_) return Validate(validating_->Step(HostAnswered{*core_->host()}));
+  } else if (auto* told = std::get_if<Told>(&effect)) {
+    if (validating_) return Validate(validating_->Step(HostSaid{std::move(told->message)}));
   } else if (std::holds_alternative<Leave>(effect)) {
     left_ = std::get<Leave>(effect).why;
   }
@@ -319,6 +323,7 @@ Result<JoinSummary> Volunteering::Run() {
       .memory_bytes = options_.kv_bytes,
       .response_tokens_max = d.model.max_positions,
       .composes = true};
+  settings.tamper = options_.tamper;
   if (options_.validate) {
     settings.kinds = {WorkKind::kValidate};
     settings.rollouts_max = 0;

@@ -30,6 +30,8 @@ struct JoinOptions {
   std::vector<std::string> mirrors;        // URLs where policies are, beside what the host says
   // In the run's swarm, if it has one; nothing: policies come from the host and mirrors alone.
   std::optional<SwarmOptions> swarm = std::nullopt;
+  // JoinSettings::tamper.
+  std::function<void(const Lease&, Group&)> tamper = nullptr;
   // Checks others instead of sampling (roles/validating.h).
   std::optional<ValidateOptions> validate = std::nullopt;
   std::string software;

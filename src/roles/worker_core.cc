@@ -78,7 +78,7 @@ void WorkerCore::OnToken(const TokenEvent& token, std::vector<WorkerEffect>& eff
   job.done[token.sample] = true;
   if (--job.open > 0) return;
   held_ -= job.lease.group_size;
-  effects.push_back(SubmitGroup{std::move(job.group)});
+  effects.push_back(SubmitGroup{std::move(job.group), std::move(job.lease)});
   const std::uint64_t finished = lease->second;
   std::erase_if(lease_of_, [&](const auto& entry) { return entry.second == finished; });
   jobs_.erase(finished);

@@ -41,6 +41,7 @@ struct StartSampling {
 };
 struct SubmitGroup {
   Group group;
+  Lease lease;
 };
 struct AskForWork {
   std::uint32_t rollouts_max = 0;
