@@ -9,6 +9,10 @@ constexpr std::size_t kHeadBytesMax = 1'024;
 
 }  // namespace
 
+bool WantsRoot(const LedgerBody& body) {
+  return std::holds_alternative<SettleEpoch>(body) || std::holds_alternative<CloseRun>(body);
+}
+
 void SignHead(const Signer& sequencer, LedgerHead& head) {
   head.signature = sequencer.Sign(kHeadDomain, WireEncode(head, kHeadBytesMax));
 }
@@ -81,7 +85,8 @@ Result<std::vector<LedgerAnswer>> LedgerSequencer::Submit(std::uint64_t now_ms,
     }
     LogRecord record{Encode(entry), std::nullopt, {}};
     at_.Advance(record.entry);
-    LedgerHead head = SignedHead(/*with_root=*/false);
+    LedgerHead head = SignedHead(WantsRoot(request.body));
+    record.root = head.root;
     record.head_signature = head.signature;
     records.push_back(std::move(record));
     answers.push_back(LedgerReceipt{head, std::move(*outcome)});

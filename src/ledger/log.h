@@ -18,7 +18,8 @@ namespace waggle {
 
 inline constexpr std::string_view kHeadDomain = "WGL-LEDGER-HEAD-1";
 
-// After an entry. The root is there now and then (a snapshot, a balance somebody asked to prove).
+// After an entry. The root is there when money came to rest: after settlements and the end of a
+// run, and in snapshots.
 struct LedgerHead {
   LedgerId ledger;
   std::uint64_t sequence = 0, at_ms = 0;
@@ -34,6 +35,7 @@ WG_LEDGER_FIELDS(LedgerHead) {  // what is signed: all but the signature
   v(4, "chain", x.chain);
   v(5, "root", x.root);
 }
+bool WantsRoot(const LedgerBody& body);  // whether the head after it has a root
 void SignHead(const Signer& sequencer, LedgerHead& head);
 bool HeadHolds(const LedgerGenesis& genesis, const LedgerHead& head, const SignatureCheck& check);
 

@@ -153,8 +153,9 @@ Status Runner::Submit(std::string_view author, LedgerBody body, ScenarioArgs& ar
   }
   replay_.Advance(bytes);
   LedgerHead head = replay_.Head();
+  if (WantsRoot(entry.request.body)) head.root = ledger.Root();
   SignHead(names_.Key("sequencer"), head);
-  report_.log.push_back({bytes, std::nullopt, head.signature});
+  report_.log.push_back({bytes, head.root, head.signature});
   last_ = std::move(*outcome);
   report_.kinds.insert(NameOf(entry.request.body));
   for (const LedgerEvent& event : last_) report_.events.insert(event.kind);
