@@ -37,6 +37,13 @@ constexpr Command kCommands[] = {
      "waggle desk waggle://192.0.2.1:7100/... --store postgresql://me@db.local/waggle --listen "
      "192.0.2.2:7100",
      DefineDesk},
+    {"ledger", "show, prove, verify and export who is paid what, and plan stakes and audits",
+     "waggle ledger balances runs/demo\nwaggle ledger statement runs/demo wgl1...\nwaggle ledger "
+     "epochs runs/demo\nwaggle ledger proof runs/demo wgl1... > proof.json\nwaggle ledger "
+     "check-proof proof.json\nwaggle ledger export runs/demo > log.jsonl\nwaggle ledger verify "
+     "log.jsonl\nwaggle ledger plan --items 64 --stake 100\nwaggle ledger scenario "
+     "tests/ledger/honest_epoch.scenario",
+     DefineLedger},
     {"log", "print what happened, from the structured logs of hosts and volunteers",
      "waggle log runs/demo\nwaggle log runs/demo --follow\nwaggle log runs/demo "
      "~/.cache/waggle/logs "

@@ -44,6 +44,7 @@ Action DefineStatus(CLI::App& app);
 Action DefineDrain(CLI::App& app);
 Action DefineDoctor(CLI::App& app);
 Action DefineOutcomes(CLI::App& app);
+Action DefineLedger(CLI::App& app);
 Action DefineLog(CLI::App& app);
 Action DefineReplay(CLI::App& app);
 Action DefineVerify(CLI::App& app);

@@ -9,6 +9,10 @@ constexpr std::size_t kHeadBytesMax = 1'024;
 
 }  // namespace
 
+bool WantsRoot(const LedgerBody& body) {
+  return std::holds_alternative<SettleEpoch>(body) || std::holds_alternative<CloseRun>(body);
+}
+
 void SignHead(const Signer& sequencer, LedgerHead& head) {
   head.signature = sequencer.Sign(kHeadDomain, WireEncode(head, kHeadBytesMax));
 }
@@ -55,6 +59,7 @@ Result<LedgerEvents> LedgerReplay::Feed(const LogRecord& record) {
 
 LedgerSequencer::LedgerSequencer(LedgerReplay at, const Signer& signer, LedgerJournal& journal)
     : at_(std::move(at)), signer_(signer), journal_(journal) {
+  kept_ = at_.ledger().state().sequence;
   Check(signer.id() == at_.ledger().genesis().sequencer, "this ledger's sequencer signs its heads");
 }
 
@@ -80,8 +85,8 @@ Result<std::vector<LedgerAnswer>> LedgerSequencer::Submit(std::uint64_t now_ms,
     }
     LogRecord record{Encode(entry), std::nullopt, {}};
     at_.Advance(record.entry);
-    LedgerHead head = at_.Head();
-    SignHead(signer_, head);
+    LedgerHead head = SignedHead(WantsRoot(request.body));
+    record.root = head.root;
     record.head_signature = head.signature;
     records.push_back(std::move(record));
     answers.push_back(LedgerReceipt{head, std::move(*outcome)});
@@ -91,7 +96,28 @@ Result<std::vector<LedgerAnswer>> LedgerSequencer::Submit(std::uint64_t now_ms,
     broken_ = kept.error().what;
     return Forward(std::move(kept.error()));
   }
+  // What was answered is safe already: a snapshot that failed is tried again after the next one.
+  if (at_.ledger().state().sequence >= kept_ + kSnapshotEvery) static_cast<void>(KeepLocked());
   return answers;
+}
+
+LedgerHead LedgerSequencer::SignedHead(bool with_root) const {
+  LedgerHead head = at_.Head();
+  if (with_root) head.root = at_.ledger().Root();
+  SignHead(signer_, head);
+  return head;
+}
+
+Status LedgerSequencer::KeepLocked() {
+  WG_TRY(journal_.Keep(at_.ledger().state(), SignedHead(/*with_root=*/true)));
+  kept_ = at_.ledger().state().sequence;
+  return {};
+}
+
+Status LedgerSequencer::KeepNow() {
+  const std::scoped_lock lock(mutex_);
+  if (!broken_.empty() || at_.ledger().state().sequence == kept_) return {};
+  return KeepLocked();
 }
 
 void LedgerSequencer::Look(const std::function<void(const Ledger&)>& look) const {
@@ -101,10 +127,7 @@ void LedgerSequencer::Look(const std::function<void(const Ledger&)>& look) const
 
 LedgerHead LedgerSequencer::HeadWithRoot() const {
   const std::scoped_lock lock(mutex_);
-  LedgerHead head = at_.Head();
-  head.root = at_.ledger().Root();
-  SignHead(signer_, head);
-  return head;
+  return SignedHead(/*with_root=*/true);
 }
 
 }  // namespace waggle

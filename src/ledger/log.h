@@ -18,7 +18,8 @@ namespace waggle {
 
 inline constexpr std::string_view kHeadDomain = "WGL-LEDGER-HEAD-1";
 
-// After an entry. The root is there now and then (a snapshot, a balance somebody asked to prove).
+// After an entry. The root is there when money came to rest: after settlements and the end of a
+// run, and in snapshots.
 struct LedgerHead {
   LedgerId ledger;
   std::uint64_t sequence = 0, at_ms = 0;
@@ -34,6 +35,7 @@ WG_LEDGER_FIELDS(LedgerHead) {  // what is signed: all but the signature
   v(4, "chain", x.chain);
   v(5, "root", x.root);
 }
+bool WantsRoot(const LedgerBody& body);  // whether the head after it has a root
 void SignHead(const Signer& sequencer, LedgerHead& head);
 bool HeadHolds(const LedgerGenesis& genesis, const LedgerHead& head, const SignatureCheck& check);
 
@@ -76,7 +78,11 @@ class LedgerJournal {
  public:
   virtual ~LedgerJournal() = default;
   virtual Status Append(std::span<const LogRecord> records) = 0;
+  // The state after the last record, now and then, with a signed head that has its root: so that
+  // opening need not begin at the beginning.
+  virtual Status Keep(const LedgerState&, const LedgerHead&) { return {}; }
 };
+inline constexpr std::uint64_t kSnapshotEvery = 4'096;  // entries
 
 // The answer to a request: events, and the signed head after them, or the refusal.
 struct LedgerReceipt {
@@ -100,13 +106,18 @@ class LedgerSequencer {
   // Calls `look` with the ledger, while nothing changes it.
   void Look(const std::function<void(const Ledger&)>& look) const;
   LedgerHead HeadWithRoot() const;  // signed
+  Status KeepNow();                 // a snapshot, before going
 
  private:
+  LedgerHead SignedHead(bool with_root) const;
+  Status KeepLocked();
+
   mutable std::mutex mutex_;
   LedgerReplay at_;
   const Signer& signer_;
   LedgerJournal& journal_;
-  std::string broken_;  // why nothing is taken any more
+  std::uint64_t kept_ = 0;  // sequence of the last snapshot
+  std::string broken_;      // why nothing is taken any more
 };
 
 }  // namespace waggle

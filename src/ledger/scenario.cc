@@ -152,6 +152,10 @@ Status Runner::Submit(std::string_view author, LedgerBody body, ScenarioArgs& ar
     return {};
   }
   replay_.Advance(bytes);
+  LedgerHead head = replay_.Head();
+  if (WantsRoot(entry.request.body)) head.root = ledger.Root();
+  SignHead(names_.Key("sequencer"), head);
+  report_.log.push_back({bytes, head.root, head.signature});
   last_ = std::move(*outcome);
   report_.kinds.insert(NameOf(entry.request.body));
   for (const LedgerEvent& event : last_) report_.events.insert(event.kind);
@@ -364,6 +368,7 @@ Status Runner::End() {
 ScenarioReport Runner::TakeReport() {
   report_.root = replay_.ledger().Root();
   report_.chain = replay_.chain();
+  report_.genesis = replay_.ledger().genesis();
   return std::move(report_);
 }
 

@@ -13,8 +13,7 @@
 #include <string>
 #include <string_view>
 
-#include "ledger/events.h"
-#include "ledger/refusal.h"
+#include "ledger/log.h"
 
 namespace waggle {
 
@@ -23,6 +22,8 @@ inline constexpr std::size_t kScenarioBytesMax = 1u << 20;
 struct ScenarioReport {
   std::size_t requests = 0, expectations = 0;
   Digest256 root{}, chain{};
+  LedgerGenesis genesis;
+  std::vector<LogRecord> log;        // with heads of the sequencer named "sequencer"
   std::set<std::string_view> kinds;  // of requests that were taken
   std::set<LedgerRefusal> refusals;
   std::set<LedgerEventKind> events;

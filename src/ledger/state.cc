@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "crypto/keccak.h"
+#include "ledger/balance_tree.h"
 
 namespace waggle {
 namespace {
@@ -260,6 +261,21 @@ Result<LedgerState> DecodeState(std::span<const std::uint8_t> bytes) {
   return *state;
 }
 
-Digest256 RootOf(const LedgerState& state) { return Keccak256(Encode(state)); }
+StateRoots RootsOf(const LedgerState& state) {
+  StateRoots roots;
+  roots.state = Keccak256(Encode(state));
+  if (state.accounts.empty()) return roots;
+  roots.balances = BalanceTree(LeavesOf(state, TreeOf::kBalances)).root();
+  roots.earned = BalanceTree(LeavesOf(state, TreeOf::kEarned)).root();
+  return roots;
+}
+
+Digest256 StateRoots::Root() const {
+  constexpr std::string_view kLabel = "waggle-ledger-root-1";
+  Bytes bytes(kLabel.begin(), kLabel.end());
+  for (const Digest256* part : {&state, &balances, &earned})
+    bytes.insert(bytes.end(), part->begin(), part->end());
+  return Keccak256(bytes);
+}
 
 }  // namespace waggle

@@ -162,9 +162,19 @@ struct LedgerState {
 // The sum of everything that is somewhere. Equals `supply`, always.
 Credits TotalOf(const LedgerState& state);
 
-// One value, one sequence of bytes; and its Keccak-256, the state root.
+// One value, one sequence of bytes.
 Bytes Encode(const LedgerState& state);
 Result<LedgerState> DecodeState(std::span<const std::uint8_t> bytes);  // Blame::kMachine
-Digest256 RootOf(const LedgerState& state);
+
+// What a signed head says about a state, in three parts: so that who has only the head and a proof
+// knows a balance, without the state.
+struct StateRoots {
+  Digest256 state{};               // Keccak-256 of Encode(state)
+  Digest256 balances{}, earned{};  // of the trees of balance_tree.h; zero when there is no account
+  Digest256 Root() const;  // Keccak-256 of  "waggle-ledger-root-1" | state | balances | earned
+  bool operator==(const StateRoots&) const = default;
+};
+StateRoots RootsOf(const LedgerState& state);
+inline Digest256 RootOf(const LedgerState& state) { return RootsOf(state).Root(); }
 
 }  // namespace waggle
