@@ -94,14 +94,15 @@ LedgerStatus LedgerStep::On(const TakeStake& body) {
 
 LedgerStatus LedgerStep::On(const JoinValidators&) {
   const RunMember* member = FindMember(author());
-  if (member == nullptr || member->active < run_->terms.validator_stake_min)
+  if ((member == nullptr ? Credits{} : member->active) < run_->terms.validator_stake_min)
     return Refuse(LedgerRefusal::kStakeTooLow, "a validator has validator_stake_min at stake");
-  if (member->expelled || member->jailed_until_ms > now())
+  if (member != nullptr && (member->expelled || member->jailed_until_ms > now()))
     return Refuse(LedgerRefusal::kJailed, "not while in jail");
   if (run_->validators.contains(author()))
     return Refuse(LedgerRefusal::kIsValidator, "is one already");
   if (run_->validators.size() >= kLedgerLimits.validators_max)
     return Refuse(LedgerRefusal::kTooMany, "1024 validators in one run");
+  run_->members.try_emplace(author());  // where no stake is asked for, it may have nothing here yet
   run_->validators.insert(author());
   Emit(LedgerEventKind::kValidatorJoined, author());
   return {};

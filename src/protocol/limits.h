@@ -40,7 +40,7 @@ static_assert(kProtocol.environments_max * (kWire.name_bytes_max + 4) <
 static_assert(kProtocol.sources_max * (kProtocol.source_bytes_max + 4) <
               kProtocol.payload_bytes_max);
 static_assert(kProtocol.batch_leases_max * 8 + 1024 < kProtocol.ledger_bytes_max);
-static_assert(kProtocol.entries_max * (kEntryBytesMax + 4) < kProtocol.ledger_bytes_max);
+static_assert(kProtocol.entries_max * (kEntryBytesMax + 4 + 64) < kProtocol.ledger_bytes_max);
 // A lease is at most 250 bytes with its frame.
 static_assert(kProtocol.leases_max * 250 < kProtocol.grant_bytes_max);
 

@@ -140,6 +140,7 @@ void Fields(T& x, V&& v) {
   v(1, "genesis", x.genesis);
   v(2, "first", x.first);
   v.Blobs(3, "entries", x.entries, kProtocol.entries_max, kEntryBytesMax);
+  v.Numbers(4, "heads", x.heads, kProtocol.entries_max);
 }
 template <class T, class V>
 requires std::same_as<std::remove_const_t<T>, LedgerSubmission>
@@ -275,6 +276,7 @@ const char* Wrong(const BatchProposal& x) {
 const char* Wrong(const BatchSignature&) { return nullptr; }
 const char* Wrong(const LedgerAsk&) { return nullptr; }
 const char* Wrong(const LedgerEntries& x) {
+  if (x.heads.size() != x.entries.size()) return "not one head for each entry";
   return !x.genesis || Printable(x.genesis->name) ? nullptr : kNotPrintable;
 }
 const char* Wrong(const LedgerSubmission&) { return nullptr; }

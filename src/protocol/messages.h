@@ -199,11 +199,13 @@ struct LedgerAsk {
   std::uint64_t from = 0;  // 0: from its genesis
   bool operator==(const LedgerAsk&) const = default;
 };
-// Acceptor: entries in order, each as the ledger encodes it.
+// Acceptor: entries in order, each as the ledger encodes it, and the sequencer's signature under
+// the head after each (ledger/log.h).
 struct LedgerEntries {
   std::optional<LedgerGenesis> genesis;  // with the first of an answer to `from = 0`
   std::uint64_t first = 0;               // sequence number of the first
   std::vector<Bytes> entries;
+  std::vector<Signature> heads;
   bool operator==(const LedgerEntries&) const = default;
 };
 // Initiator: a signed request to the ledger, as the ledger encodes it.

@@ -140,6 +140,8 @@ NodeMessage AnyPaidMessage(MessageKind kind) {
         x.genesis = LedgerGenesis{AnyText(40), NodeId{AnyBytes<32>()}, NodeId{AnyBytes<32>()}};
       x.entries.resize(*rc::gen::inRange<std::size_t>(0, 4));
       for (Bytes& entry : x.entries) entry = AnyNumbers<std::uint8_t>();
+      x.heads.resize(x.entries.size());
+      for (Signature& head : x.heads) head = AnyBytes<64>();
       return x;
     }
     case MessageKind::kLedgerSubmission:

@@ -1,11 +1,5 @@
 #include "roles/audit_books.h"
 
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-
-#include "base/check.h"
 #include "base/files.h"
 #include "base/hex.h"
 #include "roles/examine.h"
@@ -27,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kWorkBytesMax = std::size_t{64} << 20;
-constexpr std::size_t kLogBytesMax = std::size_t{1} << 34;
+constexpr std::uint64_t kRecordsMax = std::uint64_t{1} << 40;
 constexpr std::size_t kModelsKept = 4;
 
 std::string_view TextOf(const Bytes& bytes) {
@@ -56,8 +50,13 @@ Result<std::unique_ptr<AuditBooks>> AuditBooks::Open(RunParts& run, const NodeId
   fs::create_directories(run.folder.audits() / "evidence", error);
   if (error) return Fail(Blame::kMachine, "{}: {}", run.folder.audits().string(), error.message());
   WG_TRY(WriteFileAtomic(run.folder.root() / "description.bin", TextOf(description)));
+  if (!run.recipe.trust.audits) return books;
   WG_TRY(books->ReadWork());
-  WG_TRY(books->OpenLog());
+  WG_ASSIGN(books->store_,
+            LedgerStore::Open((run.folder.root() / "ledger.db").string(),
+                              LedgerStore::Access::kWrite, HostGenesis(run.run_id, host)));
+  WG_ASSIGN(books->ledger_, books->store_->Load());
+  WG_ASSIGN(books->records_, books->store_->Read(1, kRecordsMax));
   return books;
 }
 
@@ -74,53 +73,17 @@ Status AuditBooks::ReadWork() {
   return {};
 }
 
-// Length, then the entry. What was torn at the end was told to nobody.
-Status AuditBooks::OpenLog() {
-  const fs::path path = run_.folder.root() / "ledger.log";
-  std::string text;
-  if (fs::exists(path)) {
-    WG_ASSIGN(text, ReadFile(path, kLogBytesMax));
-  }
-  const auto bytes = BytesOf(text);
-  std::size_t at = 0;
-  while (bytes.size() - at >= 4) {
-    const std::size_t length = WireLength(bytes.subspan(at).first<4>());
-    if (length > bytes.size() - at - 4) break;
-    WG_ASSIGN(LedgerEntry entry, DecodeEntry(bytes.subspan(at + 4, length)));
-    entries_.push_back(std::move(entry));
-    at += 4 + length;
-  }
-  std::error_code error;
-  if (at < bytes.size()) fs::resize_file(path, at, error);
-  log_.reset(std::fopen(path.c_str(), "a"));
-  if (log_ == nullptr)
-    return Fail(Blame::kMachine, "cannot write {}: {}", path.string(), std::strerror(errno));
-  return {};
-}
-
 AuditDesk AuditBooks::MakeDesk(const Signer& key) {
-  Ledger ledger(HostGenesis(run_.run_id, host_));
-  for (const LedgerEntry& entry : entries_)
-    Check(ledger.Apply(entry).has_value(), "a ledger that was kept replays");
+  const Ledger& ledger = ledger_->ledger();
   std::erase_if(work_, [&](const SignedWork& work) {
     const LedgerRunState* state = ledger.FindRun(settings_.run);
     const bool open = state == nullptr || work.claim.epoch >= state->epoch;
     return open && ledger.BatchOf(settings_.run, work.claim.epoch, work.claim.worker) == nullptr;
   });
-  return AuditDesk(key, settings_, std::move(ledger), std::move(entries_), std::move(work_));
+  return AuditDesk(key, settings_, std::move(*ledger_), std::move(records_), std::move(work_));
 }
 
-Status AuditBooks::Keep(const LedgerEntry& entry) {
-  const Bytes bytes = Encode(entry);
-  std::array<std::uint8_t, 4> length{};
-  for (int i = 0; i < 4; ++i) length[i] = static_cast<std::uint8_t>(bytes.size() >> (8 * i));
-  std::FILE* log = log_.get();
-  if (std::fwrite(length.data(), 1, 4, log) != 4 ||
-      std::fwrite(bytes.data(), 1, bytes.size(), log) != bytes.size() || std::fflush(log) != 0 ||
-      ::fdatasync(::fileno(log)) != 0)
-    return Fail(Blame::kMachine, "cannot write the ledger: {}", std::strerror(errno));
-  return {};
-}
+Status AuditBooks::Keep(std::span<const LogRecord> records) { return store_->Append(records); }
 
 Status AuditBooks::Keep(const SignedWork& work) {
   const std::string name =

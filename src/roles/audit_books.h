@@ -1,15 +1,15 @@
-// The audit desk's papers on disk, in the run's folder: ledger.log, audits/ with the batches that
+// The audit desk's papers on disk, in the run's folder: ledger.db, audits/ with the batches that
 // were signed and the evidence that was proved. And the computing that the desk asks for: whether a
 // group holds, whether evidence proves.
 #pragma once
 
-#include <cstdio>
 #include <memory>
 
 #include "roles/audit_desk.h"
 #include "roles/public_inputs.h"
 #include "roles/run_parts.h"
 #include "roles/trust_terms.h"
+#include "store/ledger_store.h"
 
 namespace waggle {
 
@@ -20,9 +20,9 @@ class AuditBooks {
                                                   const Bytes& description);
 
   // The desk as it was left. Once.
-  AuditDesk MakeDesk(const Signer& key);
+  AuditDesk MakeDesk(const Signer& key);  // REQUIRES trust.audits
 
-  Status Keep(const LedgerEntry& entry);
+  Status Keep(std::span<const LogRecord> records);
   Status Keep(const SignedWork& work);
   // Decides it; what is proved is kept, and its path said.
   EvidenceDecided Judge(const NodeId& from, const Bytes& evidence);
@@ -37,7 +37,6 @@ class AuditBooks {
  private:
   AuditBooks(RunParts& run, AuditSettings settings, std::unique_ptr<RunSite> site);
   Status ReadWork();
-  Status OpenLog();
   Result<const Model*> ModelOf(PolicyVersion version);
 
   RunParts& run_;
@@ -47,8 +46,9 @@ class AuditBooks {
   FolderInputs inputs_;
   std::map<PolicyVersion, Hash256> roots_;
   std::map<PolicyVersion, std::shared_ptr<const Model>> models_;  // the newest few
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> log_{nullptr, std::fclose};
-  std::vector<LedgerEntry> entries_;  // as they were read
+  std::unique_ptr<LedgerStore> store_;
+  std::optional<LedgerReplay> ledger_;  // as it was read
+  std::vector<LogRecord> records_;      // the same
   std::vector<SignedWork> work_;
 };
 

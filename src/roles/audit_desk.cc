@@ -12,11 +12,12 @@ namespace {
 constexpr std::size_t kPoliciesTold = 256;  // the newest, to who asks for the ledger
 
 // Entries of one message: within its limits.
-LedgerEntries Portion(const std::vector<Bytes>& entries, std::uint64_t first) {
-  LedgerEntries portion{.genesis = std::nullopt, .first = first, .entries = {}};
-  for (std::uint64_t at = first; at <= entries.size(); ++at) {
+LedgerEntries Portion(const std::vector<LogRecord>& records, std::uint64_t first) {
+  LedgerEntries portion{.first = first};
+  for (std::uint64_t at = first; at <= records.size(); ++at) {
     if (portion.entries.size() == kProtocol.entries_max) break;
-    portion.entries.push_back(entries[at - 1]);
+    portion.entries.push_back(records[at - 1].entry);
+    portion.heads.push_back(records[at - 1].head_signature);
   }
   return portion;
 }
@@ -35,11 +36,10 @@ BatchWork WorkOf(const RunTerms& terms, const GroupRecord& record) {
   return work;
 }
 
-AuditDesk::AuditDesk(const Signer& key, const AuditSettings& settings, Ledger ledger,
-                     std::vector<LedgerEntry> entries, std::vector<SignedWork> work)
-    : key_(key), settings_(settings), ledger_(std::move(ledger)) {
-  Check(entries.size() == ledger_.state().sequence, "all entries of the ledger, from the first on");
-  for (const LedgerEntry& entry : entries) entries_.push_back(Encode(entry));
+AuditDesk::AuditDesk(const Signer& key, const AuditSettings& settings, LedgerReplay ledger,
+                     std::vector<LogRecord> records, std::vector<SignedWork> work)
+    : key_(key), settings_(settings), replay_(std::move(ledger)), records_(std::move(records)) {
+  Check(records_.size() == this->ledger().state().sequence, "the whole log, from entry 1 on");
   for (SignedWork& one : work) {
     for (const LeaseId lease : one.leases) placed_.insert(lease.value);
     const auto slot = std::pair(one.claim.epoch, one.claim.worker);
@@ -60,25 +60,30 @@ std::vector<AuditEffect> AuditDesk::Step(Milliseconds now, std::uint64_t wall_ms
 // --- The ledger ----------------------------------------------------------------------------------
 
 bool AuditDesk::Apply(LedgerRequest request, std::string* why) {
-  const LedgerEntry entry = ledger_.Next(wall_ms_, std::move(request));
-  const LedgerOutcome outcome = ledger_.Apply(entry);
+  const LedgerEntry entry = ledger().Next(wall_ms_, std::move(request));
+  const LedgerOutcome outcome = replay_.ledger().Apply(entry);
   if (!outcome) {
     if (why != nullptr) *why = outcome.error().what;
     return false;
   }
-  effects_.push_back(KeepLedgerEntry{entry});
-  entries_.push_back(Encode(entry));
-  TellEntry(entry);
+  LogRecord record{.entry = Encode(entry)};
+  replay_.Advance(record.entry);
+  LedgerHead head = replay_.Head();
+  SignHead(key_, head);
+  record.head_signature = head.signature;
+  effects_.push_back(KeepLedgerEntry{record});
+  records_.push_back(std::move(record));
+  TellNewest();
   return true;
 }
 
 bool AuditDesk::Ask(LedgerBody body) {
-  return Apply(SignRequest(key_, ledger_.id(), ledger_.NonceOf(key_.id()), std::move(body)));
+  return Apply(SignRequest(key_, ledger().id(), ledger().NonceOf(key_.id()), std::move(body)));
 }
 
 // The host's own money: what it pays its workers with came in through its own bridge.
 void AuditDesk::OpenRunIfNew() {
-  if (ledger_.FindRun(settings_.run) != nullptr) return;
+  if (ledger().FindRun(settings_.run) != nullptr) return;
   if (settings_.budget.value > 0)
     Check(Ask(Deposit{key_.id(), settings_.budget, {}}), "a fresh ledger takes a deposit");
   Check(Ask(OpenRun{settings_.run, settings_.terms}), "terms that were checked before");
@@ -86,16 +91,16 @@ void AuditDesk::OpenRunIfNew() {
     Check(Ask(LockBudget{settings_.run, settings_.budget}), "what was just deposited");
 }
 
-void AuditDesk::TellEntry(const LedgerEntry& entry) {
+void AuditDesk::TellNewest() {
   for (const NodeId& node : followers_)
-    effects_.push_back(Tell{node, LedgerEntries{std::nullopt, entry.sequence, {entries_.back()}}});
+    effects_.push_back(Tell{node, Portion(records_, records_.size())});
 }
 
 void AuditDesk::TellEntries(const NodeId& node, std::uint64_t from) {
   bool first = from == 0;
-  for (std::uint64_t at = std::max<std::uint64_t>(1, from); first || at <= entries_.size();) {
-    LedgerEntries portion = Portion(entries_, at);
-    if (first) portion.genesis = ledger_.genesis();
+  for (std::uint64_t at = std::max<std::uint64_t>(1, from); first || at <= records_.size();) {
+    LedgerEntries portion = Portion(records_, at);
+    if (first) portion.genesis = ledger().genesis();
     first = false;
     at += portion.entries.size();
     effects_.push_back(Tell{node, std::move(portion)});
@@ -130,7 +135,7 @@ void AuditDesk::Advance() {
 
 void AuditDesk::CloseEpochIfDue() {
   if (sign_until_) return;
-  const std::uint64_t epoch = ledger_.FindRun(settings_.run)->epoch;
+  const std::uint64_t epoch = ledger().FindRun(settings_.run)->epoch;
   const bool due = version_.value >= (epoch + 1) * settings_.epoch_versions;
   if (due || (ending_ && !open_.empty())) return Propose();
   // The windows of past epochs are counted in seals.
@@ -138,7 +143,7 @@ void AuditDesk::CloseEpochIfDue() {
 }
 
 void AuditDesk::Propose() {
-  const std::uint64_t epoch = ledger_.FindRun(settings_.run)->epoch;
+  const std::uint64_t epoch = ledger().FindRun(settings_.run)->epoch;
   sign_until_ = now_ + settings_.sign_ms;
   for (const auto& [worker, pieces] : open_) {
     if (banished_.contains(worker)) continue;
@@ -153,7 +158,7 @@ void AuditDesk::Propose() {
     }
     work.claim.items = static_cast<std::uint32_t>(work.leases.size());
     work.claim.root = BatchRoot(work.groups);
-    effects_.push_back(Tell{worker, BatchProposal{ledger_.id(), work.claim, work.leases}});
+    effects_.push_back(Tell{worker, BatchProposal{ledger().id(), work.claim, work.leases}});
     proposed_.emplace(worker, std::move(work));
   }
 }
@@ -182,12 +187,12 @@ void AuditDesk::Heard(const NodeId& node, const BatchSignature& message) {
 void AuditDesk::SealIfSigned() {
   if (!sign_until_ || (!proposed_.empty() && now_ < *sign_until_)) return;
   proposed_.clear();
-  const std::uint64_t epoch = ledger_.FindRun(settings_.run)->epoch;
+  const std::uint64_t epoch = ledger().FindRun(settings_.run)->epoch;
   if (Ask(SealEpoch{settings_.run, epoch})) sign_until_.reset();
 }
 
 void AuditDesk::CloseBeacons() {
-  const LedgerRunState& run = *ledger_.FindRun(settings_.run);
+  const LedgerRunState& run = *ledger().FindRun(settings_.run);
   std::vector<std::uint64_t> sealed;
   for (const auto& [number, epoch] : run.epochs) {
     if (epoch.phase != EpochPhase::kSealed) continue;
@@ -199,14 +204,14 @@ void AuditDesk::CloseBeacons() {
 }
 
 void AuditDesk::Settle() {
-  for (const std::uint64_t epoch : ledger_.SettleableEpochs(settings_.run, wall_ms_)) {
+  for (const std::uint64_t epoch : ledger().SettleableEpochs(settings_.run, wall_ms_)) {
     // A verdict that is still to come is waited for, as long as its window is open.
     Ask(SettleEpoch{settings_.run, epoch});
   }
 }
 
 bool AuditDesk::settled() const {
-  const LedgerRunState& run = *ledger_.FindRun(settings_.run);
+  const LedgerRunState& run = *ledger().FindRun(settings_.run);
   if (sign_until_) return false;
   for (const auto& [number, epoch] : run.epochs) {
     if (epoch.phase == EpochPhase::kSealed) return false;
@@ -242,7 +247,7 @@ void AuditDesk::Heard(const NodeId& node, const AuditAsk& message) {
   AuditItem item{.epoch = message.epoch, .worker = message.worker, .index = message.index};
   const auto found = work_.find(std::pair(message.epoch, message.worker));
   // Nobody sees another's work before the beacon has spoken.
-  const LedgerBatch* batch = ledger_.BatchOf(settings_.run, message.epoch, message.worker);
+  const LedgerBatch* batch = ledger().BatchOf(settings_.run, message.epoch, message.worker);
   if (found == work_.end() || batch == nullptr || !batch->audited ||
       message.index >= found->second.leases.size()) {
     effects_.push_back(Tell{node, std::move(item)});

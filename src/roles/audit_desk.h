@@ -19,7 +19,7 @@
 #include <variant>
 #include <vector>
 
-#include "ledger/ledger.h"
+#include "ledger/log.h"
 #include "proofs/evidence.h"
 #include "protocol/messages.h"
 #include "roles/lease_book.h"
@@ -84,7 +84,7 @@ struct Tell {
 };
 // To be on disk before any effect that comes after it.
 struct KeepLedgerEntry {
-  LedgerEntry entry;
+  LogRecord record;
 };
 struct KeepWork {
   SignedWork work;
@@ -110,14 +110,14 @@ class AuditDesk {
   // `key`: orchestrator, trainer, sequencer and bridge of this ledger at once; outlives the desk.
   // ledger: as it was left; fresh: the run is opened with the first step. work: every batch that
   // was kept.
-  AuditDesk(const Signer& key, const AuditSettings& settings, Ledger ledger,
-            std::vector<LedgerEntry> entries, std::vector<SignedWork> work);
+  AuditDesk(const Signer& key, const AuditSettings& settings, LedgerReplay ledger,
+            std::vector<LogRecord> records, std::vector<SignedWork> work);
 
   // now: as elsewhere in the host; wall_ms: since 1970, for the ledger.
   [[nodiscard]] std::vector<AuditEffect> Step(Milliseconds now, std::uint64_t wall_ms,
                                               const AuditEvent& event);
 
-  const Ledger& ledger() const { return ledger_; }
+  const Ledger& ledger() const { return replay_.ledger(); }
   // After AuditsEnd: nothing is left that could still be settled soon.
   bool settled() const;
   bool InBatch(LeaseId lease) const { return placed_.contains(lease.value); }
@@ -157,13 +157,13 @@ class AuditDesk {
   void SealIfSigned();
   void CloseBeacons();
   void Settle();
-  void TellEntry(const LedgerEntry& entry);
+  void TellNewest();
   void TellEntries(const NodeId& node, std::uint64_t from);
 
   const Signer& key_;
   const AuditSettings settings_;
-  Ledger ledger_;
-  std::vector<Bytes> entries_;  // encoded, from number 1 on
+  LedgerReplay replay_;
+  std::vector<LogRecord> records_;  // from number 1 on
 
   Milliseconds now_ = 0;
   std::uint64_t wall_ms_ = 0;

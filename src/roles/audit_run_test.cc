@@ -14,6 +14,7 @@
 #include "roles/public_inputs.h"
 #include "roles/test_recipe.h"
 #include "roles/trust_terms.h"
+#include "store/ledger_store.h"
 
 namespace waggle {
 namespace {
@@ -107,14 +108,12 @@ TEST(AuditRun, ACheatIsCaughtAndTheHonestArePaid) {
 
   const Ledger& ledger = *party.host().ledger();
   if (std::getenv("WAGGLE_SAY") != nullptr) {
-    const std::string log = ReadFile(folder.path() / "hosted/ledger.log", 1 << 24).value();
-    for (std::size_t at = 0; at + 4 < log.size();) {
-      const std::span all(reinterpret_cast<const std::uint8_t*>(log.data()), log.size());
-      const std::size_t length = WireLength(all.subspan(at).first<4>());
-      const LedgerEntry entry = DecodeEntry(all.subspan(at + 4, length)).value();
+    const auto store = LedgerStore::Open((folder.path() / "hosted/ledger.db").string(),
+                                         LedgerStore::Access::kRead, std::nullopt);
+    for (const LogRecord& record : store.value()->Read(1, 10'000).value()) {
+      const LedgerEntry entry = DecodeEntry(record.entry).value();
       fmt::print(stderr, "{} {} {} {}\n", entry.sequence, entry.at_ms, NameOf(entry.request.body),
                  ToHex(entry.request.author.value).substr(0, 6));
-      at += 4 + length;
     }
   }
   const LedgerRun run{hosted.run_id};

@@ -82,10 +82,6 @@ void HostCore::Close(LinkId id, std::string why) {
 
 void HostCore::Heard(LinkId id, const NodeMessage& message) {
   Link& link = links_.at(id.value);
-  if (audits_) {
-    const auto banished = audits_->banished().find(*link.session.peer());
-    if (banished != audits_->banished().end()) return Close(id, "banished: " + banished->second);
-  }
   if (const auto* hello = std::get_if<Hello>(&message)) {
     link.tokens_per_second = hello->capabilities.tokens_per_second;
     Send(id, Welcome{.software = settings_.software,
@@ -98,6 +94,7 @@ void HostCore::Heard(LinkId id, const NodeMessage& message) {
     }
     return;
   }
+  if (SentAway(id, *link.session.peer())) return;
   // A Hello may be a recording; what comes after it is not.
   if (!link.joined) Join(id, link);
   Act(*link.session.peer(), message);
@@ -404,8 +401,18 @@ void HostCore::Audits(const AuditEvent& event) {
 // Its leases are others' from here on.
 void HostCore::Banished(const Banish& banish) {
   const auto link = link_of_.find(banish.node);
-  if (link != link_of_.end()) Close(link->second, "banished: " + banish.why);
+  if (link != link_of_.end()) SentAway(link->second, banish.node);
   Book(WorkMayExist{});
+}
+
+bool HostCore::SentAway(LinkId id, const NodeId& node) {
+  if (!audits_) return false;
+  const auto found = audits_->banished().find(node);
+  if (found == audits_->banished().end()) return false;
+  const std::string why = "banished: " + found->second;
+  Send(id, Drain{.finish_ms = 0, .text = ForWire(why)});
+  Close(id, why);
+  return true;
 }
 
 void HostCore::On(const WorkRemembered& event) {

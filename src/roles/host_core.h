@@ -200,6 +200,7 @@ class HostCore {
 
   void Audits(const AuditEvent& event);
   void Banished(const Banish& banish);
+  bool SentAway(LinkId id, const NodeId& node);
   std::optional<Verdict> ExamineNewcomer(const NodeId& node, const Lease& lease,
                                          const Group& group) const;
   bool AuditsDone();

@@ -294,9 +294,10 @@ Status HostRun::Loop::Settle() {
 
 Status HostRun::Loop::Commit(std::vector<HostEffect>& effects) {
   StoreBatch batch;
+  std::vector<LogRecord> records;
   for (HostEffect& effect : effects) {
-    if (const auto* entry = std::get_if<KeepLedgerEntry>(&effect))
-      WG_TRY(books->Keep(entry->entry));
+    if (auto* entry = std::get_if<KeepLedgerEntry>(&effect))
+      records.push_back(std::move(entry->record));
     if (const auto* work = std::get_if<KeepWork>(&effect)) WG_TRY(books->Keep(work->work));
     auto* keep = std::get_if<waggle::Keep>(&effect);
     if (keep == nullptr) continue;
@@ -306,7 +307,8 @@ Status HostRun::Loop::Commit(std::vector<HostEffect>& effects) {
     log->Kept(keep->entry);
     batch.push_back(std::move(keep->entry));
   }
-  return store->Commit(batch);
+  WG_TRY(store->Commit(batch));
+  return records.empty() ? Status{} : books->Keep(records);
 }
 
 Status HostRun::Loop::Perform(HostEffect effect) {

@@ -311,6 +311,7 @@ void JoinCore::Heard(const SlowDown& message) {
 void JoinCore::Heard(const Drain& message) {
   if (message.finish_ms == 0) {
     draining_ = host_done_ = true;
+    farewell_ = message.text;
     return;
   }
   sent_away_ = true;
@@ -355,7 +356,7 @@ void JoinCore::LeaveIfDone() {
   if (!draining_ || left_) return;
   if (!host_done_ && !held_.empty()) return;
   left_ = true;
-  effects_.push_back(Leave{host_done_   ? "the run is over"
+  effects_.push_back(Leave{host_done_   ? farewell_
                            : sent_away_ ? "asked to leave by the host"
                                         : "drained"});
 }

@@ -191,6 +191,7 @@ class JoinCore {
   std::vector<JoinEffect> effects_;  // of the step in progress
   std::optional<Session> session_;
   bool dialing_ = false, draining_ = false, host_done_ = false, sent_away_ = false, left_ = false;
+  std::string farewell_;                      // of a host that is done with us
   Milliseconds retry_at_ = 0, retry_ms_ = 0;  // of the next dial
   Milliseconds ask_at_ = 0, beat_at_ = 0;     // of the next request and heartbeat
   Milliseconds heartbeat_ms_ = 5'000;

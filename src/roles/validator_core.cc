@@ -24,8 +24,8 @@ std::vector<ValidatorEffect> ValidatorCore::Step(const ValidatorEvent& event) {
 }
 
 bool ValidatorCore::joined() const {
-  if (!ledger_) return false;
-  const LedgerRunState* run = ledger_->FindRun(Run());
+  if (!replay_) return false;
+  const LedgerRunState* run = ledger()->FindRun(Run());
   return run != nullptr && run->validators.contains(key_.id());
 }
 
@@ -40,7 +40,7 @@ void ValidatorCore::On(const HostAnswered& event) {
     for (; !duty.asked.empty(); duty.asked.pop_back()) duty.to_ask.push_front(duty.asked.back());
   }
   tickets_.clear();
-  effects_.push_back(SayToHost{LedgerAsk{ledger_ ? ledger_->state().sequence + 1 : 0}});
+  effects_.push_back(SayToHost{LedgerAsk{replay_ ? ledger()->state().sequence + 1 : 0}});
 }
 
 void ValidatorCore::Lie(std::string why) {
@@ -56,22 +56,18 @@ void ValidatorCore::On(const HostSaid& event) {
 // --- The ledger ----------------------------------------------------------------------------------
 
 void ValidatorCore::Heard(const LedgerEntries& message) {
-  if (!ledger_) {
+  if (!replay_) {
     if (!message.genesis) return Lie("a ledger without a beginning");
-    ledger_.emplace(*message.genesis);
+    replay_.emplace(*message.genesis);
   }
-  std::uint64_t number = message.first;
-  for (const Bytes& bytes : message.entries) {
-    if (number++ <= ledger_->state().sequence) continue;  // heard before
-    const auto entry = DecodeEntry(bytes);
-    if (!entry) return Lie("the ledger: " + entry.error().what);
-    const LedgerOutcome outcome = ledger_->Apply(*entry);
-    if (!outcome)
-      return Lie(fmt::format("entry {} of the ledger breaks its rules: {}", entry->sequence,
-                             outcome.error().what));
+  for (std::size_t i = 0; i < message.entries.size(); ++i) {
+    if (message.first + i <= ledger()->state().sequence) continue;  // heard before
+    const auto events = replay_->Feed({message.entries[i], std::nullopt, message.heads[i]});
+    if (!events) return Lie(events.error().what);
+    const auto entry = DecodeEntry(message.entries[i]);
     if (entry->request.author == key_.id()) submitted_.reset();
   }
-  const LedgerRunState* run = ledger_->FindRun(Run());
+  const LedgerRunState* run = ledger()->FindRun(Run());
   if (run != nullptr && run->terms.orchestrator != *host_)
     return Lie("the run in this ledger has another orchestrator");
   caught_up_ = run != nullptr;
@@ -80,7 +76,8 @@ void ValidatorCore::Heard(const LedgerEntries& message) {
 void ValidatorCore::Heard(const LedgerDeclined& message) {
   if (submitted_ != message.nonce) return;
   submitted_.reset();
-  effects_.push_back(Noticed{"the ledger declined: " + message.text});
+  declined_at_ = ledger()->state().sequence;  // not again before something has changed
+  if (!beacon_submitted_) effects_.push_back(Noticed{"the ledger declined: " + message.text});
 }
 
 void ValidatorCore::Heard(const PolicySigned& message) {
@@ -95,23 +92,24 @@ void ValidatorCore::Heard(const PolicySigned& message) {
 }
 
 void ValidatorCore::Submit(LedgerBody body) {
-  const std::uint64_t nonce = ledger_->NonceOf(key_.id());
+  const std::uint64_t nonce = ledger()->NonceOf(key_.id());
   submitted_ = nonce;
+  beacon_submitted_ = std::holds_alternative<BeaconCommit>(body);  // late ones are nobody's fault
   effects_.push_back(SayToHost{
-      LedgerSubmission{Encode(SignRequest(key_, ledger_->id(), nonce, std::move(body)))}});
+      LedgerSubmission{Encode(SignRequest(key_, ledger()->id(), nonce, std::move(body)))}});
 }
 
 // One request at a time: the next one needs the nonce after it.
 void ValidatorCore::Act() {
   if (!linked_ || !caught_up_) return;
-  const LedgerRunState& run = *ledger_->FindRun(Run());
+  const LedgerRunState& run = *ledger()->FindRun(Run());
   TakeDuties();
   AskNext();
-  if (submitted_) return;
+  if (submitted_ || declined_at_ == ledger()->state().sequence) return;
   if (!joined()) {
-    const RunMember* member = ledger_->MemberOf(Run(), key_.id());
+    const RunMember* member = ledger()->MemberOf(Run(), key_.id());
     const Credits staked = member == nullptr ? Credits{} : member->active;
-    if (staked < settings_.stake && ledger_->BalanceOf(key_.id()) >= settings_.stake - staked)
+    if (staked < settings_.stake && ledger()->BalanceOf(key_.id()) >= settings_.stake - staked)
       return Submit(Stake{Run(), settings_.stake - staked});
     if (staked >= run.terms.validator_stake_min) return Submit(JoinValidators{Run()});
     return;
@@ -126,8 +124,8 @@ void ValidatorCore::Act() {
 // Nobody else can compute it, and this node can again after it died.
 Digest256 ValidatorCore::SecretOf(std::uint64_t epoch) const {
   Bytes message(settings_.run.begin(), settings_.run.end());
-  const LedgerId& ledger = ledger_->id();
-  message.insert(message.end(), ledger.value.begin(), ledger.value.end());
+  const LedgerId& id = ledger()->id();
+  message.insert(message.end(), id.value.begin(), id.value.end());
   for (int i = 0; i < 8; ++i) message.push_back(static_cast<std::uint8_t>(epoch >> (8 * i)));
   return Sha256(key_.Sign("WGL-BEACON-SECRET-1", message));
 }
@@ -159,7 +157,7 @@ bool ValidatorCore::Reveal(const LedgerRunState& run) {
 // --- Duties --------------------------------------------------------------------------------------
 
 void ValidatorCore::TakeDuties() {
-  for (AuditDuty& duty : ledger_->DutiesOf(Run(), key_.id())) {
+  for (AuditDuty& duty : ledger()->DutiesOf(Run(), key_.id())) {
     const Place place{duty.epoch, duty.claim.worker};
     if (done_.contains(place) || duties_.contains(place)) continue;
     Duty& mine = duties_[place];
@@ -215,7 +213,7 @@ bool ValidatorCore::Examine(const Place& place, const AuditItem& item) {
     if (policy == policies_.end()) return false;
     examine.roots.emplace(version, policy->second.claim.root);
   }
-  const LedgerRunState& run = *ledger_->FindRun(Run());
+  const LedgerRunState& run = *ledger()->FindRun(Run());
   examine.probe = ProbeOf(run.epochs.at(place.epoch).beacon, hash, examine.group, settings_.layers);
   tickets_.emplace(examine.ticket, Ticket{place, item});
   effects_.push_back(std::move(examine));
@@ -255,7 +253,7 @@ void ValidatorCore::Accuse(const Ticket& ticket, const Reject& reject,
                     .text = reject.detail};
   if (settings_.description.size() <= kDescriptionInline)
     evidence.description = settings_.description;
-  evidence.group = GroupProof{{ledger_->id(), claim, ticket.item.batch_signature},
+  evidence.group = GroupProof{{ledger()->id(), claim, ticket.item.batch_signature},
                               {ticket.item.index, claim.items, ticket.item.siblings},
                               *ticket.item.lease,
                               *ticket.item.group};

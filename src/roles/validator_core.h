@@ -12,7 +12,7 @@
 #include <variant>
 #include <vector>
 
-#include "ledger/ledger.h"
+#include "ledger/log.h"
 #include "proofs/evidence.h"
 #include "protocol/messages.h"
 #include "roles/examine.h"
@@ -78,7 +78,7 @@ class ValidatorCore {
     std::uint64_t beacons = 0;
   };
   const Counts& counts() const { return counts_; }
-  const Ledger* ledger() const { return ledger_ ? &*ledger_ : nullptr; }
+  const Ledger* ledger() const { return replay_ ? &replay_->ledger() : nullptr; }
   bool joined() const;  // a validator of the run
 
  private:
@@ -111,7 +111,6 @@ class ValidatorCore {
   template <class T>
   void Heard(const T&) {}
 
-  void Begin(const LedgerGenesis& genesis);
   void Lie(std::string why);
   void Act();
   void Submit(LedgerBody body);
@@ -131,9 +130,10 @@ class ValidatorCore {
   std::vector<ValidatorEffect> effects_;  // of the step in progress
 
   std::optional<NodeId> host_;
-  std::optional<Ledger> ledger_;
-  bool linked_ = false, caught_up_ = false, lied_ = false;
+  std::optional<LedgerReplay> replay_;
+  bool linked_ = false, caught_up_ = false, lied_ = false, beacon_submitted_ = false;
   std::optional<std::uint64_t> submitted_;        // nonce of the request that is with the host
+  std::optional<std::uint64_t> declined_at_;      // length of the ledger when one was declined
   std::deque<LedgerBody> wanted_;                 // requests to come
   std::set<std::uint64_t> committed_, revealed_;  // epochs
   std::map<PolicyVersion, Signed<PolicyClaim>> policies_;
