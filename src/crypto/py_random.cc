@@ -1,4 +1,4 @@
-#include "environments/py_random.h"
+#include "crypto/py_random.h"
 
 #include <sodium.h>
 
