@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "crypto/keccak.h"
 #include "proofs/fingerprint/grail.h"
+#include "proofs/fingerprint/hash_input.h"
 
 namespace waggle {
 namespace {
@@ -16,10 +17,6 @@ void Append(Bytes& out, std::string_view text) { out.insert(out.end(), text.begi
 void Append(Bytes& out, const Digest256& digest) {
   out.insert(out.end(), digest.begin(), digest.end());
 }
-void AppendLittle(Bytes& out, std::uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) out.push_back(static_cast<std::uint8_t>(value >> (8 * i)));
-}
-
 std::vector<std::uint32_t> Draw(std::string_view label, const Digest256& beacon,
                                 const Digest256& over, std::uint32_t n, std::uint32_t count) {
   if (n == 0) return {};
@@ -158,19 +155,19 @@ std::vector<std::uint32_t> SpotGroups(const Digest256& beacon, const Digest256& 
 }
 
 Digest256 DigestOf(const WindowCommit& c) {
-  Bytes bytes;
-  Append(bytes, "waggle-commit-1");
-  Append(bytes, c.run);
-  AppendLittle(bytes, c.window, 8);
-  Append(bytes, c.worker);
-  Append(bytes, c.weights_root);
-  Append(bytes, c.task);
-  AppendLittle(bytes, c.group, 4);
-  AppendLittle(bytes, c.index, 2);
-  AppendLittle(bytes, c.beacon_round, 8);
-  Append(bytes, c.tokens_hash);
-  Append(bytes, c.fingerprint_root);
-  return Sha256(bytes);
+  return HashInput()
+      .Text("waggle-commit-1")
+      .Digest(c.run)
+      .Little(c.window, 8)
+      .Digest(c.worker)
+      .Digest(c.weights_root)
+      .Digest(c.task)
+      .Little(c.group, 4)
+      .Little(c.index, 2)
+      .Little(c.beacon_round, 8)
+      .Digest(c.tokens_hash)
+      .Digest(c.fingerprint_root)
+      .Finish();
 }
 
 Digest256 WindowRoot(std::span<const Digest256> commits) {
