@@ -1,6 +1,6 @@
 // The random generator of an existing network's laws (spec: MT19937 seeded from SHA-512), for
-// bit-equal tasks and challenges. Waggle's own randomness is Philox; use this one only where a foreign law asks
-// for it.
+// bit-equal tasks and challenges. Waggle's own randomness is Philox; use this one only where a
+// foreign law asks for it.
 #pragma once
 
 #include <array>

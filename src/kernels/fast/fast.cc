@@ -13,8 +13,8 @@
 namespace waggle {
 namespace {
 
-// What makes one engine differ from another. `kShares` parts of the inner axis, each summed in tiles
-// of `kTile` with `kLanes` accumulators; attention over blocks of `kBlock` keys.
+// What makes one engine differ from another. `kShares` parts of the inner axis, each summed in
+// tiles of `kTile` with `kLanes` accumulators; attention over blocks of `kBlock` keys.
 struct SplitK {
   static constexpr const char* kName = "fast-splitk";
   static constexpr std::size_t kShares = 8, kTile = 1u << 30, kLanes = 4, kBlock = 1;
@@ -110,8 +110,7 @@ class OnlineRow {
   }
 
   // Keys at positions [begin, end).
-  void Add(const std::byte* const* pages, std::size_t kv_head, std::size_t begin,
-           std::size_t end) {
+  void Add(const std::byte* const* pages, std::size_t kv_head, std::size_t begin, std::size_t end) {
     scores_.clear();
     float top = m_;
     for (std::size_t p = begin; p < end; ++p) {
@@ -191,8 +190,7 @@ const Ops& Table() {
 }  // namespace
 
 std::span<const FastEngine> AllFastEngines() {
-  static constexpr FastEngine kAll[] = {FastEngine::kSplitK, FastEngine::kTiles,
-                                        FastEngine::kBf16};
+  static constexpr FastEngine kAll[] = {FastEngine::kSplitK, FastEngine::kTiles, FastEngine::kBf16};
   return kAll;
 }
 

@@ -3,11 +3,11 @@
 // about tolerances (proofs/fingerprint, docs/fingerprints.md) is measured on real noise instead of
 // noise that somebody made up.
 //
-// Nothing that they compute may be claimed to replay: log-probs and states differ from the canonical
-// ones in bits. So AvailableOps, BestOps and FindOps never return them; whoever wants one names it
-// here. They are correct, not quick: the name is that of the arithmetic profile ("fast", engine
-// sheet 8.3). Backward passes and the integer profile (kCi8, exact in any order) are the best
-// table's.
+// Nothing that they compute may be claimed to replay: log-probs and states differ from the
+// canonical ones in bits. So AvailableOps, BestOps and FindOps never return them; whoever wants one
+// names it here. They are correct, not quick: the name is that of the arithmetic profile ("fast",
+// engine sheet 8.3). Backward passes and the integer profile (kCi8, exact in any order) are the
+// best table's.
 #pragma once
 
 #include <cstdint>

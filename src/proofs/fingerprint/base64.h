@@ -1,5 +1,5 @@
-// Standard base64 (RFC 4648, section 4) with padding, one text per sequence of bytes: what a foreign
-// format writes into JSON and Parquet.
+// Standard base64 (RFC 4648, section 4) with padding, one text per sequence of bytes: what a
+// foreign format writes into JSON and Parquet.
 #pragma once
 
 #include <cstdint>

@@ -22,7 +22,7 @@ std::vector<double> Values(const SchemeScores& scores, std::size_t statistic, st
 }
 
 double LimitOf(const Statistic& statistic, const std::vector<double>& honest) {
-  if (honest.empty()) return statistic.published;
+  if (honest.empty() || statistic.rule.fixed) return statistic.published;
   const LimitRule& rule = statistic.rule;
   const double limit = rule.factor * Quantile(honest, rule.quantile) + rule.plus;
   return rule.never_looser ? std::min(limit, statistic.published) : limit;
@@ -57,8 +57,7 @@ double Accepted(const FingerprintInfo& info, const SchemeScores& scores,
 CaseReport ReportOf(const SchemeReport& scheme, const CaseScores& scores, std::size_t f) {
   const SchemeScores& s = scores.schemes[f];
   CaseReport report{.doc = scores.doc, .rollouts = scores.rollouts, .refused = s.refused};
-  report.blind = !scores.doc.honest && (scheme.info.tokens ? scores.doc.honest_tokens
-                                                           : scores.doc.honest_states);
+  report.blind = (scores.doc.honest_in & Bit(scheme.info.sees)) != 0;
   for (std::size_t k = 0; k < scheme.info.statistics.size(); ++k) {
     const std::vector<double> values = Values(s, k, 2);
     report.units = values.size();
@@ -75,8 +74,8 @@ CaseReport ReportOf(const SchemeReport& scheme, const CaseScores& scores, std::s
     for (const UnitScores& unit : rollout) {
       const double excess = Excess(unit, scheme.published);
       pass += excess <= 1 ? 1 : 0;
-      const auto edge = std::lower_bound(std::begin(kHistogramEdges), std::end(kHistogramEdges),
-                                         excess);
+      const auto edge =
+          std::lower_bound(std::begin(kHistogramEdges), std::end(kHistogramEdges), excess);
       ++report.histogram[static_cast<std::size_t>(edge - std::begin(kHistogramEdges))];
     }
   }
@@ -87,20 +86,23 @@ CaseReport ReportOf(const SchemeReport& scheme, const CaseScores& scores, std::s
 }
 
 void Warn(SchemeReport& scheme) {
+  std::string passing;
   for (const CaseReport& c : scheme.cases) {
-    if (c.doc.honest || c.blind || c.units == 0) continue;
-    if (c.units_pass_published > kNullShareMax)
-      scheme.warnings.push_back(
-          fmt::format("{}: {:.1f} % of the units of '{}' pass the published limits, and {:.1f} % of "
-                      "its rollouts; a tolerance is worth what its null is (limit: the 0.1 % "
-                      "quantile)",
-                      scheme.info.name, 100 * c.units_pass_published, c.doc.name,
-                      100 * c.accepted_published));
+    if (c.doc.honest || c.blind || c.units == 0 || c.units_pass_published <= kNullShareMax)
+      continue;
+    passing += fmt::format("{}{} {:.0f} % ({:.0f} %)", passing.empty() ? "" : ", ", c.doc.name,
+                           100 * c.units_pass_published, 100 * c.accepted_published);
   }
+  if (!passing.empty())
+    scheme.warnings.push_back(fmt::format(
+        "{}: the published limits are above the 0.1 % quantile of the null; of {}s (and "
+        "rollouts) pass: {}",
+        scheme.info.name, scheme.info.unit, passing));
   if (scheme.false_rejects_published > 0.01)
-    scheme.warnings.push_back(fmt::format("{}: the published limits refuse {:.1f} % of honest "
-                                          "rollouts",
-                                          scheme.info.name, 100 * scheme.false_rejects_published));
+    scheme.warnings.push_back(
+        fmt::format("{}: the published limits refuse {:.1f} % of honest "
+                    "rollouts",
+                    scheme.info.name, 100 * scheme.false_rejects_published));
 }
 
 SchemeReport ReportOf(const Fingerprint& fingerprint, std::span<const CaseScores> cases,
@@ -153,7 +155,7 @@ std::string Strip(const CaseReport& c) {
     const double share = Share(c.histogram[b], c.units);
     strip += c.histogram[b] == 0 ? ' '
              : share < 0.05      ? '.'
-                                 : static_cast<char>('0' + std::min(9, static_cast<int>(share * 10)));
+                            : static_cast<char>('0' + std::min(9, static_cast<int>(share * 10)));
     if (b + 1 < c.histogram.size() && kHistogramEdges[b] == 1) strip += '|';
   }
   return strip;
@@ -167,12 +169,13 @@ void AppendScheme(std::string& text, const SchemeReport& s) {
   for (std::size_t k = 0; k < s.info.statistics.size(); ++k)
     text += fmt::format("  {:<22} published {:>8}, calibrated {:>8}\n", s.info.statistics[k].name,
                         Number(s.published[k]), Number(s.calibrated[k]));
-  text += fmt::format("  honest rollouts refused: {:.2f} % by published, {:.2f} % by calibrated "
-                      "limits (held out)\n",
-                      100 * s.false_rejects_published, 100 * s.false_rejects_calibrated);
+  text += fmt::format(
+      "  honest rollouts refused: {:.2f} % by published, {:.2f} % by calibrated "
+      "limits (held out)\n",
+      100 * s.false_rejects_published, 100 * s.false_rejects_calibrated);
   text += fmt::format("  {:<14} {:>7} {:>22} {:>22}  {:<13}  {:>9} {:>9}\n", "case", "units",
-                      "first: .1% med 99.9%", "second: .1% med 99.9%", "0.001x ..1x|..", "published",
-                      "calibr.");
+                      "first: .1% med 99.9%", "second: .1% med 99.9%", "0.001x ..1x|..",
+                      "published", "calibr.");
   for (const CaseReport& c : s.cases) {
     const auto spread = [&](std::size_t k) {
       if (k >= c.spreads.size() || c.units == 0) return std::string();

@@ -12,18 +12,18 @@
 
 namespace waggle {
 
-struct Spread {  // of one statistic over units
+struct Spread {                                    // of one statistic over units
   double low = 0, median = 0, high = 0, most = 0;  // quantiles 0.001, 0.5, 0.999, and the maximum
 };
 
 struct CaseReport {
   CaseDoc doc;
   std::size_t rollouts = 0, refused = 0, units = 0;
-  std::vector<Spread> spreads;              // per statistic
-  double units_pass_published = 0;          // share of units within all published limits
+  std::vector<Spread> spreads;      // per statistic
+  double units_pass_published = 0;  // share of units within all published limits
   double accepted_published = 0, accepted_calibrated = 0;  // shares of rollouts, held out
-  std::vector<std::size_t> histogram;       // units by largest value / limit, kHistogramEdges
-  bool blind = false;                       // by design: this fingerprint cannot see this cheat
+  std::vector<std::size_t> histogram;  // units by largest value / limit, kHistogramEdges
+  bool blind = false;                  // by design: this fingerprint cannot see this cheat
 };
 
 struct SchemeReport {
@@ -49,8 +49,7 @@ struct CalibrationReport {
 
 // Upper edges of the histogram: units whose largest value over its limit (published, or calibrated
 // where none is) is at most this; one more bin for the rest.
-inline constexpr double kHistogramEdges[] = {0.001, 0.003, 0.01, 0.03, 0.1, 0.3,
-                                             1,     3,     10,   30,   100};
+inline constexpr double kHistogramEdges[] = {0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100};
 
 // Limits come from rollouts with even numbers, error rates from odd ones. The canonical case is the
 // control: it enters neither. REQUIRES cases of RunCase with these fingerprints.

@@ -12,6 +12,10 @@
 namespace waggle {
 namespace {
 
+// Cheats with honest tokens and log-probs, and cheats that one honest prefill came after.
+constexpr std::uint8_t kTokens = Bit(Sees::kLogProbs) | Bit(Sees::kRace) | Bit(Sees::kDistribution);
+constexpr std::uint8_t kPrefilled = Bit(Sees::kStates) | Bit(Sees::kLogProbs);
+
 constexpr CaseDoc kCases[] = {
     {.name = "canonical", .what = "the validator's own arithmetic", .honest = true},
     {.name = "fast-splitk", .what = "inner sums split in eight", .honest = true},
@@ -25,13 +29,15 @@ constexpr CaseDoc kCases[] = {
     {.name = "no-layer", .what = "the middle layer left out"},
     {.name = "other-model", .what = "other weights of the same shape"},
     {.name = "other-prompt", .what = "the answer to another prompt, with its states"},
-    {.name = "zero-states", .what = "honest tokens, states of zeros", .honest_tokens = true},
-    {.name = "unrelated", .what = "honest tokens, states of another rollout", .honest_tokens = true},
-    {.name = "draft", .what = "tokens of the int4 weights, then one honest prefill",
-     .honest_states = true},
-    {.name = "cold", .what = "sampled at half the temperature", .honest_states = true},
-    {.name = "other-sample", .what = "a later sample of the same key, as best-of-n hands in",
-     .honest_states = true},
+    {.name = "zero-states", .what = "honest tokens, states of zeros", .honest_in = kTokens},
+    {.name = "unrelated", .what = "honest tokens, states of another rollout", .honest_in = kTokens},
+    {.name = "draft",
+     .what = "tokens of the int4 weights, then one honest prefill",
+     .honest_in = kPrefilled},
+    {.name = "cold", .what = "sampled at half the temperature", .honest_in = kPrefilled},
+    {.name = "other-sample",
+     .what = "a later sample of the same key, as best-of-n hands in",
+     .honest_in = kPrefilled | Bit(Sees::kDistribution)},
 };
 
 bool IsLinear(const std::string& name) { return name.find("_proj.weight") != std::string::npos; }
@@ -99,8 +105,8 @@ Result<std::vector<std::vector<TokenId>>> SampleAll(const CalibrationPlan& plan,
   for (std::size_t p = 0; p < plan.prompts.size(); ++p) {
     SamplingOptions options = OptionsOf(plan, p);
     if (name == "cold") options.config.temperature *= 0.5f;
-    const auto request = engine.Submit(plan.prompts[AskedPrompt(plan, name, p)], plan.samples,
-                                       options, shift);
+    const auto request =
+        engine.Submit(plan.prompts[AskedPrompt(plan, name, p)], plan.samples, options, shift);
     if (!request) return Fail(Blame::kOperator, "{}", request.error().what);
     prompt_of[*request] = p;
   }
@@ -178,16 +184,16 @@ Result<CaseScores> RunCase(const CalibrationPlan& plan, const CaseDoc& doc,
     const std::size_t p = i / plan.samples, asked = AskedPrompt(plan, doc.name, p);
     const auto sample = static_cast<std::uint32_t>(i % plan.samples);
     RolloutClaim claim = ClaimOf(plan, p, p, sample, responses[i]);
-    const RolloutClaim proved = ClaimOf(plan, asked, p, sample,
-                                        std::span(claim.tokens).subspan(claim.prompt));
+    const RolloutClaim proved =
+        ClaimOf(plan, asked, p, sample, std::span(claim.tokens).subspan(claim.prompt));
     WG_ASSIGN(RolloutView prover, LookAt(*parties.prover, *plan.pool, proved));
     if (prover.response != claim.response()) continue;  // the other prompt left less room
     if (doc.name == "unrelated") {
       const std::size_t far = (i + responses.size() / 2) % responses.size();
-      WG_ASSIGN(const RolloutView other,
-                LookAt(*parties.prover, *plan.pool,
-                       ClaimOf(plan, far / plan.samples, far / plan.samples, sample,
-                               responses[far])));
+      WG_ASSIGN(
+          const RolloutView other,
+          LookAt(*parties.prover, *plan.pool,
+                 ClaimOf(plan, far / plan.samples, far / plan.samples, sample, responses[far])));
       TakeStates(prover, other);
     } else if (doc.name == "zero-states") {
       const RolloutView zero{.hidden = {0.0f}, .states = {prover.states.size(), {0.0f}}};
@@ -216,7 +222,8 @@ Parameters PerturbedWeights(const Parameters& parameters, std::uint64_t seed, do
     double squares = 0;
     for (const float w : tensor.data) squares += static_cast<double>(w) * static_cast<double>(w);
     const double size =
-        relative * std::sqrt(squares / static_cast<double>(std::max<std::size_t>(1, tensor.size())));
+        relative *
+        std::sqrt(squares / static_cast<double>(std::max<std::size_t>(1, tensor.size())));
     // A sum of four uniforms of variance 1/3 each: near enough to normal, and no library's.
     for (float& w : tensor.data) {
       const double normal = (rng.Unit() + rng.Unit() + rng.Unit() + rng.Unit() - 2.0) * 1.7320508;

@@ -33,20 +33,19 @@ struct CalibrationPlan {
 struct CaseDoc {
   std::string_view name, what;
   bool honest = false;
-  bool honest_states = false;  // a cheat that no fingerprint of states can see
-  bool honest_tokens = false;  // a cheat that no test of tokens can see
+  std::uint8_t honest_in = 0;  // bits of Sees: where even this cheat is honest
 };
 // Honest ones first: the canonical engine itself, then those of kernels/fast.
 std::span<const CaseDoc> CalibrationCases();
 
 // What one fingerprint said about the rollouts of one case.
 struct SchemeScores {
-  std::vector<std::vector<UnitScores>> rollouts;  // those that were not refused
-  std::vector<std::size_t> numbers;               // which rollout each is
-  std::size_t refused = 0;                        // by form, blame peer
-  std::size_t refused_odd = 0;                    // of them, with an odd number
-  std::string refusal;                            // the first
-  std::size_t bytes_posted = 0, bytes_opened = 0; // all rollouts together
+  std::vector<std::vector<UnitScores>> rollouts;   // those that were not refused
+  std::vector<std::size_t> numbers;                // which rollout each is
+  std::size_t refused = 0;                         // by form, blame peer
+  std::size_t refused_odd = 0;                     // of them, with an odd number
+  std::string refusal;                             // the first
+  std::size_t bytes_posted = 0, bytes_opened = 0;  // all rollouts together
 };
 struct CaseScores {
   CaseDoc doc;

@@ -44,7 +44,7 @@ struct OpeningList {
   std::vector<OpeningRecord> openings;
 };
 template <class T, class V>
-  requires std::same_as<std::remove_const_t<T>, OpeningRecord>
+requires std::same_as<std::remove_const_t<T>, OpeningRecord>
 void Fields(T& x, V&& v) {
   v(1, "print", x.print);
   v(2, "index", x.index);
@@ -52,10 +52,8 @@ void Fields(T& x, V&& v) {
   v.Numbers(4, "siblings", x.siblings, 32 * kMerkleSiblingsMax);
 }
 template <class T, class V>
-  requires std::same_as<std::remove_const_t<T>, OpeningList>
-void Fields(T& x, V&& v) {
-  v.Structs(1, "openings", x.openings, kDensePositions);
-}
+requires std::same_as<std::remove_const_t<T>, OpeningList>
+void Fields(T& x, V&& v) { v.Structs(1, "openings", x.openings, kDensePositions); }
 constexpr std::size_t kOpeningsBytesMax = kDensePositions * (64 + 32 * kMerkleSiblingsMax) + 16;
 
 }  // namespace
@@ -133,8 +131,7 @@ Result<std::vector<DenseOpening>> DecodeDenseOpenings(std::span<const std::uint8
       return Fail(Blame::kPeer, "openings of a fingerprint: a sibling is cut");
     DenseOpening o;
     for (std::size_t p = 0; p < kDenseProjections; ++p)
-      o.print[p] =
-          static_cast<std::int16_t>(record.print[2 * p] | record.print[2 * p + 1] << 8);
+      o.print[p] = static_cast<std::int16_t>(record.print[2 * p] | record.print[2 * p + 1] << 8);
     o.path.index = record.index, o.path.leaves = record.leaves;
     o.path.siblings.resize(record.siblings.size() / 32);
     for (std::size_t i = 0; i < record.siblings.size(); ++i)

@@ -1,7 +1,7 @@
-// The fingerprint of final hidden states that replaces GRAIL's sketch where engines are unlike (sheet
-// grail.md 8.2 items 2, 3, 7, 8): every dimension enters eight +-1 projections that the VERIFIER's
-// beacon fixes, so that noise moves them a little and nothing else hits them by chance. The worker
-// posts a Merkle root over positions, and opens those that a later beacon asks for.
+// The fingerprint of final hidden states that replaces GRAIL's sketch where engines are unlike
+// (sheet grail.md 8.2 items 2, 3, 7, 8): every dimension enters eight +-1 projections that the
+// VERIFIER's beacon fixes, so that noise moves them a little and nothing else hits them by chance.
+// The worker posts a Merkle root over positions, and opens those that a later beacon asks for.
 //
 // Pure functions, integers and binary64 in a stated order: the same bytes on every machine.
 #pragma once
@@ -19,11 +19,11 @@
 namespace waggle {
 
 inline constexpr std::size_t kDenseProjections = 8;
-inline constexpr std::uint32_t kDensePositions = 32;      // opened
+inline constexpr std::uint32_t kDensePositions = 32;  // opened
 inline constexpr std::size_t kDenseWidthMax = 1u << 16;
 inline constexpr double kDenseScale = 1024;
-inline constexpr double kDenseTolerance = 0.12;           // published, of one position
-inline constexpr double kDenseQuorum = 29.0 / 32.0;       // published, of the positions
+inline constexpr double kDenseTolerance = 0.12;      // published, of one position
+inline constexpr double kDenseQuorum = 29.0 / 32.0;  // published, of the positions
 
 using DensePrint = std::array<std::int16_t, kDenseProjections>;  // one position
 
@@ -51,7 +51,8 @@ bool DenseHolds(const Digest256& root, const DenseOpening& opening);
 Bytes EncodeDenseOpenings(std::span<const DenseOpening> openings);
 Result<std::vector<DenseOpening>> DecodeDenseOpenings(std::span<const std::uint8_t> bytes);
 
-// Item 8. Challenged positions within `count`, in the order of drawing: SHAKE256("open2||" || beacon
+// Item 8. Challenged positions within `count`, in the order of drawing: SHAKE256("open2||" ||
+// beacon
 // || commit). Groups of a window: the same with "spot||" over the worker's window root.
 std::vector<std::uint32_t> DensePositions(const Digest256& beacon, const Digest256& commit,
                                           std::uint32_t count);
@@ -72,8 +73,8 @@ Digest256 DigestOf(const WindowCommit& commit);
 // Leaves H(0x00 || commit), in (group, index) order, which is the caller's to keep.
 Digest256 WindowRoot(std::span<const Digest256> commits);
 
-// Item 3: GRAIL's v5 sketch, made useful by a quorum: a position agrees within tau, and 20 of 32 have
-// to.
+// Item 3: GRAIL's v5 sketch, made useful by a quorum: a position agrees within tau, and 20 of 32
+// have to.
 inline constexpr std::uint32_t kQuorumTolerance = 64;
 inline constexpr double kQuorumShare = 20.0 / 32.0;
 

@@ -14,10 +14,10 @@ using namespace testing_vectors;
 TEST(Dense, ChallengedPositionsAreTheSheets) {  // K15
   const Digest256 beacon =
       DigestFromHex("fe290beca10872ef2fb164d2aa4442de4566183ec51c56ff3cd603d930e54fdd");
-  EXPECT_EQ(DensePositions(beacon, Filled(0x11), 100),
-            (std::vector<std::uint32_t>{76, 40, 10, 29, 45, 31, 77, 59, 81, 37, 55,
-                                        36, 74, 72, 12, 23, 6,  44, 19, 71, 34, 33,
-                                        15, 97, 5,  96, 68, 57, 90, 92, 20, 89}));
+  EXPECT_EQ(
+      DensePositions(beacon, Filled(0x11), 100),
+      (std::vector<std::uint32_t>{76, 40, 10, 29, 45, 31, 77, 59, 81, 37, 55, 36, 74, 72, 12, 23,
+                                  6,  44, 19, 71, 34, 33, 15, 97, 5,  96, 68, 57, 90, 92, 20, 89}));
   EXPECT_EQ(DensePositions(beacon, Filled(0x11), 3).size(), 3u);
   EXPECT_TRUE(DensePositions(beacon, Filled(0x11), 0).empty());
   EXPECT_NE(SpotGroups(beacon, Filled(0x11), 100, 4), SpotGroups(beacon, Filled(0x12), 100, 4));
@@ -77,7 +77,8 @@ TEST(Dense, OpeningsAreBoundToTheRoot) {
 }
 
 TEST(Dense, ACommitBindsEveryField) {
-  const WindowCommit base{.run = Filled(1), .window = 7, .worker = Filled(2), .group = 3, .index = 4};
+  const WindowCommit base{
+      .run = Filled(1), .window = 7, .worker = Filled(2), .group = 3, .index = 4};
   std::vector<WindowCommit> others(10, base);
   others[0].run = Filled(9), others[1].window = 8, others[2].worker = Filled(9);
   others[3].weights_root = Filled(9), others[4].task = Filled(9), others[5].group = 9;

@@ -30,7 +30,14 @@ struct FingerprintScope {
 struct LimitRule {
   double quantile = 0.999, factor = 1, plus = 0;
   bool never_looser = false;
+  bool fixed = false;  // the published limit follows from theory, not from anybody's noise
 };
+
+// What a fingerprint judges. A cheat that is honest in that respect is invisible to it.
+enum class Sees : std::uint8_t { kStates, kLogProbs, kRace, kDistribution };
+constexpr std::uint8_t Bit(Sees s) {
+  return static_cast<std::uint8_t>(1u << static_cast<unsigned>(s));
+}
 
 // One number of a comparison. Larger is less alike, always.
 struct Statistic {
@@ -42,10 +49,10 @@ struct Statistic {
 struct FingerprintInfo {
   std::string_view name;
   std::string_view looks_at;  // for people: "final states", "tokens", ..
-  bool tokens = false;        // it judges the tokens of the claim, not states behind them
-  std::string_view unit;      // what is judged by itself: "chunk", "position", "rollout"
+  Sees sees = Sees::kStates;
+  std::string_view unit;  // what is judged by itself: "chunk", "position", "rollout"
   std::vector<Statistic> statistics;
-  double quorum = 1;          // share of the units that has to be within all limits
+  double quorum = 1;  // share of the units that has to be within all limits
 };
 
 // Values of all statistics for one unit, in their order.
@@ -61,8 +68,8 @@ class Fingerprint {
   // What it opens once `challenge` is known; the prover is the same view that was committed.
   virtual Result<Bytes> Open(const FingerprintScope& scope, const RolloutView& prover,
                              const Digest256& challenge) const;
-  // Compares with one's own view. `claimed_logps`: of the claim. An error of blame peer is a refusal
-  // of the form (a fact, unlike a score); of blame machine, our own trouble.
+  // Compares with one's own view. `claimed_logps`: of the claim. An error of blame peer is a
+  // refusal of the form (a fact, unlike a score); of blame machine, our own trouble.
   virtual Result<std::vector<UnitScores>> Measure(const FingerprintScope& scope,
                                                   std::span<const std::uint8_t> commitment,
                                                   std::span<const std::uint8_t> opening,

@@ -135,12 +135,12 @@ TEST(Fingerprints, HostileBytesAreThePeersFault) {
     EXPECT_FALSE(measure(longer, opening)) << f->info().name;
     Bytes more = opening;
     more.push_back(0);
-    if (!opening.empty() || f->info().tokens) {
+    if (!opening.empty() || f->info().sees != Sees::kStates) {
       EXPECT_FALSE(measure(commitment, more)) << f->info().name;
     }
     for (std::size_t n = 0; n < commitment.size(); n += 1 + commitment.size() / 40)
-      EXPECT_FALSE(measure(Bytes(commitment.begin(), commitment.begin() + static_cast<long>(n)),
-                           opening))
+      EXPECT_FALSE(
+          measure(Bytes(commitment.begin(), commitment.begin() + static_cast<long>(n)), opening))
           << f->info().name;
     for (int i = 0; i < 60; ++i) {
       Bytes c = commitment, o = opening;
@@ -201,7 +201,8 @@ TEST(Fingerprints, ClaimsAreCheckedBeforeAnythingIsComputed) {
 }
 
 TEST(Judging, NeedsUnitsAndTheirQuorum) {
-  const FingerprintInfo info{.name = "x", .statistics = {{"a", 1, {}}, {"b", 2, {}}}, .quorum = 0.75};
+  const FingerprintInfo info{
+      .name = "x", .statistics = {{"a", 1, {}}, {"b", 2, {}}}, .quorum = 0.75};
   const auto likely = [&](const std::vector<UnitScores>& units) {
     return Judge(info, PublishedLimits(info), units).likeness == Likeness::kLikely;
   };

@@ -78,8 +78,8 @@ std::vector<std::uint32_t> GrailChallenge(const Digest256& tokens_hash, const Di
 
 std::uint32_t GrailTaskSeed(std::string_view hotkey, std::string_view block_hash,
                             std::uint64_t group) {
-  const std::string text = "seed|" + std::string(hotkey) + ":" + std::string(block_hash) + ":" +
-                           std::to_string(group);
+  const std::string text =
+      "seed|" + std::string(hotkey) + ":" + std::string(block_hash) + ":" + std::to_string(group);
   const Digest256 digest = Sha256(AsBytes(text));
   return std::uint32_t{digest[0]} << 24 | std::uint32_t{digest[1]} << 16 |
          std::uint32_t{digest[2]} << 8 | digest[3];
@@ -121,8 +121,8 @@ int GrailBucket(float x, int buckets) {
   if (std::isnan(x)) return 0;
   const double a = std::fabs(static_cast<double>(x)), sign = x < 0 ? -1 : 1;
   if (a < 1e-6) return 0;
-  // int(log2(a + 1) * buckets / 10) is at least b iff a + 1 >= 2^(10 b / buckets). No logarithm: the
-  // thresholds are powers of 2^(5/8), which no float plus one comes near but the whole ones.
+  // int(log2(a + 1) * buckets / 10) is at least b iff a + 1 >= 2^(10 b / buckets). No logarithm:
+  // the thresholds are powers of 2^(5/8), which no float plus one comes near but the whole ones.
   static constexpr double kRoots[8] = {1.0,
                                        1.5422108254079407,
                                        2.3784142300054421,
@@ -229,8 +229,7 @@ bool GrailAcceptsV1(const GrailEntryV1& entry, std::span<const float> h,
   for (std::size_t b = 0; b < buckets; ++b)
     l1 += histogram[b] > entry.histogram[b] ? histogram[b] - entry.histogram[b]
                                             : entry.histogram[b] - histogram[b];
-  const std::uint32_t sketch =
-      GrailSketchAt(h, entry.dimensions, coefficients, rules.buckets);
+  const std::uint32_t sketch = GrailSketchAt(h, entry.dimensions, coefficients, rules.buckets);
   return GrailDistance(sketch, entry.sketch) <= GrailTolerance(GrailVersion::kV1, t) &&
          common >= std::max<std::size_t>(3, static_cast<std::size_t>(5.0 * importance)) &&
          static_cast<double>(l1) <= 10.0 * f;

@@ -73,8 +73,8 @@ struct GrailEntryV1 {
   std::vector<std::uint32_t> histogram;
 };
 GrailEntryV1 GrailEntryOf(std::span<const float> h, std::span<const int> coefficients);
-// Sketch at the prover's dimensions within 50 f, top five in common >= max(3, int(5 imp)), histogram
-// L1 <= 10 f, with imp = 1/(1 + t/100) and f = 2 - imp. Any entry is fine as input.
+// Sketch at the prover's dimensions within 50 f, top five in common >= max(3, int(5 imp)),
+// histogram L1 <= 10 f, with imp = 1/(1 + t/100) and f = 2 - imp. Any entry is fine as input.
 bool GrailAcceptsV1(const GrailEntryV1& entry, std::span<const float> h,
                     std::span<const int> coefficients, std::uint32_t t);
 

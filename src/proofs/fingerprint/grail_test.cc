@@ -67,10 +67,10 @@ TEST(Grail, ChallengedPositions) {  // K5
   tokens.resize(1000);
   for (std::size_t i = 0; i < tokens.size(); ++i)
     tokens[i] = static_cast<TokenId>(i * 7919 % 50000);
-  EXPECT_EQ(GrailChallenge(GrailTokensHash(tokens), SheetRandomness(), 936),
-            Numbers({7,   24,  27,  63,  70,  74,  82,  100, 112, 140, 228, 229, 277, 303, 305, 419,
-                     444, 456, 463, 502, 516, 556, 563, 621, 642, 660, 685, 706, 763, 824, 826,
-                     868}));
+  EXPECT_EQ(
+      GrailChallenge(GrailTokensHash(tokens), SheetRandomness(), 936),
+      Numbers({7,   24,  27,  63,  70,  74,  82,  100, 112, 140, 228, 229, 277, 303, 305, 419,
+               444, 456, 463, 502, 516, 556, 563, 621, 642, 660, 685, 706, 763, 824, 826, 868}));
   EXPECT_TRUE(GrailChallenge(hash, SheetRandomness(), 0).empty());
   EXPECT_EQ(GrailChallenge(hash, SheetRandomness(), 5), Numbers({0, 1, 2, 3, 4}));
 }
@@ -83,8 +83,7 @@ TEST(Grail, Sketch) {  // K6
   for (std::size_t i = 0; i < 64; ++i)
     h[i] = static_cast<float>((static_cast<double>(i * 37 % 101) - 50.3) * 0.75);
   const auto dimensions = GrailDimensions(h, 16, false);
-  EXPECT_EQ(dimensions,
-            Numbers({0, 3, 8, 11, 19, 22, 27, 30, 33, 38, 41, 49, 52, 57, 60, 63}));
+  EXPECT_EQ(dimensions, Numbers({0, 3, 8, 11, 19, 22, 27, 30, 33, 38, 41, 49, 52, 57, 60, 63}));
   const std::vector<int> buckets = {-4, -3, 4, -4, 4, -4, 3, 4, -3, 4, -4, 4, -4, 3, 4, -4};
   for (std::size_t i = 0; i < 16; ++i) EXPECT_EQ(GrailBucket(h[dimensions[i]]), buckets[i]) << i;
   EXPECT_EQ(GrailSketch(h, r, GrailVersion::kV5), 2147481343u);
@@ -92,9 +91,8 @@ TEST(Grail, Sketch) {  // K6
   const struct {
     float x;
     int bucket;
-  } answers[] = {{1.3f, 0}, {1.4f, 1},  {4.6f, 1},  {4.7f, 2}, {12.5f, 3},
-                 {31, 4},   {76, 5},    {182, 6},   {1e9f, 7}, {-5, -2},
-                 {0, 0},    {1e-7f, 0}, {-1e30f, -7}};
+  } answers[] = {{1.3f, 0}, {1.4f, 1}, {4.6f, 1}, {4.7f, 2}, {12.5f, 3}, {31, 4},     {76, 5},
+                 {182, 6},  {1e9f, 7}, {-5, -2},  {0, 0},    {1e-7f, 0}, {-1e30f, -7}};
   for (const auto& [x, bucket] : answers) EXPECT_EQ(GrailBucket(x), bucket) << x;
   EXPECT_EQ(GrailBucket(std::nanf("")), 0);
   EXPECT_EQ(GrailBucket(std::numeric_limits<float>::infinity()), 7);
@@ -118,13 +116,12 @@ TEST(Grail, BindingAndDigests) {  // K7
   const std::vector<std::uint32_t> sketches = {2147481343u, 0, 2147483646u};
   const std::string json = GrailCommitmentsJson(sketches);
   EXPECT_EQ(json, "[{\"sketch\":2147481343},{\"sketch\":0},{\"sketch\":2147483646}]");
-  EXPECT_EQ(
-      ToHex(Sha256({reinterpret_cast<const std::uint8_t*>(json.data()), json.size()})),
-      "0e15de797da3fe90309c13661c4cdddb150b6ef553ce4fa12afc362b8d951dc5");
+  EXPECT_EQ(ToHex(Sha256({reinterpret_cast<const std::uint8_t*>(json.data()), json.size()})),
+            "0e15de797da3fe90309c13661c4cdddb150b6ef553ce4fa12afc362b8d951dc5");
   const std::vector<TokenId> tokens = {1, 2, 3}, completion = {3, 4, 5};
-  EXPECT_EQ(ToHex(GrailBinding(GrailTokensHash(tokens), SheetRandomness(), "tiny-model", -1,
-                               sketches)),
-            "54463fdc0a058d5ad4276a47028df0ab8c4e459ac5c3755166f17a87140ffefd");
+  EXPECT_EQ(
+      ToHex(GrailBinding(GrailTokensHash(tokens), SheetRandomness(), "tiny-model", -1, sketches)),
+      "54463fdc0a058d5ad4276a47028df0ab8c4e459ac5c3755166f17a87140ffefd");
   EXPECT_EQ(ToHex(GrailCompletionDigest(completion)),
             "251e3c94506e86df03eedb498e73490db6ee18a5218e27977f64c8399006937a");
 }
@@ -172,7 +169,7 @@ Passes Measure(GrailVersion version, std::uint32_t t) {
 
 TEST(GrailAttacks, ASketchOfNothingPassesVersion5) {
   const Passes v5 = Measure(GrailVersion::kV5, 500);
-  EXPECT_NEAR(v5.zero, 1.0, 1e-9);       // the constant 0, at every position
+  EXPECT_NEAR(v5.zero, 1.0, 1e-9);        // the constant 0, at every position
   EXPECT_NEAR(v5.unrelated, 1.0, 0.006);  // somebody else's vector
   EXPECT_NEAR(v5.honest, 1.0, 1e-9);
 }

@@ -130,9 +130,10 @@ GrailOutcome CheckGrailRow(const GrailWindow& window, const GrailRow& row, const
     outcome.failed = check;
     return false;
   };
-  if (!ask(GrailCheck::kWeights, row.checkpoint_window == window.checkpoint_window &&
-                                     view.row_signature_holds) ||
-      !ask(GrailCheck::kSchema, SchemaHolds(r)) || !ask(GrailCheck::kTokens, TokensHold(window, r)) ||
+  if (!ask(GrailCheck::kWeights,
+           row.checkpoint_window == window.checkpoint_window && view.row_signature_holds) ||
+      !ask(GrailCheck::kSchema, SchemaHolds(r)) ||
+      !ask(GrailCheck::kTokens, TokensHold(window, r)) ||
       !ask(GrailCheck::kPrompt, PromptHolds(r, view)))
     return outcome;
   const auto challenged = Challenged(window, r);
@@ -196,8 +197,8 @@ bool GrailDistributionSuspicious(std::span<const double> chosen) {
   constexpr std::size_t kStepsMin = 30, kFirst = 50;
   if (chosen.size() < kStepsMin) return true;
   const std::vector<double> all(chosen.begin(), chosen.end());
-  const std::vector<double> first(chosen.begin(), chosen.begin() + static_cast<std::ptrdiff_t>(
-                                                                       std::min(kFirst, all.size())));
+  const std::vector<double> first(
+      chosen.begin(), chosen.begin() + static_cast<std::ptrdiff_t>(std::min(kFirst, all.size())));
   return Quantile(all, 0.5) <= 0.30 || *std::min_element(all.begin(), all.end()) <= 1e-5 ||
          Quantile(all, 0.1) <= 0.025 || Quantile(first, 0.1) <= 0.025;
 }

@@ -14,14 +14,14 @@
 namespace waggle {
 
 struct GrailRollout {
-  std::vector<TokenId> tokens;           // prompt and completion
-  std::vector<std::uint32_t> sketches;   // one per token
+  std::vector<TokenId> tokens;          // prompt and completion
+  std::vector<std::uint32_t> sketches;  // one per token
   GrailVersion version = GrailVersion::kV5;
   std::string model;
   std::int32_t layer = -1;
-  Digest256 randomness{};                // beacon.randomness: R_m, the prover's word
+  Digest256 randomness{};  // beacon.randomness: R_m, the prover's word
   double reward = 0, advantage = 0;
-  std::vector<float> logps;              // per completion token
+  std::vector<float> logps;  // per completion token
   std::int64_t prompt_length = 0, completion_length = 0;
 };
 
@@ -42,15 +42,15 @@ struct GrailWindow {
 };
 struct GrailView {
   bool row_signature_holds = true, commit_signature_holds = true;  // sr25519, not ours to check
-  std::vector<TokenId> prompt;      // canonical rendering of the task
+  std::vector<TokenId> prompt;  // canonical rendering of the task
   std::size_t width = 0;
-  std::vector<float> hidden;        // (tokens, width): own final-norm states
-  std::vector<float> logps;         // per completion token, own, at T = 1
-  std::vector<double> chosen;       // per completion token: probability after penalty, temperature
-  double eos_probability = 0;       // of the last token, if it is EOS
+  std::vector<float> hidden;   // (tokens, width): own final-norm states
+  std::vector<float> logps;    // per completion token, own, at T = 1
+  std::vector<double> chosen;  // per completion token: probability after penalty, temperature
+  double eos_probability = 0;  // of the last token, if it is EOS
   bool ends_in_eos = false;
-  bool evaluation_runs = true;      // the environment replayed the completion
-  double reward = 0;                // recomputed
+  bool evaluation_runs = true;  // the environment replayed the completion
+  double reward = 0;            // recomputed
 };
 
 // In the order of asking.
@@ -62,7 +62,7 @@ enum class GrailCheck : std::uint8_t {
   kProof,
   kTermination,
   kEvaluation,
-  kReward,        // soft
+  kReward,  // soft
   kLogProbs,
   kDistribution,  // soft
 };
@@ -86,7 +86,8 @@ std::string CheckGrailGroup(std::span<const GrailRow> rows);
 // Whether soft failures of `sampled` rollouts fail the worker: max(1, ceil(share * sampled)).
 bool GrailSoftFails(GrailCheck check, std::size_t failures, std::size_t sampled);
 
-// Check 9 alone: suspicious if fewer than 30 steps, median <= 0.30, minimum <= 1e-5, or 10 % quantile
+// Check 9 alone: suspicious if fewer than 30 steps, median <= 0.30, minimum <= 1e-5, or 10 %
+// quantile
 // <= 0.025 over all or over the first 50 steps.
 bool GrailDistributionSuspicious(std::span<const double> chosen);
 

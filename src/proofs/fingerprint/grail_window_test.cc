@@ -85,8 +85,7 @@ TEST(GrailWindow, EveryCheckFindsItsOwnCheat) {
        [](Case& c) { c.row.rollout.tokens[2] = (c.row.rollout.tokens[2] + 1) % 100; }},
       {"commit not signed", GrailCheck::kProof,
        [](Case& c) { c.view.commit_signature_holds = false; }},
-      {"EOS with p 0.01", GrailCheck::kTermination,
-       [](Case& c) { c.view.eos_probability = 0.01; }},
+      {"EOS with p 0.01", GrailCheck::kTermination, [](Case& c) { c.view.eos_probability = 0.01; }},
       {"no end at all", GrailCheck::kTermination, [](Case& c) { c.view.ends_in_eos = false; }},
       {"environment refuses", GrailCheck::kEvaluation,
        [](Case& c) { c.view.evaluation_runs = false; }},
@@ -173,7 +172,8 @@ TEST(GrailWindow, FilesAndGroups) {
   rows = File();
   rows[0].block_hash = "0xac";
   EXPECT_NE(CheckGrailFile(window, rows), "");
-  // Gaps in group ids are not looked at: a worker may search for easy tasks. Ours must count from 0.
+  // Gaps in group ids are not looked at: a worker may search for easy tasks. Ours must count from
+  // 0.
   rows = File();
   for (std::size_t i = 16; i < 32; ++i) rows[i].group = 77;
   EXPECT_EQ(CheckGrailFile(window, rows), "");

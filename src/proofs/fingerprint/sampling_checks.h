@@ -18,10 +18,10 @@ namespace waggle {
 
 // How far a claimed token is from winning the race under one's own logits.
 struct RaceMargin {
-  double gap = 0;      // best score - the claimed token's; 0 exactly if it wins
-  bool kept = true;    // it is in the kept set of top-k, top-p, min-p
+  double gap = 0;    // best score - the claimed token's; 0 exactly if it wins
+  bool kept = true;  // it is in the kept set of top-k, top-p, min-p
   TokenId winner = 0;
-  float logp = 0;      // of the claimed token, at the sampling temperature
+  float logp = 0;  // of the claimed token, at the sampling temperature
 };
 // `z`: logits of the position, unadjusted; adjusted in place. Temperature 0: logits are the scores.
 RaceMargin MarginOf(const Ops& ops, const SamplingOptions& options, const SampleHistory& history,
@@ -68,8 +68,8 @@ class SamplingRecord {
 inline constexpr double kKolmogorovMax = 2.0, kSurpriseMin = -4.0;
 
 // The exact form where a sampler inverts the CDF in id order: u = the PRF of (run, step, prompt,
-// attempt, position), SHA-256 of "wg-icdf1" and the five, first 53 bits; and by how much the token's
-// interval misses u (0: it holds it).
+// attempt, position), SHA-256 of "wg-icdf1" and the five, first 53 bits; and by how much the
+// token's interval misses u (0: it holds it).
 double PrfUniform(const Digest256& run, std::uint64_t step, const Digest256& prompt,
                   std::uint32_t attempt, std::uint32_t position);
 double IntervalMiss(std::span<const double> p, TokenId token, double u);

@@ -118,8 +118,8 @@ TEST(SamplingChecks, Termination) {
 TEST(RaceMargin, CanonicalRunsHaveNoGap) {
   const auto model = testing_engine::RandomModel(testing_engine::MicroConfig(), 3);
   ThreadPool pool(2);
-  std::vector<SamplingOptions> all = {TestOptions(20), TestOptions(20, 0.0f),
-                                      TestOptions(20, 0.7f), TestOptions(20)};
+  std::vector<SamplingOptions> all = {TestOptions(20), TestOptions(20, 0.0f), TestOptions(20, 0.7f),
+                                      TestOptions(20)};
   all[2].config.top_p = 0.9f, all[2].config.top_k = 8;
   all[3].repetition_penalty = 1.3f, all[3].tokens_min = 5, all[3].stop_ids = {1, 2};
   for (const SamplingOptions& options : all) {
@@ -169,16 +169,16 @@ TEST(RaceMargin, OtherKeysAndTemperaturesShow) {
       const auto row = std::span(logits).subspan((at - 1) * vocab, vocab);
       with_gap += MarginOf(model->ops(), claimed, {std::span(tokens).first(at), prompt.size()}, 0,
                            row, scratch, tokens[at])
-                          .gap > 0.05
+                              .gap > 0.05
                       ? 1
                       : 0;
     }
     return with_gap;
   };
   EXPECT_EQ(gaps(claimed, 0), 0u);
-  EXPECT_GT(gaps(claimed, 1), 20u);                    // best of many indices
-  EXPECT_GT(gaps(TestOptions(60, 1.0f, 8), 0), 20u);   // own key
-  EXPECT_GT(gaps(TestOptions(60, 0.3f), 0), 5u);       // colder than agreed
+  EXPECT_GT(gaps(claimed, 1), 20u);                   // best of many indices
+  EXPECT_GT(gaps(TestOptions(60, 1.0f, 8), 0), 20u);  // own key
+  EXPECT_GT(gaps(TestOptions(60, 0.3f), 0), 5u);      // colder than agreed
 }
 
 }  // namespace

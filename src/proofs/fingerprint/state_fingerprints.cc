@@ -27,9 +27,8 @@ class Toploc : public Fingerprint {
                           {"mantissa median", limits.median, {.quantile = 0.9999}}};
     } else {
       info_.name = "toploc+";
-      info_.statistics = {
-          {"mismatches of 128", limits.mismatches, {.quantile = 0.9999, .plus = 2}},
-          {"mantissa mean", limits.mean, {.quantile = 0.9999, .factor = 2}}};
+      info_.statistics = {{"mismatches of 128", limits.mismatches, {.quantile = 0.9999, .plus = 2}},
+                          {"mantissa mean", limits.mean, {.quantile = 0.9999, .factor = 2}}};
     }
   }
   const FingerprintInfo& info() const override { return info_; }
@@ -64,8 +63,8 @@ class Toploc : public Fingerprint {
         units.push_back({static_cast<double>(s.mismatches) * of_128, s.strict_mean});
       }
     }
-    if (!commitment.empty()) return Fail(Blame::kPeer, "{} bytes after the last TOPLOC proof",
-                                         commitment.size());
+    if (!commitment.empty())
+      return Fail(Blame::kPeer, "{} bytes after the last TOPLOC proof", commitment.size());
     return units;
   }
 
@@ -109,8 +108,8 @@ class Sketch : public Fingerprint {
 
   Result<std::vector<UnitScores>> Measure(const FingerprintScope& scope,
                                           std::span<const std::uint8_t> commitment,
-                                          std::span<const std::uint8_t>,
-                                          const Digest256& challenge, std::span<const float>,
+                                          std::span<const std::uint8_t>, const Digest256& challenge,
+                                          std::span<const float>,
                                           const RolloutView& own) const override {
     if (commitment.size() != 32 + 4 * own.response)
       return Fail(Blame::kPeer, "{} bytes of sketches for {} tokens", commitment.size(),
@@ -146,9 +145,8 @@ class Dense : public Fingerprint {
  public:
   Dense() {
     info_ = {.name = "dense", .looks_at = "final states", .unit = "position"};
-    info_.statistics = {{"distance",
-                         kDenseTolerance,
-                         {.quantile = 0.9999, .factor = 2, .never_looser = true}}};
+    info_.statistics = {
+        {"distance", kDenseTolerance, {.quantile = 0.9999, .factor = 2, .never_looser = true}}};
     info_.quorum = kDenseQuorum;
   }
   const FingerprintInfo& info() const override { return info_; }
@@ -221,7 +219,7 @@ struct StateList {
   std::vector<StateRecord> states;
 };
 template <class T, class V>
-  requires std::same_as<std::remove_const_t<T>, StateRecord>
+requires std::same_as<std::remove_const_t<T>, StateRecord>
 void Fields(T& x, V&& v) {
   v(1, "t", x.t);
   v(2, "layer", x.layer);
@@ -231,7 +229,7 @@ void Fields(T& x, V&& v) {
   v.Numbers(6, "siblings", x.siblings, 32 * kMerkleSiblingsMax);
 }
 template <class T, class V>
-  requires std::same_as<std::remove_const_t<T>, StateList>
+requires std::same_as<std::remove_const_t<T>, StateList>
 void Fields(T& x, V&& v) {
   v.Structs(1, "states", x.states, kVerillmPositions * (kVerillmLayersMax + 1));
 }
@@ -269,8 +267,7 @@ class Verillm : public Fingerprint {
           const auto row = std::span(prover.states[l]).subspan(t * prover.width, prover.width);
           record.values.assign(row.begin(), row.end());
         }
-        const auto path =
-            MerkleProve(leaves, VerillmLeafIndex(prover.layers, t, record.layer));
+        const auto path = MerkleProve(leaves, VerillmLeafIndex(prover.layers, t, record.layer));
         for (const Digest256& s : path.siblings)
           record.siblings.insert(record.siblings.end(), s.begin(), s.end());
         list.states.push_back(std::move(record));

@@ -17,7 +17,6 @@ class TokenPrint : public Fingerprint {
  public:
   explicit TokenPrint(FingerprintInfo info) : info_(std::move(info)) {
     info_.looks_at = "tokens";
-    info_.tokens = true;
     info_.unit = "rollout";
   }
   const FingerprintInfo& info() const override { return info_; }
@@ -49,11 +48,13 @@ class TokenPrint : public Fingerprint {
 class Race : public TokenPrint {
  public:
   Race()
-      : TokenPrint(
-            {.name = "race",
-             .statistics = {{"largest gap", VerillmTokenLimits{}.gap, {.quantile = 0.999, .factor = 2}},
-                            {"share of gaps", VerillmTokenLimits{}.gaps_share,
-                             {.quantile = 0.999, .factor = 1, .plus = 1.0 / 64}}}}) {}
+      : TokenPrint({.name = "race",
+                    .sees = Sees::kRace,
+                    .statistics = {
+                        {"largest gap", VerillmTokenLimits{}.gap, {.quantile = 0.999, .factor = 2}},
+                        {"share of gaps",
+                         VerillmTokenLimits{}.gaps_share,
+                         {.quantile = 0.999, .factor = 1, .plus = 1.0 / 64}}}}) {}
 
  protected:
   UnitScores Scores(const Digest256&, std::span<const float>,
@@ -72,6 +73,7 @@ class LogProbs : public TokenPrint {
  public:
   LogProbs()
       : TokenPrint({.name = "log-probs",
+                    .sees = Sees::kLogProbs,
                     .statistics = {{"|lp - lp'| / bound", 1, {.quantile = 0.999, .factor = 2}},
                                    {"median of ratios", 0.10, {.quantile = 0.999, .factor = 2}}}}) {
   }
@@ -95,9 +97,10 @@ class Sampling : public TokenPrint {
  public:
   Sampling()
       : TokenPrint({.name = "sampling",
-                    .statistics = {{"D sqrt(n)", kKolmogorovMax, {.quantile = 0.999}},
-                                   {"- surprise z", -kSurpriseMin, {.quantile = 0.999}},
-                                   {"odd end", 0.5, {.quantile = 1, .never_looser = true}}}}) {}
+                    .sees = Sees::kDistribution,
+                    .statistics = {{"D sqrt(n)", kKolmogorovMax, {.fixed = true}},
+                                   {"- surprise z", -kSurpriseMin, {.fixed = true}},
+                                   {"odd end", 0.5, {.fixed = true}}}}) {}
 
  protected:
   UnitScores Scores(const Digest256& challenge, std::span<const float>,
@@ -114,7 +117,8 @@ class GrailDistribution : public TokenPrint {
  public:
   GrailDistribution()
       : TokenPrint({.name = "grail-distribution",
-                    .statistics = {{"suspicious", 0.5, {.quantile = 1, .never_looser = true}}}}) {}
+                    .sees = Sees::kDistribution,
+                    .statistics = {{"suspicious", 0.5, {.fixed = true}}}}) {}
 
  protected:
   UnitScores Scores(const Digest256&, std::span<const float>,

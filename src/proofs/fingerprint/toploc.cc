@@ -202,8 +202,8 @@ Result<ToplocScores> CompareToploc(const ToplocProof& proof, std::span<const std
 }
 
 bool ToplocAccepts(const ToplocScores& scores, ToplocProfile profile, const ToplocLimits& limits) {
-  const double scaled = limits.mismatches * static_cast<double>(scores.points) /
-                        static_cast<double>(kToplocPoints);
+  const double scaled =
+      limits.mismatches * static_cast<double>(scores.points) / static_cast<double>(kToplocPoints);
   const auto allowed = static_cast<std::size_t>(scaled);
   if (profile == ToplocProfile::kPlus)
     return scores.mismatches <= allowed && scores.strict_mean <= limits.mean;

@@ -1,8 +1,8 @@
-// TOPLOC (arXiv 2501.16007): the largest activations of a chunk of rows, packed as a polynomial over
-// GF(65497) that gives a value for any index. 258 bytes stand for 32 tokens of a model of any width.
-// The bytes are those of the published implementation; its weaknesses are in the checks, so there
-// are two profiles of them: the published one, to show what passes it, and one that refuses the
-// known forgeries (sheet prime.md 4.1, 4.2, 4.5).
+// TOPLOC (arXiv 2501.16007): the largest activations of a chunk of rows, packed as a polynomial
+// over GF(65497) that gives a value for any index. 258 bytes stand for 32 tokens of a model of any
+// width. The bytes are those of the published implementation; its weaknesses are in the checks, so
+// there are two profiles of them: the published one, to show what passes it, and one that refuses
+// the known forgeries (sheet prime.md 4.1, 4.2, 4.5).
 //
 // Values are bf16 words: sign, 8 bits of exponent, 7 of mantissa. Pure functions.
 #pragma once
@@ -19,9 +19,9 @@
 namespace waggle {
 
 inline constexpr std::uint32_t kToplocPrime = 65497;
-inline constexpr std::size_t kToplocPoints = 128;     // k
-inline constexpr std::size_t kToplocRows = 32;        // tokens per chunk
-inline constexpr std::size_t kToplocPointsMax = 4096; // what a decoder takes
+inline constexpr std::size_t kToplocPoints = 128;      // k
+inline constexpr std::size_t kToplocRows = 32;         // tokens per chunk
+inline constexpr std::size_t kToplocPointsMax = 4096;  // what a decoder takes
 
 struct ToplocProof {
   std::uint16_t modulus = 0;                // of indices; 0: the null proof of a prover that failed
@@ -31,8 +31,8 @@ struct ToplocProof {
 
 // u16 big endian: modulus, then the coefficients.
 Bytes EncodeToploc(const ToplocProof& proof);
-// Refuses (blame peer) odd lengths, no or too many coefficients, and coefficients outside the field.
-// A modulus of any value is form; whether it makes sense is for the profile to say.
+// Refuses (blame peer) odd lengths, no or too many coefficients, and coefficients outside the
+// field. A modulus of any value is form; whether it makes sense is for the profile to say.
 Result<ToplocProof> DecodeToploc(std::span<const std::uint8_t> bytes);
 // The same as standard base64 with padding.
 std::string ToplocText(const ToplocProof& proof);

@@ -73,9 +73,7 @@ const char* const kExampleProofs[] = {"ffd91b422b67ba4b756d", "ffd9cbb89af186255
                                       "ffd9b468dae6e4ab41b6", "ffd98064d65830e2af73",
                                       "ffd9d20464ea9191f6d7"};
 
-TEST(Toploc, EvaluatesPolynomials) {
-  EXPECT_EQ(EvaluateToploc({65497, {1, 2, 3, 4}}, 42), 39741);
-}
+TEST(Toploc, EvaluatesPolynomials) { EXPECT_EQ(EvaluateToploc({65497, {1, 2, 3, 4}}, 42), 39741); }
 
 TEST(Toploc, GivesThePublishedProofOfAChunk) {
   const Words words = {0x3f1b, 0xbfa4, 0x3e9b, 0xbea8, 0x3f9b, 0xbe5d, 0xbe94, 0xbef2,
@@ -228,7 +226,8 @@ TEST(Toploc, HostileFormsAreThePeersFault) {
   bytes[2] = bytes[3] = 0xff;  // 65535 is no element of the field
   EXPECT_FALSE(DecodeToploc(bytes).has_value());
   EXPECT_FALSE(DecodeToploc(Bytes(2 + 2 * kToplocPointsMax + 2, 0)).has_value());
-  for (const char* text : {"/9n", "/9nSBGTqkZH21x==", "/9nSBGTqkZH2*w==", "/9nSBGTqkZH21w=", "=AAA"})
+  for (const char* text :
+       {"/9n", "/9nSBGTqkZH21x==", "/9nSBGTqkZH2*w==", "/9nSBGTqkZH21w=", "=AAA"})
     EXPECT_FALSE(ParseToplocText(text).has_value()) << text;
 }
 

@@ -118,12 +118,10 @@ std::vector<std::uint32_t> VerillmStream::Distinct(std::uint32_t n, std::uint32_
   return drawn;
 }
 
-bool VerillmHolds(const VerillmCommit& commit, const VerillmScope& scope,
-                  const VerillmOpening& o) {
+bool VerillmHolds(const VerillmCommit& commit, const VerillmScope& scope, const VerillmOpening& o) {
   const bool token = o.layer == kTokenLayer;
-  if (o.t >= commit.tokens ||
-      (!token && std::find(commit.layers.begin(), commit.layers.end(), o.layer) ==
-                     commit.layers.end()))
+  if (o.t >= commit.tokens || (!token && std::find(commit.layers.begin(), commit.layers.end(),
+                                                   o.layer) == commit.layers.end()))
     return false;
   const auto per_token = static_cast<std::uint64_t>(commit.layers.size() + 1);
   if (o.path.leaves != per_token * commit.tokens ||
@@ -175,8 +173,7 @@ void VerillmStats::Add(std::span<const float> theirs, std::span<const float> own
 }
 
 double VerillmStats::exponent_share() const {
-  return elements() == 0 ? 0.0
-                         : static_cast<double>(different_) / static_cast<double>(elements());
+  return elements() == 0 ? 0.0 : static_cast<double>(different_) / static_cast<double>(elements());
 }
 double VerillmStats::small_equal() const {
   return equal_ == 0 ? 0.0 : static_cast<double>(small_equal_) / static_cast<double>(equal_);

@@ -24,7 +24,8 @@ struct VerillmScope {
 inline constexpr std::uint16_t kTokenLayer = 0xFFFF;  // where the token leaf sorts
 inline constexpr std::size_t kVerillmLayersMax = 1024;
 
-// H(0x00 | "wg-hs1" | run | rollout | u32 t | u16 l | u8 dtype | values), little endian, dtype 0: f32.
+// H(0x00 | "wg-hs1" | run | rollout | u32 t | u16 l | u8 dtype | values), little endian, dtype 0:
+// f32.
 Digest256 VerillmStateLeaf(const VerillmScope& scope, std::uint32_t t, std::uint16_t layer,
                            std::span<const float> values);
 // H(0x00 | "wg-tk1" | run | rollout | u32 t | u32 token | bits of log-prob u32 | u64 counter).
@@ -35,16 +36,17 @@ Digest256 VerillmTokenLeaf(const VerillmScope& scope, std::uint32_t t, TokenId t
 // for models of 8 layers and fewer.
 std::vector<std::uint16_t> VerillmLayers(std::size_t layers);
 
-// States of one rollout: per boundary (in the order of `layers`) rows of `width`, one per token, and
-// the tokens themselves. Borrowed.
+// States of one rollout: per boundary (in the order of `layers`) rows of `width`, one per token,
+// and the tokens themselves. Borrowed.
 struct VerillmStates {
   std::vector<std::uint16_t> layers;
   std::vector<std::span<const float>> states;  // (tokens, width) each
   std::size_t width = 0;
-  std::span<const TokenId> tokens;             // prompt and response
-  std::span<const float> logps;                // one per token, 0 in the prompt
+  std::span<const TokenId> tokens;  // prompt and response
+  std::span<const float> logps;     // one per token, 0 in the prompt
 };
-// Leaves in the order (t, l), the token leaf last of each t. The counter of a token is its position.
+// Leaves in the order (t, l), the token leaf last of each t. The counter of a token is its
+// position.
 std::vector<Digest256> VerillmLeaves(const VerillmScope& scope, const VerillmStates& states);
 // Where the leaf (t, l) stands; l = kTokenLayer for the token. REQUIRES l among the layers.
 std::uint32_t VerillmLeafIndex(std::span<const std::uint16_t> layers, std::uint32_t t,
@@ -56,7 +58,7 @@ struct VerillmSegment {
   bool operator==(const VerillmSegment&) const = default;
 };
 template <class T, class V>
-  requires std::same_as<std::remove_const_t<T>, VerillmSegment>
+requires std::same_as<std::remove_const_t<T>, VerillmSegment>
 void Fields(T& x, V&& v) {
   v(1, "first_token", x.first_token);
   v(2, "version", x.version);
@@ -73,7 +75,7 @@ struct VerillmCommit {
   bool operator==(const VerillmCommit&) const = default;
 };
 template <class T, class V>
-  requires std::same_as<std::remove_const_t<T>, VerillmCommit>
+requires std::same_as<std::remove_const_t<T>, VerillmCommit>
 void Fields(T& x, V&& v) {
   v(1, "root", x.root);
   v(2, "tokens", x.tokens);
@@ -108,8 +110,8 @@ class VerillmStream {
 struct VerillmOpening {
   std::uint32_t t = 0;
   std::uint16_t layer = 0;
-  std::vector<float> values;          // of a state
-  TokenId token = 0;                  // of a token
+  std::vector<float> values;  // of a state
+  TokenId token = 0;          // of a token
   float logp = 0;
   MerklePath path;
 };
@@ -132,15 +134,15 @@ std::optional<VerillmPlace> VerillmFirstDifference(std::span<const std::uint16_t
 // passed over.
 class VerillmStats {
  public:
-  // Rows of equal length: the prover's, and one's own. Adds nothing if a value is not finite: such a
-  // row counts as all exponents different.
+  // Rows of equal length: the prover's, and one's own. Adds nothing if a value is not finite: such
+  // a row counts as all exponents different.
   void Add(std::span<const float> theirs, std::span<const float> own);
 
   std::uint64_t elements() const { return equal_ + different_; }
-  double exponent_share() const;  // P_e: sign or exponent differs
-  double small_equal() const;     // P_m: delta < 0.2 % among equal exponents; 0 if there are none
-  double small_different() const; // P_w: delta < 5 % among different ones; 1 if there are none
-  double mean_error() const;      // signed mean of theirs - own
+  double exponent_share() const;   // P_e: sign or exponent differs
+  double small_equal() const;      // P_m: delta < 0.2 % among equal exponents; 0 if there are none
+  double small_different() const;  // P_w: delta < 5 % among different ones; 1 if there are none
+  double mean_error() const;       // signed mean of theirs - own
 
  private:
   std::uint64_t equal_ = 0, different_ = 0, small_equal_ = 0, small_different_ = 0;

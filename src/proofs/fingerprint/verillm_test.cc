@@ -13,8 +13,9 @@ using namespace testing_vectors;
 
 TEST(Verillm, StreamOfTheSheet) {
   const std::string raw =
-      FromHex("90cf1df3b703cce59e2a35b925d411164068269d7b2d29f3301c03dd757876ff66b71dda49d2de59d034504"
-              "51af026798e8f81cd2e333de5cdf4f3e140fdd8ae")
+      FromHex(
+          "90cf1df3b703cce59e2a35b925d411164068269d7b2d29f3301c03dd757876ff66b71dda49d2de59d034504"
+          "51af026798e8f81cd2e333de5cdf4f3e140fdd8ae")
           .value();
   std::array<std::uint8_t, 64> beta{};
   std::copy(raw.begin(), raw.end(), beta.begin());
@@ -22,8 +23,7 @@ TEST(Verillm, StreamOfTheSheet) {
   std::uint64_t x = words.Word();
   x |= std::uint64_t{words.Word()} << 32;
   EXPECT_EQ(x, 7427471333755437352ull);
-  EXPECT_EQ(words.Distinct(100, 8),
-            (std::vector<std::uint32_t>{11, 54, 20, 17, 65, 57, 42, 23}));
+  EXPECT_EQ(words.Distinct(100, 8), (std::vector<std::uint32_t>{11, 54, 20, 17, 65, 57, 42, 23}));
   const double share = static_cast<double>(x) * 0x1p-64;
   EXPECT_TRUE(VerillmStream(beta).Audited(share + 1e-9));
   EXPECT_FALSE(VerillmStream(beta).Audited(share - 1e-9));
@@ -105,8 +105,7 @@ TEST(Verillm, ExactModeFindsTheFirstDifference) {
   EXPECT_EQ(VerillmFirstDifference(f.layers, f.Leaves(), f.Leaves()), std::nullopt);
   Fixture other;
   other.states[1][3 * 8 + 2] += 1e-6f;
-  EXPECT_EQ(VerillmFirstDifference(f.layers, f.Leaves(), other.Leaves()),
-            (VerillmPlace{3, 2}));
+  EXPECT_EQ(VerillmFirstDifference(f.layers, f.Leaves(), other.Leaves()), (VerillmPlace{3, 2}));
   other.tokens[1] = 9;  // tokens edited after sampling
   EXPECT_EQ(VerillmFirstDifference(f.layers, f.Leaves(), other.Leaves()),
             (VerillmPlace{1, kTokenLayer}));

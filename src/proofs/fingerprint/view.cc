@@ -35,7 +35,8 @@ TokenView ViewOf(const Ops& ops, const RolloutClaim& claim, std::size_t i, std::
   view.mass_before = Pit(p, token, 0.0);
   view.mass = p[static_cast<std::size_t>(token)];
   view.surprise = SurpriseOf(p, token);
-  for (const TokenId stop : claim.options.stop_ids) view.stop_mass += p[static_cast<std::size_t>(stop)];
+  for (const TokenId stop : claim.options.stop_ids)
+    view.stop_mass += p[static_cast<std::size_t>(stop)];
   return view;
 }
 
@@ -83,7 +84,8 @@ Result<RolloutView> LookAt(const Model& model, ThreadPool& pool, const RolloutCl
     const LayerTap tap = [&](std::size_t layer, std::span<const float> x) {
       const auto found = std::find(view.layers.begin(), view.layers.end(), layer);
       if (found == view.layers.end()) return;
-      KeepRows(x, at, first, width, view.states[static_cast<std::size_t>(found - view.layers.begin())]);
+      KeepRows(x, at, first, width,
+               view.states[static_cast<std::size_t>(found - view.layers.begin())]);
     };
     const SequenceChunk chunk{std::span(claim.tokens).subspan(at, rows), at, pages};
     model.Forward(pool, kv, {&chunk, 1}, hidden.data(), &tap);
