@@ -93,13 +93,14 @@ class LogProbs : public TokenPrint {
 };
 
 // Statistics of sampling: prime sheet 4.6. The validator's variates come from its own challenge.
+// The sheet looks at tokens that are too unlikely; too likely ones are a colder temperature.
 class Sampling : public TokenPrint {
  public:
   Sampling()
       : TokenPrint({.name = "sampling",
                     .sees = Sees::kDistribution,
                     .statistics = {{"D sqrt(n)", kKolmogorovMax, {.fixed = true}},
-                                   {"- surprise z", -kSurpriseMin, {.fixed = true}},
+                                   {"|surprise z|", -kSurpriseMin, {.fixed = true}},
                                    {"odd end", 0.5, {.fixed = true}}}}) {}
 
  protected:
@@ -108,7 +109,7 @@ class Sampling : public TokenPrint {
     const SamplingRecord record = RecordOf(own, challenge);
     const bool fine = TerminationLooksRight(own.response, own.tokens_max, own.ends_in_stop,
                                             own.tokens.back().stop_mass);
-    return {record.kolmogorov(), -record.surprise(), fine ? 0.0 : 1.0};
+    return {record.kolmogorov(), std::fabs(record.surprise()), fine ? 0.0 : 1.0};
   }
 };
 
