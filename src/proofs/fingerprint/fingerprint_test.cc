@@ -10,6 +10,7 @@
 #include "kernels/fast/fast.h"
 #include "proofs/fingerprint/test_vectors.h"
 #include "proofs/fingerprint/test_views.h"
+#include "proofs/fingerprint/toploc.h"
 
 namespace waggle {
 namespace {
@@ -60,6 +61,23 @@ TEST(Fingerprints, CanonicalPairsHaveNoDistance) {
     const std::vector<double> exact(f->info().statistics.size(), 0.0);
     EXPECT_EQ(Judge(f->info(), exact, *units).likeness, Likeness::kLikely) << f->info().name;
   }
+}
+
+// A decode through the KV cache and one prefill: the same states, so no error at all (prime sheet
+// 13.1).
+TEST(Fingerprints, DecodingAndPrefillGiveOneToplocProof) {
+  SmallRun run;
+  const RolloutClaim claim = HonestClaim(run, 0);
+  const auto model = testing_models::MakeModel(run.config, run.parameters, BestOps());
+  const auto words = [&](std::size_t chunk) {
+    return Bf16Words(testing_models::ForwardInChunks(*model, run.pool, claim.tokens, chunk));
+  };
+  const auto decoded = words(1), prefilled = words(0);
+  EXPECT_EQ(decoded, prefilled);
+  const auto scores =
+      CompareToploc(ProveToploc(decoded).value(), prefilled, ToplocProfile::kPlus).value();
+  EXPECT_EQ(scores.mismatches, 0u);
+  EXPECT_EQ(scores.strict_mean, 0.0);
 }
 
 // The engine of kernels/fast: other bits everywhere, and near.

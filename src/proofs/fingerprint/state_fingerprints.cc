@@ -1,5 +1,6 @@
 // Fingerprints of hidden states. Rows are those that response tokens were drawn from.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <optional>
 
@@ -15,6 +16,8 @@ namespace waggle {
 namespace {
 
 // One TOPLOC proof per 32 rows, end to end. The last chunk may be short, and then its proof is.
+// Profile plus: the root of the proofs stands before them, and projections of challenged rows are
+// opened.
 class Toploc : public Fingerprint {
  public:
   explicit Toploc(ToplocProfile profile) : profile_(profile) {
@@ -28,50 +31,104 @@ class Toploc : public Fingerprint {
     } else {
       info_.name = "toploc+";
       info_.statistics = {{"mismatches of 128", limits.mismatches, {.quantile = 0.9999, .plus = 2}},
-                          {"mantissa mean", limits.mean, {.quantile = 0.9999, .factor = 2}}};
+                          {"mantissa mean", limits.mean, {.quantile = 0.9999, .factor = 2}},
+                          {"projection", limits.mean, {.quantile = 0.9999, .factor = 2}}};
     }
   }
   const FingerprintInfo& info() const override { return info_; }
 
   Result<Bytes> Commit(const FingerprintScope&, const RolloutView& prover) const override {
     Bytes bytes;
+    std::vector<ToplocProof> proofs;
     for (std::size_t row = 0; row < prover.response; row += kToplocRows) {
-      WG_ASSIGN(const ToplocProof proof, ProveToploc(Chunk(prover, row)));
+      WG_ASSIGN(ToplocProof proof, ProveToploc(Bf16Words(Rows(prover, row))));
       const Bytes one = EncodeToploc(proof);
       bytes.insert(bytes.end(), one.begin(), one.end());
+      proofs.push_back(std::move(proof));
+    }
+    if (profile_ == ToplocProfile::kPaper) return bytes;
+    const Digest256 root = ToplocRoot(proofs);
+    Bytes rooted(root.begin(), root.end());
+    rooted.insert(rooted.end(), bytes.begin(), bytes.end());
+    return rooted;
+  }
+
+  Result<Bytes> Open(const FingerprintScope&, const RolloutView& prover,
+                     const Digest256& challenge) const override {
+    Bytes bytes;
+    if (profile_ == ToplocProfile::kPaper) return bytes;
+    for (std::size_t row = 0; row < prover.response; row += kToplocRows) {
+      for (const float value :
+           ToplocProjections(Rows(prover, row), prover.width, challenge, ChunkOf(row))) {
+        const auto bits = std::bit_cast<std::uint32_t>(value);
+        for (int shift = 0; shift < 32; shift += 8)
+          bytes.push_back(static_cast<std::uint8_t>(bits >> shift));
+      }
     }
     return bytes;
   }
 
   Result<std::vector<UnitScores>> Measure(const FingerprintScope&,
                                           std::span<const std::uint8_t> commitment,
-                                          std::span<const std::uint8_t>, const Digest256&,
-                                          std::span<const float>,
+                                          std::span<const std::uint8_t> opening,
+                                          const Digest256& challenge, std::span<const float>,
                                           const RolloutView& own) const override {
+    WG_ASSIGN(const std::vector<ToplocProof> proofs, ProofsOf(commitment, own));
     std::vector<UnitScores> units;
     for (std::size_t row = 0; row < own.response; row += kToplocRows) {
-      const auto words = Chunk(own, row);
-      const std::size_t bytes = 2 + 2 * std::min(kToplocPoints, words.size());
-      if (commitment.size() < bytes) return Fail(Blame::kPeer, "TOPLOC proofs stop at row {}", row);
-      WG_ASSIGN(const ToplocProof proof, DecodeToploc(commitment.first(bytes)));
-      commitment = commitment.subspan(bytes);
-      WG_ASSIGN(const ToplocScores s, CompareToploc(proof, words, profile_));
+      const auto rows = Rows(own, row);
+      WG_ASSIGN(const ToplocScores s,
+                CompareToploc(proofs[ChunkOf(row)], Bf16Words(rows), profile_));
       const double of_128 = static_cast<double>(kToplocPoints) / static_cast<double>(s.points);
       if (profile_ == ToplocProfile::kPaper) {
         units.push_back({static_cast<double>(s.exponents) * of_128, s.mean, s.median});
-      } else {
-        units.push_back({static_cast<double>(s.mismatches) * of_128, s.strict_mean});
+        continue;
       }
+      std::vector<float> claimed;
+      const std::size_t wanted = 4 * std::min(kToplocProjected, rows.size() / own.width);
+      if (opening.size() < wanted) return Fail(Blame::kPeer, "projections stop at row {}", row);
+      for (std::size_t i = 0; i < wanted; i += 4) {
+        std::uint32_t bits = 0;
+        for (std::size_t b = 0; b < 4; ++b) bits |= std::uint32_t{opening[i + b]} << (8 * b);
+        claimed.push_back(std::bit_cast<float>(bits));
+      }
+      opening = opening.subspan(wanted);
+      units.push_back(
+          {static_cast<double>(s.mismatches) * of_128, s.strict_mean,
+           std::min(CompareProjections(claimed, rows, own.width, challenge, ChunkOf(row)), 1e6)});
     }
-    if (!commitment.empty())
-      return Fail(Blame::kPeer, "{} bytes after the last TOPLOC proof", commitment.size());
+    if (!opening.empty())
+      return Fail(Blame::kPeer, "{} bytes after the last projection", opening.size());
     return units;
   }
 
  private:
-  static std::vector<std::uint16_t> Chunk(const RolloutView& view, std::size_t row) {
+  static std::uint32_t ChunkOf(std::size_t row) {
+    return static_cast<std::uint32_t>(row / kToplocRows);
+  }
+  static std::span<const float> Rows(const RolloutView& view, std::size_t row) {
     const std::size_t rows = std::min(kToplocRows, view.response - row);
-    return Bf16Words(std::span(view.hidden).subspan(row * view.width, rows * view.width));
+    return std::span(view.hidden).subspan(row * view.width, rows * view.width);
+  }
+  Result<std::vector<ToplocProof>> ProofsOf(std::span<const std::uint8_t> commitment,
+                                            const RolloutView& own) const {
+    const std::size_t head = profile_ == ToplocProfile::kPlus ? 32 : 0;
+    if (commitment.size() < head) return Fail(Blame::kPeer, "no root before the TOPLOC proofs");
+    const auto root = commitment.first(head);
+    commitment = commitment.subspan(head);
+    std::vector<ToplocProof> proofs;
+    for (std::size_t row = 0; row < own.response; row += kToplocRows) {
+      const std::size_t bytes = 2 + 2 * std::min(kToplocPoints, Rows(own, row).size());
+      if (commitment.size() < bytes) return Fail(Blame::kPeer, "TOPLOC proofs stop at row {}", row);
+      WG_ASSIGN(ToplocProof proof, DecodeToploc(commitment.first(bytes)));
+      proofs.push_back(std::move(proof));
+      commitment = commitment.subspan(bytes);
+    }
+    if (!commitment.empty())
+      return Fail(Blame::kPeer, "{} bytes after the last TOPLOC proof", commitment.size());
+    if (head > 0 && !std::ranges::equal(root, ToplocRoot(proofs)))
+      return Fail(Blame::kPeer, "the root is not that of the TOPLOC proofs");
+    return proofs;
   }
 
   ToplocProfile profile_;

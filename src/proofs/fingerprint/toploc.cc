@@ -2,10 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <limits>
 
 #include "base/check.h"
+#include "crypto/keccak.h"
+#include "crypto/merkle.h"
 #include "kernels/math.h"
 #include "proofs/fingerprint/base64.h"
+#include "proofs/fingerprint/hash_input.h"
 
 namespace waggle {
 namespace {
@@ -209,6 +214,66 @@ bool ToplocAccepts(const ToplocScores& scores, ToplocProfile profile, const Topl
     return scores.mismatches <= allowed && scores.strict_mean <= limits.mean;
   return scores.exponents <= allowed && scores.mean <= limits.mean &&
          scores.median <= limits.median;
+}
+
+Digest256 ToplocRoot(std::span<const ToplocProof> proofs) {
+  std::vector<Digest256> leaves;
+  for (const ToplocProof& proof : proofs) leaves.push_back(MerkleLeaf(EncodeToploc(proof)));
+  return MerkleRoot(std::move(leaves));
+}
+
+namespace {
+
+struct Projected {
+  double value = 0, norm = 0;
+};
+
+// Projections and norms of the challenged rows, in the order of drawing.
+std::vector<Projected> Project(std::span<const float> rows, std::size_t width,
+                               const Digest256& challenge, std::uint32_t chunk) {
+  Check(width > 0 && rows.size() % width == 0, "whole rows");
+  ShakeStream stream(HashInput().Text("wg-tlp1").Digest(challenge).Little(chunk, 4).Finish());
+  std::vector<Projected> projected;
+  for (const std::uint32_t row :
+       stream.Distinct(static_cast<std::uint32_t>(rows.size() / width), kToplocProjected)) {
+    Projected p;
+    std::uint32_t signs = 0;
+    for (std::size_t j = 0; j < width; ++j) {
+      if (j % 32 == 0) signs = stream.Word();
+      const auto x = static_cast<double>(rows[row * width + j]);
+      p.value += (signs >> (j % 32) & 1u) != 0 ? -x : x;
+      p.norm += x * x;
+    }
+    p.norm = std::sqrt(p.norm);
+    projected.push_back(p);
+  }
+  return projected;
+}
+
+}  // namespace
+
+std::vector<float> ToplocProjections(std::span<const float> rows, std::size_t width,
+                                     const Digest256& challenge, std::uint32_t chunk) {
+  std::vector<float> values;
+  for (const Projected& p : Project(rows, width, challenge, chunk))
+    values.push_back(static_cast<float>(p.value));
+  return values;
+}
+
+double CompareProjections(std::span<const float> claimed, std::span<const float> rows,
+                          std::size_t width, const Digest256& challenge, std::uint32_t chunk) {
+  const auto own = Project(rows, width, challenge, chunk);
+  if (claimed.size() != own.size()) return std::numeric_limits<double>::infinity();
+  double most = 0;
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    // What is claimed went through fp32, and so does one's own value.
+    const auto difference = std::fabs(static_cast<double>(claimed[i]) -
+                                      static_cast<double>(static_cast<float>(own[i].value)));
+    if (difference == 0) continue;
+    const double steps = 128.0 * difference / std::max(own[i].norm, 1e-30);
+    most = steps <= most ? most : steps;
+  }
+  return std::isfinite(most) ? most : std::numeric_limits<double>::infinity();
 }
 
 std::vector<std::uint16_t> Bf16Words(std::span<const float> values) {

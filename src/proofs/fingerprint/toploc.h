@@ -15,6 +15,7 @@
 
 #include "base/result.h"
 #include "base/wire.h"
+#include "crypto/hash.h"
 
 namespace waggle {
 
@@ -86,6 +87,21 @@ struct ToplocLimits {
 // kPaper looks at exponents, mean, median; kPlus at mismatches and strict_mean.
 bool ToplocAccepts(const ToplocScores& scores, ToplocProfile profile,
                    const ToplocLimits& limits = {});
+
+// What toploc+ adds around the proofs of a file (sheet 4.5, PROPOSAL). The root over them is signed
+// before anybody knows the challenge. REQUIRES a proof.
+Digest256 ToplocRoot(std::span<const ToplocProof> proofs);
+// The challenge then asks for +-1 projections of the rows of 4 tokens of a chunk (all, if it has
+// fewer): tokens and signs from SHAKE256 of H("wg-tlp1" || challenge || u32 chunk). `rows`:
+// (tokens, width), fp32. Without the states behind a proof there is nothing to answer with.
+inline constexpr std::size_t kToplocProjected = 4;
+std::vector<float> ToplocProjections(std::span<const float> rows, std::size_t width,
+                                     const Digest256& challenge, std::uint32_t chunk);
+// The largest difference from one's own, in 1/128 of the row's norm: what a step of the mantissa is
+// to a value, so that the tolerance of the mantissa mean serves here too. Infinite if the answer
+// has another length or is no number.
+double CompareProjections(std::span<const float> claimed, std::span<const float> rows,
+                          std::size_t width, const Digest256& challenge, std::uint32_t chunk);
 
 // Activations as words, rounded to nearest even.
 std::vector<std::uint16_t> Bf16Words(std::span<const float> values);

@@ -267,6 +267,63 @@ TEST(Toploc, AConstantPassesThePublishedProfileAndNotThePlus) {
   EXPECT_EQ(plus, 0);
 }
 
+TEST(ToplocPlus, TheRootBindsAllProofsAndTheirOrder) {
+  std::vector<ToplocProof> proofs;
+  for (std::uint64_t s = 0; s < 3; ++s)
+    proofs.push_back(ProveToploc(GaussianChunk(2048, 1, s)).value());
+  const Digest256 root = ToplocRoot(proofs);
+  std::swap(proofs[0], proofs[1]);
+  EXPECT_NE(ToplocRoot(proofs), root);
+  std::swap(proofs[0], proofs[1]);
+  EXPECT_EQ(ToplocRoot(proofs), root);
+  proofs[2].coefficients[5] ^= 1;
+  EXPECT_NE(ToplocRoot(proofs), root);
+}
+
+TEST(ToplocPlus, ProjectionsNeedTheStates) {
+  constexpr std::size_t kWidth = 512, kRows = 20;
+  Rng rng(4);
+  std::vector<float> rows(kRows * kWidth), noisy, other(kRows * kWidth);
+  for (float& x : rows) x = static_cast<float>(rng.Unit() - 0.5);
+  for (float& x : other) x = static_cast<float>(rng.Unit() - 0.5);
+  for (const float x : rows) noisy.push_back(x * (1.0f + 0.01f * static_cast<float>(rng.Unit())));
+  Digest256 challenge{};
+  const auto off = [&](const std::vector<float>& theirs) {
+    return CompareProjections(ToplocProjections(theirs, kWidth, challenge, 3), rows, kWidth,
+                              challenge, 3);
+  };
+  EXPECT_EQ(ToplocProjections(rows, kWidth, challenge, 3).size(), kToplocProjected);
+  EXPECT_EQ(ToplocProjections(std::span(rows).first(2 * kWidth), kWidth, challenge, 3).size(), 2u);
+  EXPECT_EQ(off(rows), 0.0);
+  EXPECT_LT(off(noisy), ToplocLimits{}.mean);
+  EXPECT_GT(off(other), ToplocLimits{}.mean);
+  // Answers to another challenge, of another chunk, of another length, and no numbers.
+  const auto early = ToplocProjections(rows, kWidth, challenge, 4);
+  EXPECT_GT(CompareProjections(early, rows, kWidth, challenge, 3), ToplocLimits{}.mean);
+  challenge[0] = 1;
+  EXPECT_GT(CompareProjections(early, rows, kWidth, challenge, 4), ToplocLimits{}.mean);
+  const std::vector<float> nan(4, std::nanf(""));
+  EXPECT_TRUE(std::isinf(CompareProjections(nan, rows, kWidth, challenge, 3)));
+  EXPECT_TRUE(std::isinf(CompareProjections({}, rows, kWidth, challenge, 3)));
+}
+
+TEST(Toploc, AProofComparesPerfectlyWithItsOwnDataForEveryNumberOfPoints) {
+  Rng rng(12);
+  for (std::size_t seed = 0; seed < 1000; ++seed) {
+    const std::size_t k = seed % 128 + 1;
+    Words words(k + rng.Below(200));
+    for (std::uint16_t& w : words) {
+      w = static_cast<std::uint16_t>(rng.NextU32());
+      if ((w & 0x7F80) == 0x7F80) w = static_cast<std::uint16_t>(w & 0x807F);
+    }
+    const ToplocProof proof = ProveToploc(words, k).value();
+    ASSERT_EQ(proof.coefficients.size(), k);
+    const auto scores = CompareToploc(proof, words, ToplocProfile::kPaper, k).value();
+    ASSERT_EQ(scores.mismatches, 0u);
+    ASSERT_EQ(scores.strict_mean, 0.0);
+  }
+}
+
 RC_GTEST_PROP(Toploc, AProofComparesPerfectlyWithItsOwnData, ()) {
   const auto n = *rc::gen::inRange<std::size_t>(1, 300);
   const auto k = *rc::gen::inRange<std::size_t>(1, 129);
