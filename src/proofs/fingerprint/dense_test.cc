@@ -23,6 +23,30 @@ TEST(Dense, ChallengedPositionsAreTheSheets) {  // K15
   EXPECT_NE(SpotGroups(beacon, Filled(0x11), 100, 4), SpotGroups(beacon, Filled(0x12), 100, 4));
 }
 
+// Computed by an independent program (SHAKE256 and SHA-256 of another library).
+TEST(Dense, KnownAnswers) {
+  const Bytes signs = DenseSigns(Filled(1), Filled(2), 12);
+  EXPECT_EQ(ToHex(signs), "c8fd29934047621d3c6ecb79");
+  std::vector<float> h;
+  for (int i = 0; i < 12; ++i) h.push_back(static_cast<float>(i * 5 % 7) - 3.0f);
+  const DensePrint print = DensePrintOf(h, signs);
+  EXPECT_EQ(print, (DensePrint{279, 1115, -557, 279, -557, -1672, -836, 1393}));
+  EXPECT_EQ(ToHex(DenseRoot({&print, 1})),
+            "f29370264dba0ea1436930ca1bf1ea5b90074c3ffabc5cfb01aad936150a532c");
+  const WindowCommit commit{.run = Filled(1),
+                            .window = 7,
+                            .worker = Filled(2),
+                            .weights_root = Filled(3),
+                            .task = Filled(4),
+                            .group = 3,
+                            .index = 4,
+                            .beacon_round = 1000,
+                            .tokens_hash = Filled(5),
+                            .fingerprint_root = Filled(6)};
+  EXPECT_EQ(ToHex(DigestOf(commit)),
+            "d204f05546edde21d3ec0d4ad9deea2c6c9f76636fbde58a1df3c4716e6324c2");
+}
+
 TEST(Dense, FollowsItsFormula) {
   const Bytes signs = DenseSigns(Filled(1), Filled(2), 96);
   ASSERT_EQ(signs.size(), 96u);

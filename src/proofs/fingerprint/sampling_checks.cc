@@ -62,7 +62,8 @@ RaceMargin MarginOf(const Ops& ops, const SamplingOptions& options, const Sample
   const float score = greedy ? z[id] + 0.0f : RaceScore(y[id], claimed, options, sample, position);
   margin.gap = margin.kept ? static_cast<double>(best.score) - static_cast<double>(score)
                            : std::numeric_limits<double>::infinity();
-  margin.logp = y[id] - y[static_cast<std::size_t>(best.token)] + best.logp;
+  const RowStats all = KeptStats(y.data(), y.size(), nullptr);
+  margin.logp = (y[id] - all.max) - all.log_sum;
   return margin;
 }
 

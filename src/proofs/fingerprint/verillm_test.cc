@@ -31,6 +31,15 @@ TEST(Verillm, StreamOfTheSheet) {
   EXPECT_FALSE(VerillmStream(beta).Audited(0.0));
 }
 
+// Computed by an independent program.
+TEST(Verillm, LeavesOfTheLayout) {
+  const VerillmScope scope{Filled(1), Filled(2)};
+  EXPECT_EQ(ToHex(VerillmStateLeaf(scope, 5, 8, std::vector<float>{1.0f, -2.5f, 0.1f})),
+            "e65592e355588208cca42afcdf74d0f564f6d10f7a1cb4d8a9d7d8e06fa06cdb");
+  EXPECT_EQ(ToHex(VerillmTokenLeaf(scope, 5, 77, -0.75f, 5)),
+            "767033ed1cc165062d7a5ff6da5acd4649caec4993052e68610fa82603043b79");
+}
+
 TEST(Verillm, BoundariesOfSmallAndDeepModels) {
   EXPECT_EQ(VerillmLayers(3), (std::vector<std::uint16_t>{0, 1, 2, 3}));
   EXPECT_EQ(VerillmLayers(28), (std::vector<std::uint16_t>{0, 8, 16, 24, 28}));
