@@ -196,7 +196,9 @@ Result<CaseScores> RunCase(const CalibrationPlan& plan, const CaseDoc& doc,
                  ClaimOf(plan, far / plan.samples, far / plan.samples, sample, responses[far])));
       TakeStates(prover, other);
     } else if (doc.name == "zero-states") {
-      const RolloutView zero{.hidden = {0.0f}, .states = {prover.states.size(), {0.0f}}};
+      RolloutView zero;
+      zero.hidden = {0.0f};
+      zero.states.assign(prover.states.size(), {0.0f});
       TakeStates(prover, zero);
     }
     prover.ids = claim.tokens, prover.prompt = claim.prompt;

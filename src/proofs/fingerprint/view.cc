@@ -10,7 +10,7 @@
 namespace waggle {
 namespace {
 
-constexpr std::size_t kChunkTokens = 256;
+constexpr std::size_t kChunkTokens = 256, kLogitBytesMax = std::size_t{32} << 20;
 
 // Copies the rows of one chunk that belong to the response. `rows`: (n, width) from position `at`.
 void KeepRows(std::span<const float> rows, std::size_t at, std::size_t first, std::size_t width,
@@ -38,6 +38,26 @@ TokenView ViewOf(const Ops& ops, const RolloutClaim& claim, std::size_t i, std::
   for (const TokenId stop : claim.options.stop_ids)
     view.stop_mass += p[static_cast<std::size_t>(stop)];
   return view;
+}
+
+// Fills view.tokens, a few rows of logits at a time.
+Status LookAtTokens(const Model& model, ThreadPool& pool, const RolloutClaim& claim,
+                    RolloutView& view) {
+  const std::size_t vocab = model.config().vocab;
+  const std::size_t block = std::max<std::size_t>(1, kLogitBytesMax / (vocab * sizeof(float)));
+  std::vector<float> scratch(vocab), logits;
+  for (std::size_t at = 0; at < view.response; at += block) {
+    const std::size_t rows = std::min(block, view.response - at);
+    logits.resize(rows * vocab);
+    model.Logits(pool, view.Hidden(at).data(), rows, logits.data());
+    if (!std::all_of(logits.begin(), logits.end(), [](float x) { return std::isfinite(x); }))
+      return Fail(Blame::kMachine, "logits after position {} are no numbers",
+                  claim.prompt - 1 + at);
+    for (std::size_t i = 0; i < rows; ++i)
+      view.tokens.push_back(
+          ViewOf(model.ops(), claim, at + i, std::span(logits).subspan(i * vocab, vocab), scratch));
+  }
+  return {};
 }
 
 }  // namespace
@@ -77,7 +97,7 @@ Result<RolloutView> LookAt(const Model& model, ThreadPool& pool, const RolloutCl
   std::vector<std::uint32_t> pages((n + kPageTokens - 1) / kPageTokens);
   std::iota(pages.begin(), pages.end(), 0u);
   KvPool kv(config, model.numerics().kv, pages.size());
-  std::vector<float> hidden, scratch(config.vocab), z(config.vocab);
+  std::vector<float> hidden;
   for (std::size_t at = 0; at < n;) {
     const std::size_t rows = std::min(kChunkTokens, n - at);
     hidden.resize(rows * width);
@@ -92,12 +112,7 @@ Result<RolloutView> LookAt(const Model& model, ThreadPool& pool, const RolloutCl
     KeepRows(hidden, at, first, width, view.hidden);
     at += rows;
   }
-  for (std::size_t i = 0; i < view.response; ++i) {
-    model.Logits(pool, view.Hidden(i).data(), 1, z.data());
-    if (!std::all_of(z.begin(), z.end(), [](float x) { return std::isfinite(x); }))
-      return Fail(Blame::kMachine, "logits of position {} are no numbers", first + i);
-    view.tokens.push_back(ViewOf(model.ops(), claim, i, z, scratch));
-  }
+  WG_TRY(LookAtTokens(model, pool, claim, view));
   return view;
 }
 
