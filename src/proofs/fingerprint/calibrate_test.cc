@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <set>
+
 #include "proofs/fingerprint/test_views.h"
 
 namespace waggle {
@@ -80,7 +83,6 @@ TEST(Calibration, PublishedTolerancesThatTheNullPassesAreWarnedOf) {
     EXPECT_GT(CaseOf(v5, cheat).accepted_published, 0.9) << cheat;
   EXPECT_FALSE(v5.warnings.empty());
   const std::string text = ReportText(Report());
-  if (std::getenv("DBG")) std::puts(text.c_str());
   EXPECT_NE(text.find("warning: grail-v5"), std::string::npos);
   EXPECT_NE(text.find("honest rollouts on other engines"), std::string::npos);
 }
@@ -96,6 +98,42 @@ TEST(Calibration, StatesAreBlindForDraftsAndTheRaceIsNot) {
     }
   }
   EXPECT_TRUE(CaseOf(race, "zero-states").blind);
+}
+
+// The null cases are what they say.
+TEST(NullCases, ALayerThatIsLeftOutChangesNothing) {
+  SmallRun run;
+  const RolloutClaim claim = HonestClaim(run, 0);
+  const auto without = WithoutLayer(run.config, run.parameters, 2);
+  const auto model = testing_models::MakeModel(run.config, without, BestOps());
+  const RolloutView view = LookAt(*model, run.pool, claim).value();
+  EXPECT_EQ(view.states[3], view.states[2]);
+  EXPECT_NE(view.states[2], view.states[1]);
+  EXPECT_NE(view.states[4], view.states[3]);
+}
+
+TEST(NullCases, WeightsAreOffByWhatIsSaid) {
+  SmallRun run(2, 1, 4);
+  const auto off = [&](const Parameters& other, const std::string& name) {
+    double difference = 0, size = 0;
+    const auto &a = run.parameters.at(name).data, &b = other.at(name).data;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      const auto d = static_cast<double>(a[i] - b[i]), w = static_cast<double>(a[i]);
+      difference += d * d, size += w * w;
+    }
+    return std::sqrt(difference / size);
+  };
+  const Parameters near = PerturbedWeights(run.parameters, 1, 1e-2);
+  const std::string linear = "model.layers.1.mlp.up_proj.weight", norm = "model.norm.weight";
+  EXPECT_NEAR(off(near, linear), 1e-2, 1e-3);
+  EXPECT_NEAR(off(near, norm), 1e-2, 3e-3);
+  const Parameters rounded = RoundedWeights(run.parameters, 7);
+  EXPECT_EQ(off(rounded, norm), 0.0);
+  EXPECT_GT(off(rounded, linear), 0.05);
+  EXPECT_LT(off(rounded, linear), 0.2);
+  std::set<float> values;
+  for (std::size_t i = 0; i < 64; ++i) values.insert(rounded.at(linear).data[i]);  // one row
+  EXPECT_LE(values.size(), 15u);
 }
 
 TEST(Calibration, IsDeterministic) {
