@@ -117,6 +117,13 @@ constexpr Command kCommands[] = {
      "waggle sim tests/sim/fast/chaos.toml --seed 3 --plant ack-before-store\n"
      "waggle sim tests/sim/big/hour.toml",
      DefineSim},
+    {"calibrate",
+     "thresholds of fingerprints, with the honest and the null distribution beside them",
+     "waggle calibrate recipes/demo --out demo-limits.json\n"
+     "waggle calibrate recipes/demo --pairs fast-splitk,fast-tiles --brief\n"
+     "waggle calibrate ~/models/Qwen2.5-0.5B-Instruct --env countdown --tasks 8 --max-tokens 128 "
+     "--schemes dense,toploc+,race",
+     DefineCalibrate},
     {"kat", "run the known answers of canonical arithmetic on every instruction set here",
      "waggle kat", DefineKat},
     {"bench", "speeds side by side with the usual libraries, or the behaviour signature",

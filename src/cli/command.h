@@ -52,6 +52,7 @@ Action DefineValidate(CLI::App& app);
 Action DefineBackup(CLI::App& app);
 Action DefineRestore(CLI::App& app);
 Action DefineSim(CLI::App& app);
+Action DefineCalibrate(CLI::App& app);
 Action DefineKat(CLI::App& app);
 Action DefineBench(CLI::App& app);
 Action DefineDocs(CLI::App& app);

@@ -7,7 +7,7 @@
 
 #include "environments/graders.h"
 #include "environments/json_rows.h"
-#include "environments/py_random.h"
+#include "crypto/py_random.h"
 #include "environments/task_tools.h"
 
 namespace waggle {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "environments/py_random.h"
+#include "crypto/py_random.h"
 #include "environments/registry.h"
 
 namespace waggle {

@@ -1,4 +1,4 @@
-#include "environments/py_random.h"
+#include "crypto/py_random.h"
 
 #include <sodium.h>
 
@@ -9,11 +9,24 @@
 
 namespace waggle {
 
-PyRandom::PyRandom(std::span<const std::uint32_t> key) {
-  constexpr std::uint32_t kN = 624;
-  state_[0] = 19650218u;
+namespace {
+constexpr std::uint32_t kN = 624;
+}  // namespace
+
+void PyRandom::Fill(std::uint32_t seed) {
+  state_[0] = seed;
   for (std::uint32_t i = 1; i < kN; ++i)
     state_[i] = 1812433253u * (state_[i - 1] ^ (state_[i - 1] >> 30)) + i;
+}
+
+PyRandom PyRandom::FromMt19937Seed(std::uint32_t seed) {
+  PyRandom random;
+  random.Fill(seed);
+  return random;
+}
+
+PyRandom::PyRandom(std::span<const std::uint32_t> key) {
+  Fill(19650218u);
   std::uint32_t i = 1, j = 0;
   const auto wrap = [&] {
     if (++i < kN) return;

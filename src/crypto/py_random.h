@@ -1,6 +1,6 @@
-// The random generator of an existing network's task law (spec: MT19937 seeded from SHA-512), for
-// bit-equal tasks. Waggle's own randomness is Philox; use this one only where a foreign law asks
-// for it.
+// The random generator of an existing network's laws (spec: MT19937 seeded from SHA-512), for
+// bit-equal tasks and challenges. Waggle's own randomness is Philox; use this one only where a
+// foreign law asks for it.
 #pragma once
 
 #include <array>
@@ -15,6 +15,8 @@ class PyRandom {
   // From bytes: the big-endian integer of (bytes || SHA-512(bytes)).
   static PyRandom FromBytes(std::span<const std::uint8_t> bytes);
   static PyRandom FromInteger(std::uint64_t seed);
+  // init_genrand of the reference code: what a plain MT19937 with this seed gives.
+  static PyRandom FromMt19937Seed(std::uint32_t seed);
 
   std::uint32_t NextU32();
   std::uint32_t Below(std::uint32_t n);                       // n >= 1
@@ -29,7 +31,9 @@ class PyRandom {
   }
 
  private:
+  PyRandom() = default;
   explicit PyRandom(std::span<const std::uint32_t> key);
+  void Fill(std::uint32_t seed);
   void Refill();
 
   std::array<std::uint32_t, 624> state_{};
