@@ -14,7 +14,7 @@ constexpr std::array<const char*, kNodeOps + 1> kNames = {
     "round",         "attention",       "add",          "swiglu",        "sample",
     "chunk_stats",   "finish_stats",    "logprob_grad", "gemm_back",     "outer",
     "outer_bias",    "norm_grad",       "norm_weight_grad", "swiglu_grad", "attention_dot",
-    "attention_grad_q", "attention_grad_kv", "embed_grad", "squares",    "square_fold",
+    "attention_grad", "inverse_rms", "embed_grad", "squares",    "square_fold",
     "clip",          "adamw",           "add_scalars"};
 
 template <class T>

@@ -27,25 +27,25 @@ enum class NodeOp : std::uint16_t {
   kSample = 9,     // z (1, vocab) -> token, log-prob; {temperature, top_p, min_p, top_k, key 0, key 1,
                    // sample, position}
   // Training.
-  kChunkStats = 10,   // z -> m, l, s (rows, chunks of 256); {1/T}
-  kFinishStats = 11,  // m, l, s -> (rows, 4): M, L, logL, H
-  kLogProbGrad = 12,  // z, stats, target, u -> dz; {1/T}
-  kGemmBack = 13,     // dy, w -> dy w; {kshards}
-  kOuter = 14,        // dy, x, [total] -> total + dy^T x, D1 over rows
-  kOuterBias = 15,    // dy, [total] -> total + column sums
-  kNormGrad = 16,     // dy, x, w -> dx; {group, eps}
-  kNormWeightGrad = 17,  // dy, x, [total] -> (1, group): total + D1 over rows of dy * xhat; {group, eps}
+  kChunkStats = 10,    // z -> m, l (rows, chunks of 256); {1/T}
+  kFinishStats = 11,   // m, l -> (rows, 4): M, L, logL, 0
+  kLogProbGrad = 12,   // z, stats, target, u -> dz; {1/T}
+  kGemmBack = 13,      // dy, w, [total] -> total + dy w over rows [begin, end) of w; {kshards, begin, end}
+  kOuter = 14,         // dy, x, [total] -> total + dy^T x, D1 over rows
+  kOuterBias = 15,     // dy, [total] -> (1, cols): total + column sums
+  kNormGrad = 16,      // dy, x, w -> dx; {group, eps}
+  kNormWeightGrad = 17,  // dy, x, r, [total] -> (1, group): total + D1 over rows of dy * xhat, group
+                         // after group; {group, eps}
   kSwiGluGrad = 18,      // gate, up, dact -> dgate, dup
   kAttentionDot = 19,    // dout, out -> D (rows, heads); {head_dim}
-  kAttentionGradQ = 20,  // q, k, v, dout, lse, D -> dq; {heads, kv_heads, head_dim, window}
-  kAttentionGradKv = 21,  // q, k, v, dout, lse, D, [dk, dv] -> dk, dv of the r-th query head of each
-                          // group; {heads, kv_heads, head_dim, window, r}
-  kEmbedGrad = 22,   // dx, tokens, [total] -> total + rows added at their ids; {vocab}
-  kSquares = 23,     // g -> (chunks, 1): R64 of squares of 4096 elements, row-major
-  kSquareFold = 24,  // chunks, [total] -> total (2 words of a binary64) + left fold
-  kClip = 25,        // total -> factor min(1, clip / (sqrt + 1e-6)); {clip, two words}
-  kAdamW = 26,       // p, m, v, g, [factor] -> p, m, v; {lr, b1, b2, eps, wd, c1, c2}
-  kAddScalars = 27,  // a, b (2 words each) -> a + b in binary64
+  kAttentionGrad = 20,   // q, k, v, out, dout, lse, D -> dq, dk, dv; {heads, kv_heads, head_dim, window}
+  kInverseRms = 21,      // x -> r (rows, groups); {group, eps}
+  kEmbedGrad = 22,       // dx, tokens, [total] -> (vocab, cols): total + rows added at their ids
+  kSquares = 23,         // g -> (chunks, 1): R64 of squares of 4096 elements, row-major
+  kSquareFold = 24,      // chunks -> sum (2 words of a binary64), left fold
+  kClip = 25,            // sum -> factor min(1, clip / (sqrt + 1e-6)); {low, high word of clip}
+  kAdamW = 26,           // p, m, v, g, [factor] -> p, m, v; {lr, b1, b2, eps, wd, c1, c2}
+  kAddScalars = 27,      // a, b (2 words each) -> a + b in binary64
 };
 inline constexpr std::uint16_t kNodeOps = 27;
 const char* ToString(NodeOp op);

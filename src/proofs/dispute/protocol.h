@@ -44,10 +44,9 @@ struct RunProgram {
   std::uint64_t units = 0;
   std::uint32_t group = 1, tokens_max = 1;  // kRollout: sequences of a batch, tokens of a response
   Digest256 data{};  // the client's: tree over SequenceSpec (unit * group + sequence), or StepSpec
-  std::uint8_t clip = 0;  // kTraining: whether gradients are clipped, at
+  bool clip = false;  // kTraining: whether gradients are clipped, at
   std::uint32_t clip_low = 0, clip_high = 0;  // this binary64
   std::uint32_t beta1 = 0, beta2 = 0, eps = 0;  // fp32 bits
-  std::uint8_t round_weights = 0;  // working weights are bf16 of the masters
   bool operator==(const RunProgram&) const = default;
 };
 template <class T, class V>
@@ -69,7 +68,6 @@ void Fields(T& x, V&& v) {
   v(14, "beta1", x.beta1);
   v(15, "beta2", x.beta2);
   v(16, "eps", x.eps);
-  v(17, "round_weights", x.round_weights);
 }
 Digest256 ProgramHash(const RunProgram& program);
 

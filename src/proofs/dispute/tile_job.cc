@@ -19,8 +19,26 @@ TileFunction FunctionOf(NodeOp op) {
     case NodeOp::kAdd: return AddTile;
     case NodeOp::kSwiGlu: return SwiGluTile;
     case NodeOp::kSample: return SampleTile;
-    default: return nullptr;
+    case NodeOp::kChunkStats: return ChunkStatsTile;
+    case NodeOp::kFinishStats: return FinishStatsTile;
+    case NodeOp::kLogProbGrad: return LogProbGradTile;
+    case NodeOp::kGemmBack: return GemmBackTile;
+    case NodeOp::kOuter: return OuterTile;
+    case NodeOp::kOuterBias: return OuterBiasTile;
+    case NodeOp::kNormGrad: return NormGradTile;
+    case NodeOp::kNormWeightGrad: return NormWeightGradTile;
+    case NodeOp::kSwiGluGrad: return SwiGluGradTile;
+    case NodeOp::kAttentionDot: return AttentionDotTile;
+    case NodeOp::kAttentionGrad: return AttentionGradTile;
+    case NodeOp::kInverseRms: return InverseRmsTile;
+    case NodeOp::kEmbedGrad: return EmbedGradTile;
+    case NodeOp::kSquares: return SquaresTile;
+    case NodeOp::kSquareFold: return SquareFoldTile;
+    case NodeOp::kClip: return ClipTile;
+    case NodeOp::kAdamW: return AdamWTile;
+    case NodeOp::kAddScalars: return AddScalarsTile;
   }
+  return nullptr;
 }
 
 bool IsTruncatedDraw(const Node& node, const Program& program) {
@@ -33,8 +51,9 @@ bool IsTruncatedDraw(const Node& node, const Program& program) {
 
 // Ids that name rows must name some.
 Status CheckIds(const Program& program, const Node& node, const DataView& data) {
-  if (node.op != NodeOp::kEmbed) return {};
-  const std::uint64_t vocab = program.TypeOf(node.inputs[0]).rows();
+  const bool embeds = node.op == NodeOp::kEmbed;
+  if (!embeds && node.op != NodeOp::kEmbedGrad) return {};
+  const std::uint64_t vocab = embeds ? program.TypeOf(node.inputs[0]).rows() : node.outputs[0].rows();
   const HostTensor* ids = data(node.inputs[1].index);
   Check(ids != nullptr, "the data of a tile is known");
   for (std::uint64_t i = 0; i < ids->type.elements(); ++i)

@@ -61,5 +61,23 @@ void AttentionTile(TileWork& w);
 void AddTile(TileWork& w);
 void SwiGluTile(TileWork& w);
 void SampleTile(TileWork& w);
+void ChunkStatsTile(TileWork& w);
+void FinishStatsTile(TileWork& w);
+void LogProbGradTile(TileWork& w);
+void GemmBackTile(TileWork& w);
+void OuterTile(TileWork& w);
+void OuterBiasTile(TileWork& w);
+void NormGradTile(TileWork& w);
+void NormWeightGradTile(TileWork& w);
+void SwiGluGradTile(TileWork& w);
+void AttentionDotTile(TileWork& w);
+void AttentionGradTile(TileWork& w);
+void InverseRmsTile(TileWork& w);
+void EmbedGradTile(TileWork& w);
+void SquaresTile(TileWork& w);
+void SquareFoldTile(TileWork& w);
+void ClipTile(TileWork& w);
+void AdamWTile(TileWork& w);
+void AddScalarsTile(TileWork& w);
 
 }  // namespace waggle
