@@ -28,6 +28,7 @@ struct Lies {
   std::function<void(std::vector<NodeRecord>&)> records;       // wiring, attributes, roots
   std::function<void(StepRecord&)> step;                       // state, data, template, result
   std::function<void(Program&)> program;                       // another graph altogether
+  std::function<void(std::vector<StateRecord>&)> after;        // training: the state it leaves
 };
 
 // The graph of one unit: executed, recorded, open to questions.
@@ -35,7 +36,7 @@ class UnitGraph {
  public:
   // state: as ProgramInputs; records: StateRecords of the state that goes in.
   UnitGraph(std::unique_ptr<Program> program, ProgramInputs inputs,
-            const std::vector<StateRecord>& records, const Ops& ops, ThreadPool& pool,
+            std::vector<StateRecord> records, const Ops& ops, ThreadPool& pool,
             std::uint64_t keep_bytes, const Lies& lies);
 
   Execution& execution() { return *execution_; }
@@ -54,7 +55,7 @@ class UnitGraph {
   std::unique_ptr<Execution> execution_;
   std::vector<NodeRecord> records_;
   std::optional<HashTree> nodes_;
-  const std::vector<StateRecord>& state_records_;
+  std::vector<StateRecord> state_records_;
   std::optional<HashTree> state_tree_;
   std::optional<std::pair<Operand, HashTree>> tiles_;  // the last that was asked for
 };

@@ -34,9 +34,9 @@ std::vector<Digest256> ChildrenOf(const HashTree& tree, std::size_t fan_out, std
 }
 
 UnitGraph::UnitGraph(std::unique_ptr<Program> program, ProgramInputs inputs,
-                     const std::vector<StateRecord>& records, const Ops& ops, ThreadPool& pool,
+                     std::vector<StateRecord> records, const Ops& ops, ThreadPool& pool,
                      std::uint64_t keep_bytes, const Lies& lies)
-    : program_(std::move(program)), data_(inputs.data), state_records_(records) {
+    : program_(std::move(program)), data_(inputs.data), state_records_(std::move(records)) {
   if (lies.program) lies.program(*program_);
   execution_ = std::make_unique<Execution>(*program_, std::move(inputs), ops, pool, keep_bytes,
                                            lies.outputs);
