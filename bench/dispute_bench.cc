@@ -2,16 +2,19 @@
 // bf16 weights (random): bytes to the referee, its seconds, rounds, seconds of the parties. One row
 // per kind of operation that the lie is planted in.
 //
-//   ninja dispute_bench && build/release/bin/dispute_bench [tokens]
+//   ninja dispute_bench && build/release/bin/dispute_bench [tokens] [rows]
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
+#include <string>
 
 #include "crypto/identity.h"
 #include "kernels/math.h"
 #include "proofs/dispute/party.h"
 #include "proofs/dispute/referee.h"
 #include "proofs/dispute/tile_export.h"
+#include "proofs/dispute/tile_job.h"
 
 namespace waggle {
 namespace {
@@ -106,11 +109,12 @@ struct Cost {
 
 void Report(const char* name, const Referee& referee, const Cost& cost) {
   const DisputeVerdict& v = *referee.verdict();
-  std::printf("%-14s %-9s node %3u  rounds %2u  %7.1f kB in  referee %.3f s (slowest step %.3f)  "
-              "%5.1f M operations  a %.1f s  b %.1f s\n",
-              name, ToString(v.reason), v.node, referee.stats().rounds,
-              static_cast<double>(referee.stats().bytes_in) / 1e3, cost.referee, cost.slowest,
-              static_cast<double>(referee.stats().tile_work) / 1e6, cost.a, cost.b);
+  std::printf(
+      "%-14s %-9s node %3u  rounds %2u  %7.1f kB in  referee %.3f s (slowest step %.3f)  "
+      "%5.1f M operations  a %.1f s  b %.1f s\n",
+      name, ToString(v.reason), v.node, referee.stats().rounds,
+      static_cast<double>(referee.stats().bytes_in) / 1e3, cost.referee, cost.slowest,
+      static_cast<double>(referee.stats().tile_work) / 1e6, cost.a, cost.b);
   std::fflush(stdout);
 }
 
@@ -142,9 +146,70 @@ void Play(Setup& setup, const char* name, DisputeParty& a, DisputeParty& b) {
               static_cast<double>(Encode(referee->evidence()).size()) / 1e3);
 }
 
+// What the last tile of a training step would cost a referee: bytes of the tiles that feed it and
+// its seconds, the dearest tile of each kind of operation. Nothing is executed; the values are made
+// up.
+void StepTiles(std::size_t rows) {
+  RunProgram run;
+  run.kind = DisputeKind::kTraining;
+  run.clip = true;
+  run.clip_high = 0x3FF00000u;
+  const RunModel model{Shape(), {.weights = WeightFormat::kBf16}};
+  StepSpec spec;
+  spec.rows = {static_cast<std::uint32_t>(rows)};
+  spec.inv_temperature = {0x3F800000u};
+  spec.weight_decay.resize(StateOf(model.config, {}).size());
+  const Program program = *StepProgramOf(run, model, spec);
+  std::vector<HostTensor> data;
+  for (const TensorType& type : program.data) data.push_back(HostTensor::Zero(type));
+  for (std::size_t i = 0; i < rows; ++i)
+    for (const std::size_t tensor : {0, 1})
+      data[tensor].SetCell(i, static_cast<std::uint32_t>((i * 7919 + 13) % model.config.vocab));
+  std::printf("training step of one sample of %zu rows: %zu nodes\n", rows, program.nodes.size());
+  struct Dearest {
+    std::uint64_t bytes = 0, work = 0;
+    double seconds = 0;
+    std::string what;
+  };
+  std::map<NodeOp, Dearest> kinds;
+  for (std::uint32_t n = 0; n < program.nodes.size(); ++n) {
+    const Node& node = program.nodes[n];
+    if (node.layer > 0) continue;  // layers are alike
+    for (std::uint8_t slot = 0; slot < node.outputs.size(); ++slot) {
+      // The last whole tile: late rows see the most keys.
+      const std::uint64_t tiles = TilesOf(node.outputs[slot]);
+      const auto job =
+          MakeTileJob(program, n, slot, tiles - 1, [&](std::uint32_t i) { return &data[i]; });
+      if (!job) {
+        std::printf("%s: %s\n", Describe(program, n).c_str(), job.error().what.c_str());
+        continue;
+      }
+      std::uint64_t bytes = 0;
+      for (std::uint8_t i = 0; i < node.inputs.size(); ++i) {
+        if (node.inputs[i].source == Source::kConst) continue;
+        const TensorType& type = program.TypeOf(node.inputs[i]);
+        for (const std::uint64_t tile : TilesOfInput(program, node, *job, i))
+          bytes += TileBytesOf(type, tile);
+      }
+      Dearest& most = kinds[node.op];
+      if (bytes < most.bytes) continue;
+      std::vector<std::uint32_t> memory(job->code.cells, 0x3C23D70Au);  // 0.01
+      const double at = Seconds();
+      RunTile(job->code, memory);
+      most = {bytes, WorkOf(job->code), Seconds() - at, Describe(program, n)};
+    }
+  }
+  for (const auto& [op, most] : kinds)
+    std::printf("%-18s %7.1f kB  %.3f s  %5.1f M operations  (%s)\n", ToString(op),
+                static_cast<double>(most.bytes) / 1e3, most.seconds,
+                static_cast<double>(most.work) / 1e6, most.what.c_str());
+}
+
 }  // namespace
 
 int DisputeBench(int argc, char** argv) {
+  const std::size_t step_rows = argc > 2 ? static_cast<std::size_t>(std::atoi(argv[2])) : 256;
+  StepTiles(step_rows);
   Setup setup(argc > 1 ? static_cast<std::size_t>(std::atoi(argv[1])) : 256);
   const RunModel model = *ModelOf(setup.terms.program);
   const Program program = *TokenProgram(model, setup.specs[0], {});
@@ -165,8 +230,8 @@ int DisputeBench(int argc, char** argv) {
                           NodeOp::kAttention, NodeOp::kSwiGlu, NodeOp::kSample}) {
     std::uint32_t node = last;
     for (std::uint32_t n = 0; n < program.nodes.size(); ++n) {
-      const bool here = program.nodes[n].layer == static_cast<std::int32_t>(layer) ||
-                        op == NodeOp::kEmbed;
+      const bool here =
+          program.nodes[n].layer == static_cast<std::int32_t>(layer) || op == NodeOp::kEmbed;
       // Of the matrix products the last of the layer: down_proj, the longest sums.
       if (program.nodes[n].op == op && here) node = n;
     }

@@ -99,8 +99,8 @@ Result<NodeRecord> DecodeNodeRecord(std::span<const std::uint8_t> bytes) {
   return record;
 }
 
-Execution::Execution(const Program& program, ProgramInputs inputs, const Ops& ops,
-                     ThreadPool& pool, std::uint64_t keep_bytes, Tamper tamper)
+Execution::Execution(const Program& program, ProgramInputs inputs, const Ops& ops, ThreadPool& pool,
+                     std::uint64_t keep_bytes, Tamper tamper)
     : program_(program),
       inputs_(std::move(inputs)),
       ops_(ops),
@@ -120,10 +120,18 @@ std::vector<const HostTensor*> Execution::InputsOf(std::uint32_t node) {
   std::vector<const HostTensor*> inputs;
   for (const Operand& input : program_.nodes[node].inputs) {
     switch (input.source) {
-      case Source::kState: inputs.push_back(inputs_.state(input.index, input.slot)); break;
-      case Source::kData: inputs.push_back(&inputs_.data[input.index]); break;
-      case Source::kConst: inputs.push_back(program_.constants[input.index].get()); break;
-      case Source::kNode: inputs.push_back(&outputs_.at(input.index)[input.slot]); break;
+      case Source::kState:
+        inputs.push_back(inputs_.state(input.index, input.slot));
+        break;
+      case Source::kData:
+        inputs.push_back(&inputs_.data[input.index]);
+        break;
+      case Source::kConst:
+        inputs.push_back(program_.constants[input.index].get());
+        break;
+      case Source::kNode:
+        inputs.push_back(&outputs_.at(input.index)[input.slot]);
+        break;
     }
     Check(inputs.back() != nullptr, "an execution has every input");
   }
@@ -167,10 +175,14 @@ void Execution::RunFrom(std::uint32_t first, std::uint32_t last, bool record) {
 
 const HostTensor& Execution::Tensor(const Operand& operand) {
   switch (operand.source) {
-    case Source::kState: return *inputs_.state(operand.index, operand.slot);
-    case Source::kData: return inputs_.data[operand.index];
-    case Source::kConst: return *program_.constants[operand.index];
-    case Source::kNode: break;
+    case Source::kState:
+      return *inputs_.state(operand.index, operand.slot);
+    case Source::kData:
+      return inputs_.data[operand.index];
+    case Source::kConst:
+      return *program_.constants[operand.index];
+    case Source::kNode:
+      break;
   }
   if (!outputs_.contains(operand.index)) RunFrom(0, operand.index + 1, false);
   return outputs_.at(operand.index)[operand.slot];

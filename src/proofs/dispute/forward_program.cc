@@ -17,8 +17,7 @@ Status CheckKnown(const ModelConfig& config, const NumericsConfig& numerics) {
 }
 
 std::vector<StateEntry> StateOf(const ModelConfig& config, const NumericsConfig& numerics) {
-  const Element element =
-      numerics.weights == WeightFormat::kBf16 ? Element::kBf16 : Element::kF32;
+  const Element element = numerics.weights == WeightFormat::kBf16 ? Element::kBf16 : Element::kF32;
   std::vector<StateEntry> state;
   for (const TensorSpec& spec : TensorSpecs(config)) {
     TensorType type{element, {}};
@@ -145,14 +144,13 @@ Result<Program> ForwardProgram(const ModelConfig& config, const NumericsConfig& 
   }
   graph.Place(-1, -1);
   const Operand hidden = forward.FinalNorm(x);
-  const Operand logits =
-      graph.Node(NodeOp::kGemm, {hidden, forward.Weight(forward.HeadName())},
-                 {GraphBuilder::Matrix(1, config.vocab)},
-                 {numerics.kshards, static_cast<std::uint32_t>(tokens - 1), 1});
-  const Operand drawn = graph.Node(
-      NodeOp::kSample, {logits}, {{Element::kI32, {1}}, {Element::kF32, {1}}},
-      {Bits(draw.temperature), Bits(draw.top_p), Bits(draw.min_p), draw.top_k, draw.key[0],
-       draw.key[1], draw.sample, static_cast<std::uint32_t>(tokens)});
+  const Operand logits = graph.Node(NodeOp::kGemm, {hidden, forward.Weight(forward.HeadName())},
+                                    {GraphBuilder::Matrix(1, config.vocab)},
+                                    {numerics.kshards, static_cast<std::uint32_t>(tokens - 1), 1});
+  const Operand drawn =
+      graph.Node(NodeOp::kSample, {logits}, {{Element::kI32, {1}}, {Element::kF32, {1}}},
+                 {Bits(draw.temperature), Bits(draw.top_p), Bits(draw.min_p), draw.top_k,
+                  draw.key[0], draw.key[1], draw.sample, static_cast<std::uint32_t>(tokens)});
   program.results = {drawn, GraphBuilder::Slot(drawn, 1)};
   return program;
 }

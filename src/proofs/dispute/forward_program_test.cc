@@ -34,9 +34,8 @@ TEST_P(ForwardPrograms, IsTheModelsForward) {
   const std::vector<HostTensor> state = StateTensors(program->state, parameters);
   const std::vector<HostTensor> data{TokensTensor(tokens)};
   ThreadPool pool(1);
-  Execution run(*program,
-                {[&](std::uint32_t i, std::uint8_t) { return &state[i]; }, data}, BestOps(), pool,
-                1u << 30);
+  Execution run(*program, {[&](std::uint32_t i, std::uint8_t) { return &state[i]; }, data},
+                BestOps(), pool, 1u << 30);
 
   const auto model = testing_models::MakeModel(config, parameters, BestOps(), p.numerics);
   const std::vector<float> hidden = testing_models::ForwardInChunks(*model, pool, tokens, 0);
@@ -47,11 +46,13 @@ TEST_P(ForwardPrograms, IsTheModelsForward) {
 
   std::vector<float> logits(config.vocab), scratch(config.vocab);
   model->Logits(pool, hidden.data() + (tokens.size() - 1) * config.hidden, 1, logits.data());
-  const SampleResult drawn = BestOps().Sample(
-      logits.data(), config.vocab,
-      {.temperature = p.temperature, .key = {5, 6}, .sample = 3,
-       .position = static_cast<std::uint32_t>(tokens.size())},
-      scratch.data());
+  const SampleResult drawn =
+      BestOps().Sample(logits.data(), config.vocab,
+                       {.temperature = p.temperature,
+                        .key = {5, 6},
+                        .sample = 3,
+                        .position = static_cast<std::uint32_t>(tokens.size())},
+                       scratch.data());
   EXPECT_EQ(run.Tensor(program->results[0]).Cell(0), static_cast<std::uint32_t>(drawn.token));
   EXPECT_EQ(run.Tensor(program->results[1]).Cell(0), std::bit_cast<std::uint32_t>(drawn.logp));
 }
@@ -61,26 +62,25 @@ TEST_P(ForwardPrograms, TilesAreTheKernels) {
   const Case& p = GetParam();
   const ModelConfig config = AnswerConfig(p.optional_parts);
   const std::vector<TokenId> tokens = SomeTokens(p.tokens, config.vocab);
-  const auto program = ForwardProgram(
-      config, p.numerics, tokens.size(),
-      {.temperature = p.temperature, .key = {5, 6}, .sample = 3});
+  const auto program = ForwardProgram(config, p.numerics, tokens.size(),
+                                      {.temperature = p.temperature, .key = {5, 6}, .sample = 3});
   ASSERT_TRUE(program);
   const std::vector<HostTensor> state = StateTensors(program->state, AnswerParameters(config));
   const std::vector<HostTensor> data{TokensTensor(tokens)};
   ThreadPool pool(1);
-  Execution run(*program,
-                {[&](std::uint32_t i, std::uint8_t) { return &state[i]; }, data}, BestOps(), pool,
-                1u << 30);
+  Execution run(*program, {[&](std::uint32_t i, std::uint8_t) { return &state[i]; }, data},
+                BestOps(), pool, 1u << 30);
   EXPECT_EQ(CompareTiles(run, data, false), "");
   EXPECT_EQ(CompareTiles(run, data, true, 17), "");
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Models, ForwardPrograms,
-    testing::Values(Case{"llama", false, {}, 70, 1.0f}, Case{"greedy", false, {}, 1, 0.0f},
-                    Case{"qwen3_window", true, {}, 131, 0.7f},
-                    Case{"bf16", false, {.weights = WeightFormat::kBf16, .kv = KvFormat::kBf16}, 33, 1.0f},
-                    Case{"qwen3_bf16", true, {.weights = WeightFormat::kBf16}, 40, 1.3f}),
+    testing::Values(
+        Case{"llama", false, {}, 70, 1.0f}, Case{"greedy", false, {}, 1, 0.0f},
+        Case{"qwen3_window", true, {}, 131, 0.7f},
+        Case{"bf16", false, {.weights = WeightFormat::kBf16, .kv = KvFormat::kBf16}, 33, 1.0f},
+        Case{"qwen3_bf16", true, {.weights = WeightFormat::kBf16}, 40, 1.3f}),
     [](const auto& info) { return info.param.name; });
 
 // What outgrew the budget is computed again, to the same roots.
@@ -92,7 +92,8 @@ TEST(ForwardProgram, RecomputesWhatItDoesNotKeep) {
   const std::vector<HostTensor> data{TokensTensor(SomeTokens(20, config.vocab))};
   ThreadPool pool(1);
   const ProgramInputs inputs{[&](std::uint32_t i, std::uint8_t) { return &state[i]; }, data};
-  Execution all(*program, inputs, BestOps(), pool, 1u << 30), none(*program, inputs, BestOps(), pool, 0);
+  Execution all(*program, inputs, BestOps(), pool, 1u << 30),
+      none(*program, inputs, BestOps(), pool, 0);
   EXPECT_EQ(all.records(), none.records());
   for (std::uint32_t n : {3u, 20u, 7u})
     EXPECT_EQ(TensorRoot(none.Tensor({Source::kNode, n, 0})), all.records()[n].outputs[0]);

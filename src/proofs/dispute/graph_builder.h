@@ -29,8 +29,8 @@ class GraphBuilder {
   // Output 0 of a new node; the others are Slot(that, n).
   Operand Node(NodeOp op, std::vector<Operand> inputs, std::vector<TensorType> outputs,
                std::vector<std::uint32_t> attributes = {}) {
-    program_.nodes.push_back({op, std::move(attributes), std::move(inputs), std::move(outputs),
-                              sample_, layer_});
+    program_.nodes.push_back(
+        {op, std::move(attributes), std::move(inputs), std::move(outputs), sample_, layer_});
     return {Source::kNode, static_cast<std::uint32_t>(program_.nodes.size() - 1), 0};
   }
   static Operand Slot(Operand operand, std::uint8_t slot) {

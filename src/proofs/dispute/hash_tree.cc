@@ -35,7 +35,8 @@ std::vector<Digest256> LevelAbove(std::span<const Digest256> nodes, std::size_t 
 template <class T>
 void PutLittle(Sha256Hasher& hasher, T value) {
   std::array<std::uint8_t, sizeof(T)> bytes;
-  for (std::size_t i = 0; i < sizeof(T); ++i) bytes[i] = static_cast<std::uint8_t>(value >> (8 * i));
+  for (std::size_t i = 0; i < sizeof(T); ++i)
+    bytes[i] = static_cast<std::uint8_t>(value >> (8 * i));
   hasher.Update(std::span<const std::uint8_t>(bytes));
 }
 

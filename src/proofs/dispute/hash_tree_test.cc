@@ -31,6 +31,20 @@ TEST(HashTree, KnownAnswers) {  // sheet gensyn.md 3.3
   EXPECT_EQ(HashTree(Leaves(1), 2).root(), Leaves(1)[0]);
 }
 
+// Sheet gensyn.md 12 item 11 and markets.md 10.4: rounds of a k-ary bisection.
+TEST(HashTree, RoundsOfABisection) {
+  const auto rounds = [](std::uint64_t n, std::size_t k) { return TreeHeight(n, k); };
+  EXPECT_EQ(rounds(80957, 2), 17u);
+  EXPECT_EQ(rounds(80957, 8), 6u);
+  EXPECT_EQ(rounds(80957, 32), 4u);
+  EXPECT_EQ(rounds(80957, 128), 3u);
+  EXPECT_EQ(rounds(4096, 2), 12u);
+  EXPECT_EQ(rounds(4096, 8), 4u);
+  EXPECT_EQ(rounds(100000, 2), 17u);
+  EXPECT_EQ(rounds(100000, 8), 6u);
+  EXPECT_EQ(rounds(100000, 32), 4u);
+}
+
 TEST(HashTree, ProvesAnySetOfLeavesAndNoOther) {
   Rng rng(1);
   for (const std::size_t fan_out : {2u, 3u, 128u}) {

@@ -24,11 +24,11 @@ class DisputeParty {
 
 // Where a test plants a lie. All empty: an honest party.
 struct Lies {
-  Execution::Tamper outputs;                                   // of a node
-  std::function<void(std::vector<NodeRecord>&)> records;       // wiring, attributes, roots
-  std::function<void(StepRecord&)> step;                       // state, data, template, result
-  std::function<void(Program&)> program;                       // another graph altogether
-  std::function<void(std::vector<StateRecord>&)> after;        // training: the state it leaves
+  Execution::Tamper outputs;                              // of a node
+  std::function<void(std::vector<NodeRecord>&)> records;  // wiring, attributes, roots
+  std::function<void(StepRecord&)> step;                  // state, data, template, result
+  std::function<void(Program&)> program;                  // another graph altogether
+  std::function<void(std::vector<StateRecord>&)> after;   // training: the state it leaves
 };
 
 // The graph of one unit: executed, recorded, open to questions.

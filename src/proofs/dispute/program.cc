@@ -10,16 +10,21 @@ namespace waggle {
 namespace {
 
 constexpr std::array<const char*, kNodeOps + 1> kNames = {
-    "none",          "embed",           "norm",         "gemm",          "rope",
-    "round",         "attention",       "add",          "swiglu",        "sample",
-    "chunk_stats",   "finish_stats",    "logprob_grad", "gemm_back",     "outer",
-    "outer_bias",    "norm_grad",       "norm_weight_grad", "swiglu_grad", "attention_dot",
-    "attention_grad", "inverse_rms", "embed_grad", "squares",    "square_fold",
-    "clip",          "adamw",           "add_scalars"};
+    "none",         "embed",         "norm",
+    "gemm",         "rope",          "round",
+    "attention",    "add",           "swiglu",
+    "sample",       "chunk_stats",   "finish_stats",
+    "logprob_grad", "gemm_back",     "outer",
+    "outer_bias",   "norm_grad",     "norm_weight_grad",
+    "swiglu_grad",  "attention_dot", "attention_grad",
+    "inverse_rms",  "embed_grad",    "squares",
+    "square_fold",  "clip",          "adamw",
+    "add_scalars"};
 
 template <class T>
 void Put(Bytes& out, T value) {
-  for (std::size_t i = 0; i < sizeof(T); ++i) out.push_back(static_cast<std::uint8_t>(value >> (8 * i)));
+  for (std::size_t i = 0; i < sizeof(T); ++i)
+    out.push_back(static_cast<std::uint8_t>(value >> (8 * i)));
 }
 void PutText(Bytes& out, std::string_view text) { out.insert(out.end(), text.begin(), text.end()); }
 
@@ -38,10 +43,14 @@ const char* ToString(NodeOp op) {
 
 const TensorType& Program::TypeOf(const Operand& operand) const {
   switch (operand.source) {
-    case Source::kState: return state[operand.index].type;
-    case Source::kData: return data[operand.index];
-    case Source::kConst: return constants[operand.index]->type;
-    case Source::kNode: break;
+    case Source::kState:
+      return state[operand.index].type;
+    case Source::kData:
+      return data[operand.index];
+    case Source::kConst:
+      return constants[operand.index]->type;
+    case Source::kNode:
+      break;
   }
   return nodes[operand.index].outputs[operand.slot];
 }

@@ -16,36 +16,38 @@ namespace waggle {
 // Numbers are for ever: they stand in records. Attributes are words (floats as bits); shapes are
 // read off the inputs. "rows x cols" of every tensor as TensorType says.
 enum class NodeOp : std::uint16_t {
-  kEmbed = 1,      // table, tokens -> rows of the table
-  kNorm = 2,       // x, w -> RMS norm; {group, eps}: groups of columns that share a root mean square
-  kGemm = 3,       // x, w, [bias] -> x w^T; {kshards, first row of x, rows}
-  kRope = 4,       // x, cos, sin; {head_dim, backward}
+  kEmbed = 1,  // table, tokens -> rows of the table
+  kNorm = 2,   // x, w -> RMS norm; {group, eps}: groups of columns that share a root mean square
+  kGemm = 3,   // x, w, [bias] -> x w^T; {kshards, first row of x, rows}
+  kRope = 4,   // x, cos, sin; {head_dim, backward}
   kRoundBf16 = 5,  // x
   kAttention = 6,  // q, k, v -> out, [lse]; {heads, kv_heads, head_dim, window, with lse}
   kAdd = 7,        // a, b
   kSwiGlu = 8,     // gate, up
-  kSample = 9,     // z (1, vocab) -> token, log-prob; {temperature, top_p, min_p, top_k, key 0, key 1,
-                   // sample, position}
+  kSample = 9,  // z (1, vocab) -> token, log-prob; {temperature, top_p, min_p, top_k, key 0, key 1,
+                // sample, position}
   // Training.
-  kChunkStats = 10,    // z -> m, l (rows, chunks of 256); {1/T}
-  kFinishStats = 11,   // m, l -> (rows, 4): M, L, logL, 0
-  kLogProbGrad = 12,   // z, stats, target, u -> dz; {1/T}
-  kGemmBack = 13,      // dy, w, [total] -> total + dy w over rows [begin, end) of w; {kshards, begin, end}
-  kOuter = 14,         // dy, x, [total] -> total + dy^T x, D1 over rows
-  kOuterBias = 15,     // dy, [total] -> (1, cols): total + column sums
-  kNormGrad = 16,      // dy, x, w -> dx; {group, eps}
-  kNormWeightGrad = 17,  // dy, x, r, [total] -> (1, group): total + D1 over rows of dy * xhat, group
-                         // after group; {group, eps}
-  kSwiGluGrad = 18,      // gate, up, dact -> dgate, dup
-  kAttentionDot = 19,    // dout, out -> D (rows, heads); {head_dim}
-  kAttentionGrad = 20,   // q, k, v, out, dout, lse, D -> dq, dk, dv; {heads, kv_heads, head_dim, window}
-  kInverseRms = 21,      // x -> r (rows, groups); {group, eps}
-  kEmbedGrad = 22,       // dx, tokens, [total] -> (vocab, cols): total + rows added at their ids
-  kSquares = 23,         // g -> (chunks, 1): R64 of squares of 4096 elements, row-major
-  kSquareFold = 24,      // chunks -> sum (2 words of a binary64), left fold
-  kClip = 25,            // sum -> factor min(1, clip / (sqrt + 1e-6)); {low, high word of clip}
-  kAdamW = 26,           // p, m, v, g, [factor] -> p, m, v; {lr, b1, b2, eps, wd, c1, c2}
-  kAddScalars = 27,      // a, b (2 words each) -> a + b in binary64
+  kChunkStats = 10,   // z -> m, l (rows, chunks of 256); {1/T}
+  kFinishStats = 11,  // m, l -> (rows, 4): M, L, logL, 0
+  kLogProbGrad = 12,  // z, stats, target, u -> dz; {1/T}
+  kGemmBack =
+      13,       // dy, w, [total] -> total + dy w over rows [begin, end) of w; {kshards, begin, end}
+  kOuter = 14,  // dy, x, [total] -> total + dy^T x, D1 over rows
+  kOuterBias = 15,       // dy, [total] -> (1, cols): total + column sums
+  kNormGrad = 16,        // dy, x, w -> dx; {group, eps}
+  kNormWeightGrad = 17,  // dy, x, r, [total] -> (1, group): total + D1 over rows of dy * xhat,
+                         // group after group; {group, eps}
+  kSwiGluGrad = 18,    // gate, up, dact -> dgate, dup
+  kAttentionDot = 19,  // dout, out -> D (rows, heads); {head_dim}
+  kAttentionGrad =
+      20,  // q, k, v, out, dout, lse, D -> dq, dk, dv; {heads, kv_heads, head_dim, window}
+  kInverseRms = 21,  // x -> r (rows, groups); {group, eps}
+  kEmbedGrad = 22,   // dx, tokens, [total] -> (vocab, cols): total + rows added at their ids
+  kSquares = 23,     // g -> (chunks, 1): R64 of squares of 4096 elements, row-major
+  kSquareFold = 24,  // chunks -> sum (2 words of a binary64), left fold
+  kClip = 25,        // sum -> factor min(1, clip / (sqrt + 1e-6)); {low, high word of clip}
+  kAdamW = 26,       // p, m, v, g, [factor] -> p, m, v; {lr, b1, b2, eps, wd, c1, c2}
+  kAddScalars = 27,  // a, b (2 words each) -> a + b in binary64
 };
 inline constexpr std::uint16_t kNodeOps = 27;
 const char* ToString(NodeOp op);
@@ -72,7 +74,7 @@ struct Node {
 
 struct StateEntry {
   std::string name;
-  TensorType type;    // of w; the moments of a trained tensor are fp32 of the same shape
+  TensorType type;  // of w; the moments of a trained tensor are fp32 of the same shape
 };
 
 struct Program {

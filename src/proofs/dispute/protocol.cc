@@ -121,19 +121,16 @@ Bytes Encode(const StateRecord& r) {
 }
 
 std::optional<RunCommit> DecodeRunCommit(std::span<const std::uint8_t> bytes) {
-  return IfWhole<RunCommit>(bytes, "", [](FlatReader& in, RunCommit& r) {
-    in.Get(r.units).Get(r.program);
-  });
+  return IfWhole<RunCommit>(bytes, "",
+                            [](FlatReader& in, RunCommit& r) { in.Get(r.units).Get(r.program); });
 }
 std::optional<BatchRecord> DecodeBatchRecord(std::span<const std::uint8_t> bytes) {
-  return IfWhole<BatchRecord>(bytes, "b1", [](FlatReader& in, BatchRecord& r) {
-    in.Get(r.batch).Get(r.sequences);
-  });
+  return IfWhole<BatchRecord>(
+      bytes, "b1", [](FlatReader& in, BatchRecord& r) { in.Get(r.batch).Get(r.sequences); });
 }
 std::optional<SequenceRecord> DecodeSequenceRecord(std::span<const std::uint8_t> bytes) {
-  return IfWhole<SequenceRecord>(bytes, "q1", [](FlatReader& in, SequenceRecord& r) {
-    in.Get(r.sequence).Get(r.tokens);
-  });
+  return IfWhole<SequenceRecord>(
+      bytes, "q1", [](FlatReader& in, SequenceRecord& r) { in.Get(r.sequence).Get(r.tokens); });
 }
 std::optional<TokenRecord> DecodeTokenRecord(std::span<const std::uint8_t> bytes) {
   return IfWhole<TokenRecord>(bytes, "k1", [](FlatReader& in, TokenRecord& r) {
@@ -175,8 +172,8 @@ Digest256 DataRoot(std::span<const Digest256> roots) {
 }
 
 const char* ToString(RequestKind kind) {
-  constexpr std::array<const char*, 10> kNames = {"open",  "children", "record", "ground", "graph",
-                                                  "input", "head",     "data",   "tiles",  "result"};
+  constexpr std::array<const char*, 10> kNames = {
+      "open", "children", "record", "ground", "graph", "input", "head", "data", "tiles", "result"};
   return kNames[static_cast<std::uint8_t>(kind)];
 }
 

@@ -37,20 +37,20 @@ inline bool IsKnown(DisputeKind kind) {
 // units: batches of rollouts, or training steps.
 struct RunProgram {
   DisputeKind kind = DisputeKind::kRollout;
-  std::string config;  // text of a config.json
+  std::string config;                // text of a config.json
   std::uint8_t weights = 0, kv = 0;  // NumericsConfig
   std::uint32_t kshards = 1;
   Digest256 state{};  // StateRoot that the run starts from (kRollout: the policy's, for all units)
   std::uint64_t units = 0;
   std::uint32_t group = 1, tokens_max = 1;  // kRollout: sequences of a batch, tokens of a response
-  Digest256 data{};  // the client's: tree over SequenceSpec (unit * group + sequence), or StepSpec
+  Digest256 data{};   // the client's: tree over SequenceSpec (unit * group + sequence), or StepSpec
   bool clip = false;  // kTraining: whether gradients are clipped, at
-  std::uint32_t clip_low = 0, clip_high = 0;  // this binary64
+  std::uint32_t clip_low = 0, clip_high = 0;    // this binary64
   std::uint32_t beta1 = 0, beta2 = 0, eps = 0;  // fp32 bits
   bool operator==(const RunProgram&) const = default;
 };
 template <class T, class V>
-  requires std::same_as<std::remove_const_t<T>, RunProgram>
+requires std::same_as<std::remove_const_t<T>, RunProgram>
 void Fields(T& x, V&& v) {
   v(1, "kind", x.kind);
   v.Text(2, "config", x.config, kDisputeLimits.config_bytes_max);
@@ -78,7 +78,7 @@ struct DisputeTerms {
   bool operator==(const DisputeTerms&) const = default;
 };
 template <class T, class V>
-  requires std::same_as<std::remove_const_t<T>, DisputeTerms>
+requires std::same_as<std::remove_const_t<T>, DisputeTerms>
 void Fields(T& x, V&& v) {
   v(1, "program", x.program);
   v(2, "a", x.a);
@@ -106,7 +106,8 @@ struct TokenRecord {  // "k1" | index u32 | token i32 | log-prob bits u32; after
   std::uint32_t logp = 0;
   bool operator==(const TokenRecord&) const = default;
 };
-struct StepRecord {  // "s1" | step u64 | StateRoot_in | DataRoot | TemplateHash | nodes | StateRoot_out
+struct StepRecord {        // "s1" | step u64 | StateRoot_in | DataRoot | TemplateHash | nodes |
+                           // StateRoot_out
   std::uint64_t step = 0;  // kRollout: position of the token; StateRoot_out: ResultRoot
   Digest256 state_in{}, data{}, program{}, nodes{}, state_out{};
 };
@@ -150,7 +151,7 @@ struct SequenceSpec {
   std::uint32_t tokens_max = 1;  // at most RunProgram::tokens_max
 };
 template <class T, class V>
-  requires std::same_as<std::remove_const_t<T>, SequenceSpec>
+requires std::same_as<std::remove_const_t<T>, SequenceSpec>
 void Fields(T& x, V&& v) {
   v.Numbers(1, "prompt", x.prompt, kDisputeLimits.tokens_max);
   v.Numbers(2, "stop_ids", x.stop_ids, 1024);
@@ -173,7 +174,7 @@ struct StepSpec {
   std::vector<std::uint32_t> weight_decay;     // fp32 bits, per tensor in name order
 };
 template <class T, class V>
-  requires std::same_as<std::remove_const_t<T>, StepSpec>
+requires std::same_as<std::remove_const_t<T>, StepSpec>
 void Fields(T& x, V&& v) {
   v.Numbers(1, "rows", x.rows, 4096);
   v.Numbers(2, "inv_temperature", x.inv_temperature, 4096);
@@ -187,7 +188,12 @@ void Fields(T& x, V&& v) {
 // --- Requests and replies. ---
 
 enum class DisputeTree : std::uint8_t {
-  kUnits = 0, kSequences = 1, kTokens = 2, kNodes = 3, kTiles = 4, kState = 5,
+  kUnits = 0,
+  kSequences = 1,
+  kTokens = 2,
+  kNodes = 3,
+  kTiles = 4,
+  kState = 5,
 };
 enum class RequestKind : std::uint8_t {
   kOpen = 0,      // record: RunCommit
@@ -225,7 +231,7 @@ struct TileReply {
   bool operator==(const TileReply&) const = default;
 };
 template <class T, class V>
-  requires std::same_as<std::remove_const_t<T>, TileReply>
+requires std::same_as<std::remove_const_t<T>, TileReply>
 void Fields(T& x, V&& v) {
   v(1, "root", x.root);
   v.Numbers(2, "bytes", x.bytes, kDisputeLimits.reply_bytes_max);
@@ -244,7 +250,7 @@ struct DisputeReply {
   bool operator==(const DisputeReply&) const = default;
 };
 template <class T, class V>
-  requires std::same_as<std::remove_const_t<T>, DisputeReply>
+requires std::same_as<std::remove_const_t<T>, DisputeReply>
 void Fields(T& x, V&& v) {
   v(1, "dispute", x.dispute);
   v(2, "round", x.round);

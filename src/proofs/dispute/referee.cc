@@ -9,8 +9,8 @@ namespace waggle {
 
 const char* ToString(DisputeCase value) {
   constexpr std::array<const char*, 13> kNames = {
-      "no dispute", "not comparable", "silent",  "inconsistent", "program", "state", "data",
-      "template",   "result",         "presence", "wiring",      "input",   "output"};
+      "no dispute", "not comparable", "silent",   "inconsistent", "program", "state", "data",
+      "template",   "result",         "presence", "wiring",       "input",   "output"};
   return kNames[static_cast<std::uint8_t>(value)];
 }
 
@@ -61,16 +61,26 @@ bool Referee::Impl::Blamed(DisputeCase reason, Both<bool> faults) {
 
 void Referee::Impl::Take() {
   switch (ask.kind) {
-    case RequestKind::kOpen: return OnOpen();
-    case RequestKind::kChildren: return OnChildren();
-    case RequestKind::kRecord: return OnRecord();
-    case RequestKind::kGround: return OnGround();
-    case RequestKind::kGraph: return OnGraph();
-    case RequestKind::kInput: return OnInput();
-    case RequestKind::kHead: return OnHead();
-    case RequestKind::kData: return OnData();
-    case RequestKind::kTiles: return OnTiles();
-    case RequestKind::kResult: return OnResult();
+    case RequestKind::kOpen:
+      return OnOpen();
+    case RequestKind::kChildren:
+      return OnChildren();
+    case RequestKind::kRecord:
+      return OnRecord();
+    case RequestKind::kGround:
+      return OnGround();
+    case RequestKind::kGraph:
+      return OnGraph();
+    case RequestKind::kInput:
+      return OnInput();
+    case RequestKind::kHead:
+      return OnHead();
+    case RequestKind::kData:
+      return OnData();
+    case RequestKind::kTiles:
+      return OnTiles();
+    case RequestKind::kResult:
+      return OnResult();
   }
 }
 
@@ -112,8 +122,7 @@ Status Referee::Deliver(std::int64_t now_ns, const SignedReply& signed_reply) {
   const NodeId& who = p == 0 ? s.terms.a : s.terms.b;
   if (!s.signer.Holds(who, kDisputeDomain, signed_reply.body, signed_reply.signature))
     return Fail(Blame::kPeer, "a reply that its party did not sign");
-  if (reply.extension && s.extensions[p] == 0)
-    return Fail(Blame::kPeer, "no extensions are left");
+  if (reply.extension && s.extensions[p] == 0) return Fail(Blame::kPeer, "no extensions are left");
   s.now = now_ns;
   s.entries.push_back({now_ns, signed_reply.body, signed_reply.signature});
   s.stats.bytes_in += signed_reply.body.size() + signed_reply.signature.size();

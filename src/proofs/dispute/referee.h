@@ -55,7 +55,7 @@ struct DisputeVerdict {
   bool operator==(const DisputeVerdict&) const = default;
 };
 template <class T, class V>
-  requires std::same_as<std::remove_const_t<T>, DisputeVerdict>
+requires std::same_as<std::remove_const_t<T>, DisputeVerdict>
 void Fields(T& x, V&& v) {
   v(1, "a_loses", x.a_loses);
   v(2, "b_loses", x.b_loses);
@@ -75,7 +75,7 @@ struct DisputeEntry {
   Signature signature{};
 };
 template <class T, class V>
-  requires std::same_as<std::remove_const_t<T>, DisputeEntry>
+requires std::same_as<std::remove_const_t<T>, DisputeEntry>
 void Fields(T& x, V&& v) {
   v(1, "at_ns", x.at_ns);
   v.Numbers(2, "body", x.body, kDisputeLimits.reply_bytes_max);
@@ -90,7 +90,7 @@ struct DisputeEvidence {
   DisputeVerdict verdict;
 };
 template <class T, class V>
-  requires std::same_as<std::remove_const_t<T>, DisputeEvidence>
+requires std::same_as<std::remove_const_t<T>, DisputeEvidence>
 void Fields(T& x, V&& v) {
   v(1, "terms", x.terms);
   v(2, "opened_ns", x.opened_ns);

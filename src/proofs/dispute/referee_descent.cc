@@ -70,8 +70,8 @@ void Referee::Impl::OnChildren() {
   Both<bool> faults{};
   for (std::size_t p = 0; p < 2; ++p) {
     auto hashes = GetDigests(reply[p]->hashes);
-    faults[p] = !hashes || hashes->size() != count ||
-                FoldTree(*hashes, descent.fan_out) != descent.hash[p];
+    faults[p] =
+        !hashes || hashes->size() != count || FoldTree(*hashes, descent.fan_out) != descent.hash[p];
     if (!faults[p]) children[p] = std::move(*hashes);
   }
   if (Blamed(DisputeCase::kInconsistent, faults)) return;
@@ -89,8 +89,8 @@ void Referee::Impl::OnRecord() {
   Both<std::span<const std::uint8_t>> records;
   for (std::size_t p = 0; p < 2; ++p) {
     records[p] = reply[p]->record;
-    const Digest256 leaf = descent.tree == DisputeTree::kNodes ? TreeLeaf(records[p])
-                                                               : TreeLeaf(Sha256(records[p]));
+    const Digest256 leaf =
+        descent.tree == DisputeTree::kNodes ? TreeLeaf(records[p]) : TreeLeaf(Sha256(records[p]));
     faults[p] = leaf != descent.hash[p];
   }
   if (Blamed(DisputeCase::kInconsistent, faults)) return;
@@ -133,7 +133,8 @@ void Referee::Impl::OnRecord() {
       }
       if (Blamed(DisputeCase::kInconsistent, faults)) return;
       return OnState();
-    case DisputeTree::kTiles: break;
+    case DisputeTree::kTiles:
+      break;
   }
   Check(false, "tiles have no records");
 }
@@ -162,8 +163,7 @@ void Referee::Impl::OnGround() {
   const bool rollout = terms.program.kind == DisputeKind::kRollout;
   const std::uint64_t leaves =
       rollout ? terms.program.units * terms.program.group : terms.program.units;
-  const std::uint64_t index =
-      rollout ? ask.unit * terms.program.group + ask.sequence : ask.unit;
+  const std::uint64_t index = rollout ? ask.unit * terms.program.group + ask.sequence : ask.unit;
   const auto path = GetDigests(r.proof);
   const Digest256 leaf = TreeLeaf(r.record);
   if (!path || !TreeHolds(terms.program.data, leaves, 2, {&index, 1}, {&leaf, 1}, *path))
@@ -278,8 +278,7 @@ void Referee::Impl::CompareGraphs() {
     return Descend(DisputeTree::kNodes, program->nodes.size(), {step[0].nodes, step[1].nodes});
   // One graph and two results: one of them is not the graph's.
   ask.index = 0;
-  if (terms.program.kind == DisputeKind::kRollout)
-    return Ask(RequestKind::kResult, false, false);
+  if (terms.program.kind == DisputeKind::kRollout) return Ask(RequestKind::kResult, false, false);
   Descend(DisputeTree::kState, program->state.size(), {step[0].state_out, step[1].state_out});
 }
 

@@ -76,8 +76,7 @@ void Referee::Impl::OnInput() {
       root = record->outputs[operand.slot];
   }
   if (!root) return Decide(DisputeCase::kInconsistent, {true, false});
-  Decide(DisputeCase::kInput,
-         {node[0].inputs[i].root != *root, node[1].inputs[i].root != *root});
+  Decide(DisputeCase::kInput, {node[0].inputs[i].root != *root, node[1].inputs[i].root != *root});
 }
 
 // Case 3: the same inputs, two outputs.
@@ -182,7 +181,8 @@ bool Referee::Impl::LoadTiles(const TileJob& job, const DisputeReply& r,
     for (const TileRegion& region : job.regions) {
       if (region.input != i) continue;
       if (sent)
-        LoadRegion(type, region, [&](std::uint64_t tile) { return checked->Find(tile); }, memory);
+        LoadRegion(
+            type, region, [&](std::uint64_t tile) { return checked->Find(tile); }, memory);
       else if (operand.source == Source::kConst)
         LoadRegion(*program->constants[operand.index], region, memory);
       else
@@ -248,8 +248,7 @@ void Referee::Impl::OnResult() {
     }
     const StateRecord& s = state[p];
     faults[p] = s.name != program->state[ask.index].name || s.step != step[p].step + 1 ||
-                s.w != record->outputs[0] || s.m != record->outputs[1] ||
-                s.v != record->outputs[2];
+                s.w != record->outputs[0] || s.m != record->outputs[1] || s.v != record->outputs[2];
   }
   Decide(DisputeCase::kResult, faults);
 }

@@ -83,8 +83,12 @@ TEST(Referee, AnotherGraph) {
   const std::uint32_t swiglu = FirstNode(program, NodeOp::kSwiGlu);
   const std::uint32_t norm = FirstNode(program, NodeOp::kNorm);
   const std::vector<std::pair<std::uint32_t, std::function<void(Program&)>>> changes = {
-      {swiglu, [=](Program& p) { std::swap(p.nodes[swiglu].inputs[0], p.nodes[swiglu].inputs[1]); }},
-      {norm, [=](Program& p) { p.nodes[norm].inputs[1] = {Source::kState, p.StateIndex("model.norm.weight"), 0}; }},
+      {swiglu,
+       [=](Program& p) { std::swap(p.nodes[swiglu].inputs[0], p.nodes[swiglu].inputs[1]); }},
+      {norm,
+       [=](Program& p) {
+         p.nodes[norm].inputs[1] = {Source::kState, p.StateIndex("model.norm.weight"), 0};
+       }},
       {norm, [=](Program& p) { p.nodes[norm].attributes[1] ^= 1; }},
       {swiglu, [=](Program& p) { p.nodes[swiglu].op = NodeOp::kAdd; }}};
   for (const auto& [node, change] : changes) {
@@ -104,9 +108,9 @@ TEST(Referee, WrongInputRoots) {
   for (std::uint32_t n = 0; n < program.nodes.size(); ++n) {
     for (std::size_t i = 0; i < program.nodes[n].inputs.size(); ++i) {
       seen.insert(program.nodes[n].inputs[i].source);
-      const auto liar = Game().Liar(
-          1, 0, 1,
-          {.records = [=](std::vector<NodeRecord>& records) { records[n].inputs[i].root[3] ^= 8; }});
+      const auto liar = Game().Liar(1, 0, 1, {.records = [=](std::vector<NodeRecord>& records) {
+                                      records[n].inputs[i].root[3] ^= 8;
+                                    }});
       const auto honest = Game().Honest(0);
       const DisputeVerdict v = Game().Play(*honest, *liar);
       EXPECT_EQ(v.reason, DisputeCase::kInput);
@@ -147,8 +151,7 @@ TEST(Referee, WrongDataAndResult) {
   RolloutGame& game = Game();
   RolloutClaims claims = game.honest_claims();
   claims[2][0].logp ^= 1;
-  RolloutParty liar(game.terms(), 0,
-                    {game.policy(), game.specs(), BestOps(), game.pool()}, claims);
+  RolloutParty liar(game.terms(), 0, {game.policy(), game.specs(), BestOps(), game.pool()}, claims);
   const auto honest = game.Honest(1);
   const DisputeVerdict v = game.Play(liar, *honest);
   EXPECT_EQ(v.reason, DisputeCase::kResult);
@@ -166,8 +169,8 @@ TEST(Referee, ResponsesEndWhenTheyEnd) {
     else
       claim.pop_back();
     for (const std::uint8_t side : {0, 1}) {
-      RolloutParty liar(game.terms(), side,
-                        {game.policy(), game.specs(), BestOps(), game.pool()}, claims);
+      RolloutParty liar(game.terms(), side, {game.policy(), game.specs(), BestOps(), game.pool()},
+                        claims);
       const auto honest = game.Honest(side ^ 1);
       const DisputeVerdict v = side == 0 ? game.Play(liar, *honest) : game.Play(*honest, liar);
       EXPECT_EQ(v.reason, DisputeCase::kPresence);

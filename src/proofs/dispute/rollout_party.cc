@@ -141,8 +141,7 @@ std::optional<DisputeReply> RolloutParty::Answer(const DisputeRequest& r) {
     reply.record = Encode(BatchRecord{r.index, SequenceTree(r.index).root()});
   } else if (record && r.tree == DisputeTree::kSequences) {
     const auto s = static_cast<std::uint32_t>(r.index);
-    reply.record = Encode(
-        SequenceRecord{s, TokenTree(r.unit * terms_.program.group + s).root()});
+    reply.record = Encode(SequenceRecord{s, TokenTree(r.unit * terms_.program.group + s).root()});
   } else if (record && r.tree == DisputeTree::kTokens) {
     reply.record = Encode(Claim(r)[r.index]);
   } else if (r.kind == RequestKind::kGround) {

@@ -142,16 +142,26 @@ void RunSample(NodeRun& run) {
 void RunForward(NodeRun& run) {
   const std::size_t n = run.out[0].type.elements();
   switch (run.node.op) {
-    case NodeOp::kEmbed: return RunEmbed(run);
-    case NodeOp::kNorm: return RunNorm(run);
-    case NodeOp::kGemm: return RunGemm(run);
-    case NodeOp::kRope: return RunRope(run);
-    case NodeOp::kRoundBf16: return run.ops.RoundBf16(run.pool, run.Out(0), run.Rows(0), n);
-    case NodeOp::kAttention: return RunAttention(run);
-    case NodeOp::kAdd: return run.ops.Add(run.pool, run.Out(0), run.Rows(0), run.Rows(1), n);
-    case NodeOp::kSwiGlu: return run.ops.SwiGlu(run.pool, run.Out(0), run.Rows(0), run.Rows(1), n);
-    case NodeOp::kSample: return RunSample(run);
-    default: return RunTraining(run);
+    case NodeOp::kEmbed:
+      return RunEmbed(run);
+    case NodeOp::kNorm:
+      return RunNorm(run);
+    case NodeOp::kGemm:
+      return RunGemm(run);
+    case NodeOp::kRope:
+      return RunRope(run);
+    case NodeOp::kRoundBf16:
+      return run.ops.RoundBf16(run.pool, run.Out(0), run.Rows(0), n);
+    case NodeOp::kAttention:
+      return RunAttention(run);
+    case NodeOp::kAdd:
+      return run.ops.Add(run.pool, run.Out(0), run.Rows(0), run.Rows(1), n);
+    case NodeOp::kSwiGlu:
+      return run.ops.SwiGlu(run.pool, run.Out(0), run.Rows(0), run.Rows(1), n);
+    case NodeOp::kSample:
+      return RunSample(run);
+    default:
+      return RunTraining(run);
   }
 }
 

@@ -23,9 +23,8 @@ float* Total(NodeRun& run, std::size_t at) {
 std::vector<std::uint32_t> Blocks(std::size_t rows) {
   std::vector<std::uint32_t> bounds{0};
   while (bounds.back() < rows)
-    bounds.push_back(
-        std::min(bounds.back() + static_cast<std::uint32_t>(kReductionBlock),
-                 static_cast<std::uint32_t>(rows)));
+    bounds.push_back(std::min(bounds.back() + static_cast<std::uint32_t>(kReductionBlock),
+                              static_cast<std::uint32_t>(rows)));
   return bounds;
 }
 
@@ -115,8 +114,8 @@ void RunOuterBias(NodeRun& run) {
   for (std::size_t n = 0; n < dy.cols(); ++n) {
     const float* a = run.Rows(0) + n;
     total[n] = SumD1(
-        dy.rows(),
-        [&](float acc, std::size_t t) { return std::fma(a[t * dy.cols()], 1.0f, acc); }, total[n]);
+        dy.rows(), [&](float acc, std::size_t t) { return std::fma(a[t * dy.cols()], 1.0f, acc); },
+        total[n]);
   }
 }
 
@@ -187,10 +186,9 @@ void RunSquares(NodeRun& run) {
   const float* g = run.Rows(0);
   for (std::size_t c = 0; c * kSquaresChunk < n; ++c) {
     const float* chunk = g + c * kSquaresChunk;
-    run.Out(0)[c] = SumR64(std::min(kSquaresChunk, n - c * kSquaresChunk),
-                           [&](float lane, std::size_t i) {
-                             return std::fma(chunk[i], chunk[i], lane);
-                           });
+    run.Out(0)[c] =
+        SumR64(std::min(kSquaresChunk, n - c * kSquaresChunk),
+               [&](float lane, std::size_t i) { return std::fma(chunk[i], chunk[i], lane); });
   }
 }
 
@@ -242,28 +240,45 @@ void RunAdamW(NodeRun& run) {
 
 void RunTraining(NodeRun& run) {
   switch (run.node.op) {
-    case NodeOp::kChunkStats: return RunStats(run);
-    case NodeOp::kFinishStats: return RunFinishStats(run);
-    case NodeOp::kLogProbGrad: return RunLogProbGrad(run);
-    case NodeOp::kGemmBack: return RunGemmBack(run);
-    case NodeOp::kOuter: return RunOuter(run);
-    case NodeOp::kOuterBias: return RunOuterBias(run);
-    case NodeOp::kNormGrad: return RunNormGrad(run);
-    case NodeOp::kNormWeightGrad: return RunNormWeightGrad(run);
+    case NodeOp::kChunkStats:
+      return RunStats(run);
+    case NodeOp::kFinishStats:
+      return RunFinishStats(run);
+    case NodeOp::kLogProbGrad:
+      return RunLogProbGrad(run);
+    case NodeOp::kGemmBack:
+      return RunGemmBack(run);
+    case NodeOp::kOuter:
+      return RunOuter(run);
+    case NodeOp::kOuterBias:
+      return RunOuterBias(run);
+    case NodeOp::kNormGrad:
+      return RunNormGrad(run);
+    case NodeOp::kNormWeightGrad:
+      return RunNormWeightGrad(run);
     case NodeOp::kSwiGluGrad:
       return run.ops.SwiGluBackward(run.pool, run.Out(0), run.Out(1), run.Rows(0), run.Rows(1),
                                     run.Rows(2), run.out[0].type.elements());
-    case NodeOp::kAttentionDot: return RunAttentionDot(run);
-    case NodeOp::kAttentionGrad: return RunAttentionGrad(run);
-    case NodeOp::kInverseRms: return RunInverseRms(run);
-    case NodeOp::kEmbedGrad: return RunEmbedGrad(run);
-    case NodeOp::kSquares: return RunSquares(run);
-    case NodeOp::kSquareFold: return RunSquareFold(run);
-    case NodeOp::kClip: return RunClip(run);
-    case NodeOp::kAdamW: return RunAdamW(run);
+    case NodeOp::kAttentionDot:
+      return RunAttentionDot(run);
+    case NodeOp::kAttentionGrad:
+      return RunAttentionGrad(run);
+    case NodeOp::kInverseRms:
+      return RunInverseRms(run);
+    case NodeOp::kEmbedGrad:
+      return RunEmbedGrad(run);
+    case NodeOp::kSquares:
+      return RunSquares(run);
+    case NodeOp::kSquareFold:
+      return RunSquareFold(run);
+    case NodeOp::kClip:
+      return RunClip(run);
+    case NodeOp::kAdamW:
+      return RunAdamW(run);
     case NodeOp::kAddScalars:
       return SetScalar(run.out[0], Scalar(*run.in[0]) + Scalar(*run.in[1]));
-    default: Check(false, "every operation runs");
+    default:
+      Check(false, "every operation runs");
   }
 }
 

@@ -123,7 +123,8 @@ typename F::Word Sum(Number a, Number b) {
   b.significand = ShiftJam(b.significand, a.exponent - b.exponent);
   if (a.sign == b.sign) return Pack<F>(a.sign, a.exponent, a.significand + b.significand);
   if (a.significand == b.significand) return 0;  // exact cancellation is +0
-  if (a.significand < b.significand) return Pack<F>(b.sign, a.exponent, b.significand - a.significand);
+  if (a.significand < b.significand)
+    return Pack<F>(b.sign, a.exponent, b.significand - a.significand);
   return Pack<F>(a.sign, a.exponent, a.significand - b.significand);
 }
 
@@ -219,8 +220,8 @@ std::uint32_t Div(std::uint32_t a, std::uint32_t b) { return Quotient<F32>(a, b)
 std::uint32_t Sqrt(std::uint32_t a) { return Root<F32>(a); }
 bool Less(std::uint32_t a, std::uint32_t b) { return IsLess<F32>(a, b); }
 std::uint32_t FromInt(std::int32_t n) {
-  const auto magnitude = n < 0 ? std::uint32_t{0} - static_cast<std::uint32_t>(n)
-                               : static_cast<std::uint32_t>(n);
+  const auto magnitude =
+      n < 0 ? std::uint32_t{0} - static_cast<std::uint32_t>(n) : static_cast<std::uint32_t>(n);
   return Pack<F32>(n < 0, 0, magnitude);
 }
 

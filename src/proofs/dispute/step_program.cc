@@ -71,9 +71,9 @@ class StepGraph {
 
   Operand Norm(const std::string& name, std::uint64_t group, const Operand& x, const Operand& dy) {
     const std::vector<std::uint32_t> attributes{U(group), Bits(c_.norm_eps)};
-    const Operand r = graph_.Node(
-        NodeOp::kInverseRms, {x},
-        {GraphBuilder::Matrix(graph_.Rows(x), graph_.Cols(x) / group)}, attributes);
+    const Operand r =
+        graph_.Node(NodeOp::kInverseRms, {x},
+                    {GraphBuilder::Matrix(graph_.Rows(x), graph_.Cols(x) / group)}, attributes);
     Accumulate(name, NodeOp::kNormWeightGrad, {dy, x, r}, GraphBuilder::Matrix(1, group),
                attributes);
     return graph_.Same(NodeOp::kNormGrad, {dy, x, forward_.Weight(name)}, attributes);
@@ -84,8 +84,9 @@ class StepGraph {
     const std::uint64_t chunks = (c_.vocab + kStatsChunk - 1) / kStatsChunk;
     const std::uint32_t inverse = spec_.inv_temperature[s];
     const Operand w = forward_.Weight(forward_.HeadName());
-    const Operand z = graph_.Node(NodeOp::kGemm, {hidden, w}, {GraphBuilder::Matrix(rows, c_.vocab)},
-                                  {numerics_.kshards, 0, U(rows)});
+    const Operand z =
+        graph_.Node(NodeOp::kGemm, {hidden, w}, {GraphBuilder::Matrix(rows, c_.vocab)},
+                    {numerics_.kshards, 0, U(rows)});
     const TensorType stats = GraphBuilder::Matrix(rows, chunks);
     const Operand m = graph_.Node(NodeOp::kChunkStats, {z}, {stats, stats}, {inverse});
     const Operand whole = graph_.Node(NodeOp::kFinishStats, {m, GraphBuilder::Slot(m, 1)},
@@ -193,10 +194,9 @@ class StepGraph {
                                   graph_.State(name, 2), gradients[i]};
       if (factor) inputs.push_back(*factor);
       const TensorType& type = program_.state[i].type;
-      const Operand next =
-          graph_.Node(NodeOp::kAdamW, std::move(inputs), {type, type, type},
-                      {spec_.lr, run_.beta1, run_.beta2, run_.eps, spec_.weight_decay[i], spec_.c1,
-                       spec_.c2});
+      const Operand next = graph_.Node(
+          NodeOp::kAdamW, std::move(inputs), {type, type, type},
+          {spec_.lr, run_.beta1, run_.beta2, run_.eps, spec_.weight_decay[i], spec_.c1, spec_.c2});
       for (std::uint8_t slot = 0; slot < 3; ++slot)
         program_.results.push_back(GraphBuilder::Slot(next, slot));
     }

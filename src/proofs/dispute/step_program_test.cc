@@ -34,8 +34,8 @@ TEST(StepPrograms, AreTheTrainersSteps) {
   CompareWithTrainer(AnswerConfig(false), {}, {70}, 1.0f, false);
   CompareWithTrainer(AnswerConfig(false), {}, {70, 300, 41}, 0.7f, true);
   CompareWithTrainer(AnswerConfig(true), {}, {70, 300, 41}, 0.7f, true);
-  CompareWithTrainer(AnswerConfig(true),
-                     {.weights = WeightFormat::kBf16, .kv = KvFormat::kBf16}, {40, 9}, 1.0f, true);
+  CompareWithTrainer(AnswerConfig(true), {.weights = WeightFormat::kBf16, .kv = KvFormat::kBf16},
+                     {40, 9}, 1.0f, true);
 }
 
 // Every tile of every node of a step; a part of them from integers.

@@ -59,9 +59,9 @@ class RolloutGame {
   explicit RolloutGame(ModelConfig config = TinyConfig(), NumericsConfig numerics = {})
       : config_(std::move(config)), pool_(1), signers_{CheapSigner(1), CheapSigner(2)} {
     EXPECT_TRUE(CheckWritable(config_).has_value());
-    policy_ = PolicyState::Of(StateOf(config_, numerics),
-                              StateTensors(StateOf(config_, numerics),
-                                           testing_models::AnswerParameters(config_)));
+    policy_ = PolicyState::Of(
+        StateOf(config_, numerics),
+        StateTensors(StateOf(config_, numerics), testing_models::AnswerParameters(config_)));
     for (std::uint32_t s = 0; s < kBatches * kGroup; ++s) {
       SequenceSpec spec;
       spec.prompt = SomeTokens(3 + s, config_.vocab);
@@ -104,8 +104,7 @@ class RolloutGame {
   // One token of a response under some lies.
   TokenRecord Draw(std::size_t sequence, std::span<const TokenRecord> before, const Lies& lies,
                    const PolicyState* policy = nullptr) {
-    const std::vector<TokenId> prefix =
-        Prefix(before, static_cast<std::uint32_t>(before.size()));
+    const std::vector<TokenId> prefix = Prefix(before, static_cast<std::uint32_t>(before.size()));
     auto program = std::make_unique<Program>(*TokenProgram(model_, specs_[sequence], prefix));
     std::vector<TokenId> tokens = specs_[sequence].prompt;
     tokens.insert(tokens.end(), prefix.begin(), prefix.end());
@@ -123,8 +122,7 @@ class RolloutGame {
 
   std::vector<TokenRecord> Respond(std::size_t sequence, const Lies& lies) {
     std::vector<TokenRecord> response;
-    while (!IsOver(specs_[sequence],
-                   Prefix(response, static_cast<std::uint32_t>(response.size()))))
+    while (!IsOver(specs_[sequence], Prefix(response, static_cast<std::uint32_t>(response.size()))))
       response.push_back(Draw(sequence, response, lies));
     return response;
   }
@@ -139,16 +137,15 @@ class RolloutGame {
     RolloutClaims claims = claims_;
     std::vector<TokenRecord>& claim = claims[sequence];
     const TokenRecord honest = claim[token];
-    const TokenRecord drawn =
-        Draw(sequence, std::span(claim).first(token), lies, policy);
+    const TokenRecord drawn = Draw(sequence, std::span(claim).first(token), lies, policy);
     claim.resize(token);
     claim.push_back(drawn);
     if (drawn == honest) {
       // The lie drowned on the way to the result: put another one on top.
       claim.back().logp ^= 1;
       const auto last = static_cast<std::uint32_t>(ProgramAt(sequence, token).nodes.size() - 1);
-      lies.outputs = [inner = std::move(lies.outputs), last](
-                         std::uint32_t node, std::vector<HostTensor>& out) {
+      lies.outputs = [inner = std::move(lies.outputs), last](std::uint32_t node,
+                                                             std::vector<HostTensor>& out) {
         if (inner) inner(node, out);
         if (node == last) out[1].SetCell(0, out[1].Cell(0) ^ 1);
       };

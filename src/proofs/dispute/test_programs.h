@@ -55,8 +55,8 @@ inline std::string CompareTiles(Execution& run, const std::vector<HostTensor>& d
         const HostTensor& expected = run.Tensor({Source::kNode, n, slot});
         const TileRect rect = RectOf(node.outputs[slot], tile);
         for (std::size_t i = 0; i < job->code.outputs.size(); ++i) {
-          const std::uint64_t at = (rect.row + i / rect.cols) * expected.type.cols() + rect.col +
-                                   i % rect.cols;
+          const std::uint64_t at =
+              (rect.row + i / rect.cols) * expected.type.cols() + rect.col + i % rect.cols;
           if (memory[job->code.outputs[i]] != expected.Cell(at))
             return fmt::format("{}, slot {}, tile {}, element {}: {:08x} is not {:08x}",
                                Describe(program, n), slot, tile, i, memory[job->code.outputs[i]],

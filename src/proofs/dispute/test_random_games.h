@@ -14,13 +14,16 @@ inline std::unique_ptr<RolloutParty> RandomLiar(RolloutGame& game, std::uint8_t 
   const Program program = game.ProgramAt(sequence, token);
   const std::uint32_t node = rng.Below(static_cast<std::uint32_t>(program.nodes.size()));
   const Node& n = program.nodes[node];
-  const auto slot = static_cast<std::uint8_t>(rng.Below(static_cast<std::uint32_t>(n.outputs.size())));
+  const auto slot =
+      static_cast<std::uint8_t>(rng.Below(static_cast<std::uint32_t>(n.outputs.size())));
   const std::uint32_t element = rng.Below(static_cast<std::uint32_t>(n.outputs[slot].elements()));
   const std::uint32_t bit = rng.Below(23);
   Lies lies;
   switch (rng.Below(7)) {
     case 0:
-    case 1: lies = RolloutGame::WrongBit(node, slot, element, bit); break;
+    case 1:
+      lies = RolloutGame::WrongBit(node, slot, element, bit);
+      break;
     case 2: {  // an operation dropped: zeros
       lies.outputs = [=](std::uint32_t at, std::vector<HostTensor>& out) {
         if (at == node) out[slot] = HostTensor::Zero(out[slot].type);
@@ -30,7 +33,9 @@ inline std::unique_ptr<RolloutParty> RandomLiar(RolloutGame& game, std::uint8_t 
     case 3: {  // an operand swapped, the template kept
       const std::size_t input = rng.Below(static_cast<std::uint32_t>(n.inputs.size()));
       const Digest256 honest = TemplateHash(program);
-      lies.records = [=](std::vector<NodeRecord>& records) { records[node].inputs[input].index ^= 1; };
+      lies.records = [=](std::vector<NodeRecord>& records) {
+        records[node].inputs[input].index ^= 1;
+      };
       lies.step = [=](StepRecord& step) { step.program = honest; };
       break;
     }
@@ -41,8 +46,11 @@ inline std::unique_ptr<RolloutParty> RandomLiar(RolloutGame& game, std::uint8_t 
       };
       break;
     }
-    case 5: lies.step = [=](StepRecord& step) { (bit % 2 == 0 ? step.data : step.state_in)[bit] ^= 1; }; break;
-    default: lies.records = [=](std::vector<NodeRecord>& records) { records[node].attributes[bit] ^= 1; };
+    case 5:
+      lies.step = [=](StepRecord& step) { (bit % 2 == 0 ? step.data : step.state_in)[bit] ^= 1; };
+      break;
+    default:
+      lies.records = [=](std::vector<NodeRecord>& records) { records[node].attributes[bit] ^= 1; };
   }
   return game.Liar(side, sequence, token, std::move(lies));
 }

@@ -82,8 +82,7 @@ struct StepCase {
       args.c1 = static_cast<float>(1.0 / (1.0 - beta1_power));
       args.c2 = static_cast<float>(1.0 / (1.0 - beta2_power));
       args.scale_grad = run.clip;
-      args.grad_scale =
-          run.clip ? static_cast<float>(std::min(1.0, clip / (norm + 1e-6))) : 1.0f;
+      args.grad_scale = run.clip ? static_cast<float>(std::min(1.0, clip / (norm + 1e-6))) : 1.0f;
       BestOps().AdamW(pool, args);
     }
     return p;

@@ -21,9 +21,8 @@ At StartOfTotal(TileWork& w, std::uint8_t at) {
   const bool carry = w.node.inputs.size() > at;
   const At from = carry ? w.LoadRect(at) : At(0);
   const At out = w.Out();
-  w.b.Loop(w.rect.rows * w.rect.cols, [&](std::size_t i) {
-    w.b.Move(out.By(i, 1), carry ? from.By(i, 1) : w.b.Const(0.0f));
-  });
+  w.b.Loop(w.rect.rows * w.rect.cols,
+           [&](std::size_t i) { w.b.Move(out.By(i, 1), carry ? from.By(i, 1) : w.b.Const(0.0f)); });
   return out;
 }
 
@@ -51,9 +50,8 @@ void ChunkStatsTile(TileWork& w) {
   const std::uint64_t whole = (end - begin) / kVocabChunk, rest = (end - begin) % kVocabChunk;
   b.Loop(w.rect.rows, [&](std::size_t r) {
     const At row = z.By(r, S(end - begin)), to = out.By(r, S(w.rect.cols));
-    b.Loop(whole, [&](std::size_t c) {
-      chunk(row.By(c, S(kVocabChunk)), to.By(c, 1), kVocabChunk);
-    });
+    b.Loop(whole,
+           [&](std::size_t c) { chunk(row.By(c, S(kVocabChunk)), to.By(c, 1), kVocabChunk); });
     if (rest > 0) chunk(row.Plus(whole * kVocabChunk), to.Plus(whole), rest);
   });
 }
@@ -135,8 +133,8 @@ void OuterTile(TileWork& w) {
   if (w.too_large) return;
   w.b.Loop(w.rect.rows, [&](std::size_t i) {
     w.b.Loop(w.rect.cols, [&](std::size_t j) {
-      w.b.Dot(Cell(out, i, j, w.rect.cols), dy.By(i, 1), S(w.rect.rows), x.By(j, 1),
-              S(w.rect.cols), tokens, true);
+      w.b.Dot(Cell(out, i, j, w.rect.cols), dy.By(i, 1), S(w.rect.rows), x.By(j, 1), S(w.rect.cols),
+              tokens, true);
     });
   });
 }
@@ -318,8 +316,8 @@ void AttentionGradQ(TileWork& w) {
         const std::uint64_t begin = std::max(from, block),
                             end = std::min(i + 1, block + kReductionBlock);
         b.Loop(run.cols, [&](std::size_t c) {
-          b.Chain(acc, ds.Plus(begin - first), 1,
-                  k.Plus((begin - first) * dh + run.first).By(c, 1), S(dh), end - begin);
+          b.Chain(acc, ds.Plus(begin - first), 1, k.Plus((begin - first) * dh + run.first).By(c, 1),
+                  S(dh), end - begin);
           b.Add(to.By(c, 1), to.By(c, 1), acc);
         });
       }

@@ -152,7 +152,8 @@ void TileBuilder::RoundBf16(At d, At x) {
 void TileBuilder::Maximum(At d, At y, std::int64_t step, std::uint64_t n) {
   const At top = Temp();
   Move(top, y);
-  Loop(n - 1, [&](std::size_t i) { Max(top, top, y.Plus(static_cast<std::uint64_t>(step)).By(i, step)); });
+  Loop(n - 1,
+       [&](std::size_t i) { Max(top, top, y.Plus(static_cast<std::uint64_t>(step)).By(i, step)); });
   Add(d, top, Const(0.0f));
 }
 
@@ -221,9 +222,7 @@ At TileBuilder::Lanes() {
 
 void TileBuilder::FoldLanes(At d, At lanes) {
   for (std::uint64_t h = 32; h >= 1; h /= 2) {
-    Loop(h, [&](std::size_t j) {
-      Add(lanes.By(j, 1), lanes.By(j, 1), lanes.Plus(h).By(j, 1));
-    });
+    Loop(h, [&](std::size_t j) { Add(lanes.By(j, 1), lanes.By(j, 1), lanes.Plus(h).By(j, 1)); });
   }
   Add(d, lanes, Const(0.0f));
 }

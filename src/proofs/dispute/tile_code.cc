@@ -9,8 +9,8 @@ namespace waggle {
 namespace {
 
 constexpr std::array<const char*, kTileOps> kNames = {
-    "loop", "move", "fma", "add", "mul", "div",     "sqrt",     "less",  "select",
-    "from_int", "iadd", "isub", "and", "or",  "xor",     "shl",      "shr",   "sar",
+    "loop",     "move",     "fma",   "add",   "mul",   "div",    "sqrt",   "less",    "select",
+    "from_int", "iadd",     "isub",  "and",   "or",    "xor",    "shl",    "shr",     "sar",
     "mul_low",  "mul_high", "widen", "add64", "div64", "sqrt64", "less64", "narrow64"};
 
 // Floats as this processor has them.
@@ -72,40 +72,69 @@ void SetPair(std::uint32_t* at, std::uint64_t bits) {
 }
 
 template <class Float>
+inline void Perform64(TileOp op, std::uint32_t* d, const std::uint32_t* a, const std::uint32_t* b) {
+  if (op == TileOp::kWiden) SetPair(d, Float::Widen(*a));
+  if (op == TileOp::kAdd64) SetPair(d, Float::Add64(Pair(a), Pair(b)));
+  if (op == TileOp::kDiv64) SetPair(d, Float::Div64(Pair(a), Pair(b)));
+  if (op == TileOp::kSqrt64) SetPair(d, Float::Sqrt64(Pair(a)));
+  if (op == TileOp::kLess64) *d = Float::Less64(Pair(a), Pair(b)) ? 0xFFFFFFFFu : 0u;
+  if (op == TileOp::kNarrow64) *d = Float::Narrow(Pair(a));
+}
+
+// One step's value; those of two cells are not here.
+template <class Float>
+inline std::uint32_t Value(TileOp op, std::uint32_t a, std::uint32_t b, const std::uint32_t* c) {
+  switch (op) {
+    case TileOp::kMove:
+      return a;
+    case TileOp::kFma:
+      return Float::Fma(a, b, *c);
+    case TileOp::kAdd:
+      return Float::Add(a, b);
+    case TileOp::kMul:
+      return Float::Mul(a, b);
+    case TileOp::kDiv:
+      return Float::Div(a, b);
+    case TileOp::kSqrt:
+      return Float::Sqrt(a);
+    case TileOp::kLess:
+      return Float::Less(a, b) ? 0xFFFFFFFFu : 0u;
+    case TileOp::kSelect:
+      return a != 0 ? b : *c;
+    case TileOp::kFromInt:
+      return Float::FromInt(a);
+    case TileOp::kIAdd:
+      return a + b;
+    case TileOp::kISub:
+      return a - b;
+    case TileOp::kAnd:
+      return a & b;
+    case TileOp::kOr:
+      return a | b;
+    case TileOp::kXor:
+      return a ^ b;
+    case TileOp::kShl:
+      return a << (b & 31);
+    case TileOp::kShr:
+      return a >> (b & 31);
+    case TileOp::kSar:
+      return static_cast<std::uint32_t>(static_cast<std::int32_t>(a) >> (b & 31));
+    case TileOp::kMulLow:
+      return a * b;
+    case TileOp::kMulHigh:
+      return static_cast<std::uint32_t>((std::uint64_t{a} * std::uint64_t{b}) >> 32);
+    default:
+      return 0;
+  }
+}
+
+template <class Float>
 inline void Perform(TileOp op, std::uint32_t* d, const std::uint32_t* a, const std::uint32_t* b,
                     const std::uint32_t* c) {
-  switch (op) {
-    case TileOp::kLoop: return;
-    case TileOp::kMove: *d = *a; return;
-    case TileOp::kFma: *d = Float::Fma(*a, *b, *c); return;
-    case TileOp::kAdd: *d = Float::Add(*a, *b); return;
-    case TileOp::kMul: *d = Float::Mul(*a, *b); return;
-    case TileOp::kDiv: *d = Float::Div(*a, *b); return;
-    case TileOp::kSqrt: *d = Float::Sqrt(*a); return;
-    case TileOp::kLess: *d = Float::Less(*a, *b) ? 0xFFFFFFFFu : 0u; return;
-    case TileOp::kSelect: *d = *a != 0 ? *b : *c; return;
-    case TileOp::kFromInt: *d = Float::FromInt(*a); return;
-    case TileOp::kIAdd: *d = *a + *b; return;
-    case TileOp::kISub: *d = *a - *b; return;
-    case TileOp::kAnd: *d = *a & *b; return;
-    case TileOp::kOr: *d = *a | *b; return;
-    case TileOp::kXor: *d = *a ^ *b; return;
-    case TileOp::kShl: *d = *a << (*b & 31); return;
-    case TileOp::kShr: *d = *a >> (*b & 31); return;
-    case TileOp::kSar:
-      *d = static_cast<std::uint32_t>(static_cast<std::int32_t>(*a) >> (*b & 31));
-      return;
-    case TileOp::kMulLow: *d = *a * *b; return;
-    case TileOp::kMulHigh:
-      *d = static_cast<std::uint32_t>((std::uint64_t{*a} * std::uint64_t{*b}) >> 32);
-      return;
-    case TileOp::kWiden: SetPair(d, Float::Widen(*a)); return;
-    case TileOp::kAdd64: SetPair(d, Float::Add64(Pair(a), Pair(b))); return;
-    case TileOp::kDiv64: SetPair(d, Float::Div64(Pair(a), Pair(b))); return;
-    case TileOp::kSqrt64: SetPair(d, Float::Sqrt64(Pair(a))); return;
-    case TileOp::kLess64: *d = Float::Less64(Pair(a), Pair(b)) ? 0xFFFFFFFFu : 0u; return;
-    case TileOp::kNarrow64: *d = Float::Narrow(Pair(a)); return;
-  }
+  if (op >= TileOp::kWiden)
+    Perform64<Float>(op, d, a, b);
+  else
+    *d = Value<Float>(op, *a, *b, c);
 }
 
 using Counters = std::array<std::uint32_t, kTileDepthMax>;
@@ -130,10 +159,9 @@ class Machine {
     for (std::size_t i = begin; i < end; ++i) {
       const TileStep& step = steps_[i];
       if (step.op != TileOp::kLoop) {
-        Perform<Float>(step.op, memory_ + At(step.d, counters_, depth),
-                       memory_ + At(step.a, counters_, depth),
-                       memory_ + At(step.b, counters_, depth),
-                       memory_ + At(step.c, counters_, depth));
+        Perform<Float>(
+            step.op, memory_ + At(step.d, counters_, depth), memory_ + At(step.a, counters_, depth),
+            memory_ + At(step.b, counters_, depth), memory_ + At(step.c, counters_, depth));
         continue;
       }
       const std::size_t body_end = i + 1 + step.body;
@@ -188,9 +216,7 @@ class Machine {
   Counters counters_{};
 };
 
-bool IsPairIn(TileOp op) {
-  return op >= TileOp::kAdd64 && op <= TileOp::kNarrow64;
-}
+bool IsPairIn(TileOp op) { return op >= TileOp::kAdd64 && op <= TileOp::kNarrow64; }
 bool IsPairOut(TileOp op) {
   return op == TileOp::kWiden || op == TileOp::kAdd64 || op == TileOp::kDiv64 ||
          op == TileOp::kSqrt64;

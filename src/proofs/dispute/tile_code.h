@@ -21,17 +21,17 @@ namespace waggle {
 
 // d = op(a, b, c). Numbers are for ever: they stand in exports.
 enum class TileOp : std::uint8_t {
-  kLoop = 0,    // `count` times the `body` steps that follow
-  kMove = 1,    // a
-  kFma = 2,     // a * b + c
-  kAdd = 3,     // a + b
-  kMul = 4,     // a * b
-  kDiv = 5,     // a / b
-  kSqrt = 6,    // sqrt(a)
-  kLess = 7,    // a < b ? 0xFFFFFFFF : 0
-  kSelect = 8,  // a != 0 ? b : c
+  kLoop = 0,     // `count` times the `body` steps that follow
+  kMove = 1,     // a
+  kFma = 2,      // a * b + c
+  kAdd = 3,      // a + b
+  kMul = 4,      // a * b
+  kDiv = 5,      // a / b
+  kSqrt = 6,     // sqrt(a)
+  kLess = 7,     // a < b ? 0xFFFFFFFF : 0
+  kSelect = 8,   // a != 0 ? b : c
   kFromInt = 9,  // a as int32, to float
-  kIAdd = 10,   // modulo 2^32, as all integer steps
+  kIAdd = 10,    // modulo 2^32, as all integer steps
   kISub = 11,
   kAnd = 12,
   kOr = 13,
@@ -69,7 +69,7 @@ struct TileStep {
 };
 
 struct TileProgram {
-  std::uint32_t cells = 0;                         // of memory; all zero but for what follows
+  std::uint32_t cells = 0;                           // of memory; all zero but for what follows
   std::map<std::uint32_t, std::uint32_t> constants;  // cell -> bits
   std::vector<TileStep> steps;
   std::vector<std::uint32_t> outputs;  // cells of the result, in row-major order of the tile

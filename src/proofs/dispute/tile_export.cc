@@ -24,10 +24,13 @@ std::size_t OperandsOf(TileOp op) {
     case TileOp::kFromInt:
     case TileOp::kWiden:
     case TileOp::kSqrt64:
-    case TileOp::kNarrow64: return 1;
+    case TileOp::kNarrow64:
+      return 1;
     case TileOp::kFma:
-    case TileOp::kSelect: return 3;
-    default: return 2;
+    case TileOp::kSelect:
+      return 3;
+    default:
+      return 2;
   }
 }
 

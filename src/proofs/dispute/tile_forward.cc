@@ -119,7 +119,7 @@ namespace {
 struct AttentionRow {
   TileBuilder& b;
   std::uint64_t dh, window, t;
-  At q, k, v;                  // k and v: rows of keys from `first_key` on
+  At q, k, v;                        // k and v: rows of keys from `first_key` on
   std::uint64_t first_key, columns;  // columns of v that are wanted; 0: only the LSE
   At m, l, o, top, s, p, one, m_b, l_b, o_b, scale_a, scale_b;
 
@@ -134,7 +134,8 @@ struct AttentionRow {
 
   void Block(std::uint64_t begin, std::uint64_t end) {  // absolute positions
     const std::uint64_t n = end - begin, slot = begin % kPageTokens;
-    const At keys = k.Plus((begin - first_key) * dh), values = v.Plus((begin - first_key) * columns);
+    const At keys = k.Plus((begin - first_key) * dh),
+             values = v.Plus((begin - first_key) * columns);
     const float scale = 1.0f / std::sqrt(static_cast<float>(dh));
     b.Loop(n, [&](std::size_t j) {
       b.Dot(s.By(j, 1), q, 1, keys.By(j, static_cast<std::int64_t>(dh)), 1, dh);
@@ -239,9 +240,8 @@ void RowStatsOf(TileBuilder& b, At top, At log_sum, At y, std::uint64_t vocab) {
       b.Add(lane, lane, e);
     });
   };
-  b.Loop(whole, [&](std::size_t c) {
-    chunk(y.By(c, kVocabChunk), m.By(c, 1), l.By(c, 1), kVocabChunk);
-  });
+  b.Loop(whole,
+         [&](std::size_t c) { chunk(y.By(c, kVocabChunk), m.By(c, 1), l.By(c, 1), kVocabChunk); });
   if (whole < chunks)
     chunk(y.Plus(whole * kVocabChunk), m.Plus(whole), l.Plus(whole), vocab % kVocabChunk);
   b.Maximum(top, m, 1, chunks);
@@ -296,7 +296,13 @@ void SampleTile(TileWork& w) {
     b.Mul(y.By(i, 1), z.By(i, 1), b.Const(greedy ? 1.0f : 1.0f / temperature));
   });
   RowStatsOf(b, top, log_sum, y, vocab);
-  Race race{b, greedy, At(b.Alloc(1)), token, At(b.Alloc(1)), At(b.Alloc(1)), At(b.Alloc(1)),
+  Race race{b,
+            greedy,
+            At(b.Alloc(1)),
+            token,
+            At(b.Alloc(1)),
+            At(b.Alloc(1)),
+            At(b.Alloc(1)),
             At(b.Alloc(1))};
   b.Move(race.best, b.Const(std::numeric_limits<float>::lowest()));
   b.Move(race.best_id, b.Const(0u));

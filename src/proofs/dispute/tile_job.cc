@@ -10,33 +10,60 @@ namespace {
 
 TileFunction FunctionOf(NodeOp op) {
   switch (op) {
-    case NodeOp::kEmbed: return EmbedTile;
-    case NodeOp::kNorm: return NormTile;
-    case NodeOp::kGemm: return GemmTile;
-    case NodeOp::kRope: return RopeTile;
-    case NodeOp::kRoundBf16: return RoundTile;
-    case NodeOp::kAttention: return AttentionTile;
-    case NodeOp::kAdd: return AddTile;
-    case NodeOp::kSwiGlu: return SwiGluTile;
-    case NodeOp::kSample: return SampleTile;
-    case NodeOp::kChunkStats: return ChunkStatsTile;
-    case NodeOp::kFinishStats: return FinishStatsTile;
-    case NodeOp::kLogProbGrad: return LogProbGradTile;
-    case NodeOp::kGemmBack: return GemmBackTile;
-    case NodeOp::kOuter: return OuterTile;
-    case NodeOp::kOuterBias: return OuterBiasTile;
-    case NodeOp::kNormGrad: return NormGradTile;
-    case NodeOp::kNormWeightGrad: return NormWeightGradTile;
-    case NodeOp::kSwiGluGrad: return SwiGluGradTile;
-    case NodeOp::kAttentionDot: return AttentionDotTile;
-    case NodeOp::kAttentionGrad: return AttentionGradTile;
-    case NodeOp::kInverseRms: return InverseRmsTile;
-    case NodeOp::kEmbedGrad: return EmbedGradTile;
-    case NodeOp::kSquares: return SquaresTile;
-    case NodeOp::kSquareFold: return SquareFoldTile;
-    case NodeOp::kClip: return ClipTile;
-    case NodeOp::kAdamW: return AdamWTile;
-    case NodeOp::kAddScalars: return AddScalarsTile;
+    case NodeOp::kEmbed:
+      return EmbedTile;
+    case NodeOp::kNorm:
+      return NormTile;
+    case NodeOp::kGemm:
+      return GemmTile;
+    case NodeOp::kRope:
+      return RopeTile;
+    case NodeOp::kRoundBf16:
+      return RoundTile;
+    case NodeOp::kAttention:
+      return AttentionTile;
+    case NodeOp::kAdd:
+      return AddTile;
+    case NodeOp::kSwiGlu:
+      return SwiGluTile;
+    case NodeOp::kSample:
+      return SampleTile;
+    case NodeOp::kChunkStats:
+      return ChunkStatsTile;
+    case NodeOp::kFinishStats:
+      return FinishStatsTile;
+    case NodeOp::kLogProbGrad:
+      return LogProbGradTile;
+    case NodeOp::kGemmBack:
+      return GemmBackTile;
+    case NodeOp::kOuter:
+      return OuterTile;
+    case NodeOp::kOuterBias:
+      return OuterBiasTile;
+    case NodeOp::kNormGrad:
+      return NormGradTile;
+    case NodeOp::kNormWeightGrad:
+      return NormWeightGradTile;
+    case NodeOp::kSwiGluGrad:
+      return SwiGluGradTile;
+    case NodeOp::kAttentionDot:
+      return AttentionDotTile;
+    case NodeOp::kAttentionGrad:
+      return AttentionGradTile;
+    case NodeOp::kInverseRms:
+      return InverseRmsTile;
+    case NodeOp::kEmbedGrad:
+      return EmbedGradTile;
+    case NodeOp::kSquares:
+      return SquaresTile;
+    case NodeOp::kSquareFold:
+      return SquareFoldTile;
+    case NodeOp::kClip:
+      return ClipTile;
+    case NodeOp::kAdamW:
+      return AdamWTile;
+    case NodeOp::kAddScalars:
+      return AddScalarsTile;
   }
   return nullptr;
 }
@@ -53,7 +80,8 @@ bool IsTruncatedDraw(const Node& node, const Program& program) {
 Status CheckIds(const Program& program, const Node& node, const DataView& data) {
   const bool embeds = node.op == NodeOp::kEmbed;
   if (!embeds && node.op != NodeOp::kEmbedGrad) return {};
-  const std::uint64_t vocab = embeds ? program.TypeOf(node.inputs[0]).rows() : node.outputs[0].rows();
+  const std::uint64_t vocab =
+      embeds ? program.TypeOf(node.inputs[0]).rows() : node.outputs[0].rows();
   const HostTensor* ids = data(node.inputs[1].index);
   Check(ids != nullptr, "the data of a tile is known");
   for (std::uint64_t i = 0; i < ids->type.elements(); ++i)

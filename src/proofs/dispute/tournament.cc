@@ -29,8 +29,8 @@ TournamentResult RunTournament(const std::vector<Digest256>& commitments, const 
     const DisputeVerdict verdict = play(*champion, rival);
     ++result.disputes;
     // What only shows how a party behaves (silence, broken proofs) speaks for it alone.
-    const bool alone = verdict.reason == DisputeCase::kSilent ||
-                       verdict.reason == DisputeCase::kInconsistent;
+    const bool alone =
+        verdict.reason == DisputeCase::kSilent || verdict.reason == DisputeCase::kInconsistent;
     if (verdict.b_loses || !verdict.a_loses) fall(rival, alone);
     if (verdict.a_loses) {
       fall(*champion, alone);

@@ -16,8 +16,8 @@
 namespace waggle {
 
 struct TournamentResult {
-  std::optional<Digest256> winner;   // commitment of the answer that stands; none: all fell
-  std::vector<std::size_t> fallen;   // indices of answers that lost a dispute or share its fate
+  std::optional<Digest256> winner;  // commitment of the answer that stands; none: all fell
+  std::vector<std::size_t> fallen;  // indices of answers that lost a dispute or share its fate
   std::size_t disputes = 0;
 };
 

@@ -43,9 +43,9 @@ StepOutcome ExecuteStep(const RunProgram& run, const RunModel& model, const Step
     return &(slot == 0 ? state.w : slot == 1 ? state.m : state.v)[i];
   };
   inputs.data = state.data;
-  outcome.graph = std::make_unique<UnitGraph>(std::make_unique<Program>(std::move(*program)),
-                                              std::move(inputs), outcome.before, ops, pool,
-                                              keep_bytes, lies);
+  outcome.graph =
+      std::make_unique<UnitGraph>(std::make_unique<Program>(std::move(*program)), std::move(inputs),
+                                  outcome.before, ops, pool, keep_bytes, lies);
   UnitGraph& graph = *outcome.graph;
   const Program& p = graph.program();
   for (std::size_t i = 0; i < p.state.size(); ++i)
@@ -56,8 +56,12 @@ StepOutcome ExecuteStep(const RunProgram& run, const RunModel& model, const Step
   std::vector<Digest256> roots;
   for (std::uint32_t i = 0; i < p.data.size(); ++i)
     roots.push_back(graph.execution().Root({Source::kData, i, 0}));
-  outcome.record = {step,           StateRoot(outcome.before), DataRoot(roots),
-                    TemplateHash(p), graph.nodes_root(),        StateRoot(outcome.after)};
+  outcome.record = {step,
+                    StateRoot(outcome.before),
+                    DataRoot(roots),
+                    TemplateHash(p),
+                    graph.nodes_root(),
+                    StateRoot(outcome.after)};
   if (lies.step) lies.step(outcome.record);
   return outcome;
 }
@@ -77,9 +81,7 @@ TrainingParty::TrainingParty(const DisputeTerms& terms, std::uint8_t side, const
 
 HashTree TrainingParty::UnitTree() const { return TreeOf(records_); }
 
-RunCommit TrainingParty::Commit() const {
-  return {UnitTree().root(), ProgramHash(terms_.program)};
-}
+RunCommit TrainingParty::Commit() const { return {UnitTree().root(), ProgramHash(terms_.program)}; }
 
 StepOutcome& TrainingParty::Outcome(std::uint64_t step) {
   if (outcome_ && outcome_at_ == step) return *outcome_;

@@ -97,7 +97,8 @@ void UnitGraph::Answer(const DisputeRequest& request, DisputeReply& reply) {
     case RequestKind::kRecord:
       if (request.index < records_.size()) reply.record = Encode(records_[request.index]);
       return;
-    case RequestKind::kInput: return AnswerInput(request, reply);
+    case RequestKind::kInput:
+      return AnswerInput(request, reply);
     case RequestKind::kHead: {
       const Digest256 root = Tiles(output).root();
       reply.hashes = PutDigests({&root, 1});
@@ -108,7 +109,8 @@ void UnitGraph::Answer(const DisputeRequest& request, DisputeReply& reply) {
         for (std::uint64_t i = 0; i < data_[index].type.elements(); ++i)
           reply.words.push_back(data_[index].Cell(i));
       return;
-    case RequestKind::kTiles: return AnswerTiles(request, reply);
+    case RequestKind::kTiles:
+      return AnswerTiles(request, reply);
     case RequestKind::kResult: {
       const std::size_t at = program_->results.size() == 2 ? 0 : request.index * 3;
       const std::uint64_t index = program_->results[at].index;
@@ -118,7 +120,8 @@ void UnitGraph::Answer(const DisputeRequest& request, DisputeReply& reply) {
     }
     case RequestKind::kOpen:
     case RequestKind::kGround:
-    case RequestKind::kGraph: return;
+    case RequestKind::kGraph:
+      return;
   }
 }
 
