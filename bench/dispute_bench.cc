@@ -119,7 +119,7 @@ void Report(const char* name, const Referee& referee, const Cost& cost) {
 }
 
 void Play(Setup& setup, const char* name, DisputeParty& a, DisputeParty& b) {
-  auto referee = Referee::Open(setup.terms, setup.keys[0], {}, 0);
+  auto referee = Referee::Open(setup.terms, setup.keys[0], 0);
   Cost cost;
   while (!referee->verdict()) {
     const std::vector<DisputeRequest> requests = referee->requests();
@@ -146,6 +146,34 @@ void Play(Setup& setup, const char* name, DisputeParty& a, DisputeParty& b) {
               static_cast<double>(Encode(referee->evidence()).size()) / 1e3);
 }
 
+struct Dearest {
+  std::uint64_t bytes = 0, work = 0;
+  double seconds = 0;
+  std::string what;
+};
+
+void Compare(const Program& program, std::uint32_t n, std::uint8_t slot, std::uint64_t tile,
+             const std::vector<HostTensor>& data, Dearest& most) {
+  const Node& node = program.nodes[n];
+  const auto job = MakeTileJob(program, n, slot, tile, [&](std::uint32_t i) { return &data[i]; });
+  if (!job) {
+    std::printf("%s: %s\n", Describe(program, n).c_str(), job.error().what.c_str());
+    return;
+  }
+  std::uint64_t bytes = 0;
+  for (std::uint8_t i = 0; i < node.inputs.size(); ++i) {
+    if (node.inputs[i].source == Source::kConst) continue;
+    const TensorType& type = program.TypeOf(node.inputs[i]);
+    for (const std::uint64_t t : TilesOfInput(program, node, *job, i))
+      bytes += TileBytesOf(type, t);
+  }
+  if (bytes < most.bytes) return;
+  std::vector<std::uint32_t> memory(job->code.cells, 0x3C23D70Au);  // 0.01
+  const double at = Seconds();
+  RunTile(job->code, memory);
+  most = {bytes, WorkOf(job->code), Seconds() - at, Describe(program, n)};
+}
+
 // What the last tile of a training step would cost a referee: bytes of the tiles that feed it and
 // its seconds, the dearest tile of each kind of operation. Nothing is executed; the values are made
 // up.
@@ -166,37 +194,14 @@ void StepTiles(std::size_t rows) {
     for (const std::size_t tensor : {0, 1})
       data[tensor].SetCell(i, static_cast<std::uint32_t>((i * 7919 + 13) % model.config.vocab));
   std::printf("training step of one sample of %zu rows: %zu nodes\n", rows, program.nodes.size());
-  struct Dearest {
-    std::uint64_t bytes = 0, work = 0;
-    double seconds = 0;
-    std::string what;
-  };
   std::map<NodeOp, Dearest> kinds;
   for (std::uint32_t n = 0; n < program.nodes.size(); ++n) {
     const Node& node = program.nodes[n];
     if (node.layer > 0) continue;  // layers are alike
     for (std::uint8_t slot = 0; slot < node.outputs.size(); ++slot) {
-      // The last whole tile: late rows see the most keys.
-      const std::uint64_t tiles = TilesOf(node.outputs[slot]);
-      const auto job =
-          MakeTileJob(program, n, slot, tiles - 1, [&](std::uint32_t i) { return &data[i]; });
-      if (!job) {
-        std::printf("%s: %s\n", Describe(program, n).c_str(), job.error().what.c_str());
-        continue;
-      }
-      std::uint64_t bytes = 0;
-      for (std::uint8_t i = 0; i < node.inputs.size(); ++i) {
-        if (node.inputs[i].source == Source::kConst) continue;
-        const TensorType& type = program.TypeOf(node.inputs[i]);
-        for (const std::uint64_t tile : TilesOfInput(program, node, *job, i))
-          bytes += TileBytesOf(type, tile);
-      }
-      Dearest& most = kinds[node.op];
-      if (bytes < most.bytes) continue;
-      std::vector<std::uint32_t> memory(job->code.cells, 0x3C23D70Au);  // 0.01
-      const double at = Seconds();
-      RunTile(job->code, memory);
-      most = {bytes, WorkOf(job->code), Seconds() - at, Describe(program, n)};
+      // Late queries see the most keys, early keys the most queries.
+      for (const std::uint64_t tile : {std::uint64_t{0}, TilesOf(node.outputs[slot]) - 1})
+        Compare(program, n, slot, tile, data, kinds[node.op]);
     }
   }
   for (const auto& [op, most] : kinds)

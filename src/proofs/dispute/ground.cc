@@ -56,6 +56,9 @@ Result<Program> TokenProgram(const RunModel& model, const SequenceSpec& spec,
                              std::span<const TokenId> prefix) {
   WG_TRY(CheckIds(model.config, spec.prompt));
   WG_TRY(CheckIds(model.config, prefix));
+  const std::uint64_t positions = spec.prompt.size() + prefix.size();
+  if (positions * model.config.head_dim > kDisputeLimits.rope_cells_max)
+    return Fail(Blame::kOperator, "{} positions are past the limits of disputes", positions);
   return ForwardProgram(model.config, model.numerics, spec.prompt.size() + prefix.size(),
                         {.temperature = spec.temperature,
                          .top_p = spec.top_p,

@@ -37,8 +37,8 @@ enum class NodeOp : std::uint16_t {
   kNormGrad = 16,        // dy, x, w -> dx; {group, eps}
   kNormWeightGrad = 17,  // dy, x, r, [total] -> (1, group): total + D1 over rows of dy * xhat,
                          // group after group; {group, eps}
-  kSwiGluGrad = 18,    // gate, up, dact -> dgate, dup
-  kAttentionDot = 19,  // dout, out -> D (rows, heads); {head_dim}
+  kSwiGluGrad = 18,      // gate, up, dact -> dgate, dup
+  kAttentionDot = 19,    // dout, out -> D (rows, heads); {head_dim}
   kAttentionGrad =
       20,  // q, k, v, out, dout, lse, D -> dq, dk, dv; {heads, kv_heads, head_dim, window}
   kInverseRms = 21,  // x -> r (rows, groups); {group, eps}

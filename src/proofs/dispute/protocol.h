@@ -23,8 +23,11 @@ struct DisputeLimits {
   std::size_t evidence_bytes_max = 16 << 20;
   std::size_t replies_max = 4096;
   std::uint64_t units_max = std::uint64_t{1} << 40;
-  std::uint32_t group_max = 1u << 20, tokens_max = 1u << 20;
+  std::uint32_t group_max = 1u << 20, tokens_max = 1u << 17;
   std::uint64_t data_cells_max = std::uint64_t{1} << 18;  // of one data tensor
+  std::uint64_t tile_bytes_max = 3 << 20;  // that feed one tile; what needs more is not decided
+  std::uint64_t rope_cells_max = std::uint64_t{1} << 24;  // positions * head_dim of one program
+  std::uint64_t sample_layers_max = 1 << 13;              // of one training step
 };
 inline constexpr DisputeLimits kDisputeLimits{};
 
@@ -71,10 +74,29 @@ void Fields(T& x, V&& v) {
 }
 Digest256 ProgramHash(const RunProgram& program);
 
+// How long a party may take, and how wide the bisection is. Part of the terms, so that evidence is
+// judged by the rules that it was made under.
+struct DisputeRules {
+  std::int64_t hash_ns = 60'000'000'000;   // to answer what is known
+  std::int64_t work_ns = 600'000'000'000;  // to answer what must be computed again
+  std::uint8_t extensions = 3;             // per party, each once more the time of its request
+  std::uint8_t steps = 3;                  // levels per request of a binary tree: k = 8
+  bool operator==(const DisputeRules&) const = default;
+};
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, DisputeRules>
+void Fields(T& x, V&& v) {
+  v(1, "hash_ns", x.hash_ns);
+  v(2, "work_ns", x.work_ns);
+  v(3, "extensions", x.extensions);
+  v(4, "steps", x.steps);
+}
+
 struct DisputeTerms {
   RunProgram program;
   NodeId a, b;        // a: whose work is in question, b: who says otherwise
   Digest256 nonce{};  // one dispute among many between the same two
+  DisputeRules rules;
   bool operator==(const DisputeTerms&) const = default;
 };
 template <class T, class V>
@@ -84,6 +106,7 @@ void Fields(T& x, V&& v) {
   v(2, "a", x.a);
   v(3, "b", x.b);
   v(4, "nonce", x.nonce);
+  v(5, "rules", x.rules);
 }
 Digest256 DisputeId(const DisputeTerms& terms);
 

@@ -22,7 +22,7 @@ void Referee::Impl::Ask(RequestKind kind, bool both, bool work) {
   ask.dispute = id;
   ask.round = ++round;
   ask.kind = kind;
-  patience = work ? config.work_ns : config.hash_ns;
+  patience = work ? terms.rules.work_ns : terms.rules.hash_ns;
   requests.clear();
   for (std::uint8_t p = 0; p < 2; ++p) {
     reply[p].reset();
@@ -89,13 +89,21 @@ Referee::Referee(Referee&&) noexcept = default;
 Referee::~Referee() = default;
 
 Result<Referee> Referee::Open(const DisputeTerms& terms, const Signer& signer,
-                              const RefereeConfig& config, std::int64_t now_ns) {
-  auto impl = std::make_unique<Impl>(terms, signer, config);
+                              std::int64_t now_ns) {
+  auto impl = std::make_unique<Impl>(terms, signer);
   WG_ASSIGN(impl->model, ModelOf(terms.program));
+  constexpr std::int64_t kYear = 365 * std::int64_t{86'400'000'000'000};
+  const DisputeRules& rules = terms.rules;
+  if (rules.hash_ns <= 0 || rules.hash_ns > kYear || rules.work_ns <= 0 || rules.work_ns > kYear ||
+      rules.extensions > 16 || rules.steps == 0 || rules.steps > 5)
+    return Fail(Blame::kOperator, "terms: rules past the limits");
+  // Sums of times stay numbers.
+  if (now_ns < 0 || now_ns > 100 * kYear)
+    return Fail(Blame::kOperator, "a time past the limits");
   if (terms.a == terms.b) return Fail(Blame::kOperator, "terms: a party against itself");
   impl->id = DisputeId(terms);
   impl->now = impl->opened = now_ns;
-  impl->extensions = {config.extensions, config.extensions};
+  impl->extensions = {terms.rules.extensions, terms.rules.extensions};
   impl->Ask(RequestKind::kOpen, true, false);
   return Referee(std::move(impl));
 }
@@ -166,9 +174,8 @@ Result<DisputeEvidence> DecodeDisputeEvidence(std::span<const std::uint8_t> byte
 }
 Digest256 EvidenceHash(const DisputeEvidence& evidence) { return Sha256(Encode(evidence)); }
 
-Status CheckDisputeEvidence(const DisputeEvidence& evidence, const Signer& signer,
-                            const RefereeConfig& config) {
-  auto referee = Referee::Open(evidence.terms, signer, config, evidence.opened_ns);
+Status CheckDisputeEvidence(const DisputeEvidence& evidence, const Signer& signer) {
+  auto referee = Referee::Open(evidence.terms, signer, evidence.opened_ns);
   if (!referee) return Fail(Blame::kPeer, "evidence: {}", referee.error().what);
   std::int64_t now = evidence.opened_ns;
   for (std::size_t i = 0; i < evidence.entries.size(); ++i) {

@@ -20,13 +20,6 @@
 
 namespace waggle {
 
-struct RefereeConfig {
-  std::int64_t hash_ns = 60'000'000'000;   // to answer what is known
-  std::int64_t work_ns = 600'000'000'000;  // to answer what must be computed again
-  std::uint32_t extensions = 3;            // per party, each once more the time of its request
-  std::uint8_t steps = 3;                  // levels per request of a binary tree: k = 8
-};
-
 enum class DisputeCase : std::uint8_t {
   kNoDispute = 0,      // the claims are equal
   kNotComparable = 1,  // the client's own data or program is broken: nobody loses
@@ -104,8 +97,7 @@ Digest256 EvidenceHash(const DisputeEvidence& evidence);
 // Runs the dispute again from the evidence alone; the error (blame peer) says where it does not
 // lead to its verdict. Signatures are checked by `signer`. That a party was silent rests on the
 // referee's clock: entries say when it looked, and no signature can prove that nothing came.
-Status CheckDisputeEvidence(const DisputeEvidence& evidence, const Signer& signer,
-                            const RefereeConfig& config = {});
+Status CheckDisputeEvidence(const DisputeEvidence& evidence, const Signer& signer);
 
 struct RefereeStats {
   std::uint32_t rounds = 0;
@@ -117,8 +109,7 @@ class Referee {
  public:
   // Borrows `signer`, which checks signatures. Errors (blame operator): terms that name no model
   // that disputes know, or that are past the limits.
-  static Result<Referee> Open(const DisputeTerms& terms, const Signer& signer,
-                              const RefereeConfig& config, std::int64_t now_ns);
+  static Result<Referee> Open(const DisputeTerms& terms, const Signer& signer, std::int64_t now_ns);
   Referee(Referee&&) noexcept;
   ~Referee();
 

@@ -49,7 +49,7 @@ void Referee::Impl::Continue() {
   ask.tree = descent.tree;
   ask.index = descent.index;
   if (descent.level > 0) {
-    const std::size_t steps = descent.fan_out == 2 ? config.steps : 1;
+    const std::size_t steps = descent.fan_out == 2 ? terms.rules.steps : 1;
     ask.level = static_cast<std::uint8_t>(descent.level);
     ask.steps = static_cast<std::uint8_t>(std::min(steps, descent.level));
     return Ask(RequestKind::kChildren, true, NeedsWork(descent.tree));

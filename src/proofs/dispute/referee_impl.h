@@ -17,7 +17,6 @@ using Both = std::array<T, 2>;
 struct Referee::Impl {
   DisputeTerms terms;
   const Signer& signer;
-  RefereeConfig config;
   Digest256 id{};
   RunModel model;
 
@@ -56,8 +55,7 @@ struct Referee::Impl {
   RefereeStats stats;
   std::optional<DecidedTile> decided;
 
-  Impl(const DisputeTerms& t, const Signer& s, const RefereeConfig& c)
-      : terms(t), signer(s), config(c) {}
+  Impl(const DisputeTerms& t, const Signer& s) : terms(t), signer(s) {}
 
   // referee.cc: questions and answers.
   void Ask(RequestKind kind, bool both, bool work);

@@ -243,8 +243,8 @@ TEST(Referee, BothSilentBothLose) {
 
 TEST(Referee, DeadlinesAndExtensions) {
   RolloutGame& game = Game();
-  const RefereeConfig config;
-  auto referee = Referee::Open(game.terms(), game.signer(0), config, 1000);
+  const DisputeRules config;
+  auto referee = Referee::Open(game.terms(), game.signer(0), 1000);
   ASSERT_TRUE(referee);
   const auto honest = game.Honest(1);
   const DisputeRequest to_a = referee->requests()[0], to_b = referee->requests()[1];
@@ -276,7 +276,7 @@ TEST(Referee, DeadlinesAndExtensions) {
 
 TEST(Referee, StrangersAndRepeatsChangeNothing) {
   RolloutGame& game = Game();
-  auto referee = Referee::Open(game.terms(), game.signer(0), {}, 0);
+  auto referee = Referee::Open(game.terms(), game.signer(0), 0);
   ASSERT_TRUE(referee);
   const auto a = game.Honest(0);
   const DisputeRequest request = referee->requests()[0];

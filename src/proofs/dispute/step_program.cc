@@ -221,10 +221,14 @@ Result<Program> StepProgramOf(const RunProgram& run, const RunModel& model, cons
   if (spec.rows.empty() || spec.inv_temperature.size() != spec.rows.size())
     return Fail(Blame::kPeer, "step: {} samples and {} temperatures", spec.rows.size(),
                 spec.inv_temperature.size());
+  std::uint64_t positions = 0;
+  for (const std::uint32_t rows : spec.rows) positions += rows;
+  if (positions * model.config.head_dim > kDisputeLimits.rope_cells_max)
+    return Fail(Blame::kOperator, "step: {} rows are past the limits of disputes", positions);
   for (const std::uint32_t rows : spec.rows)
     if (rows == 0 || rows > model.config.max_positions)
       return Fail(Blame::kPeer, "step: a sample of {} rows", rows);
-  if (spec.rows.size() * model.config.layers > (1u << 16))
+  if (spec.rows.size() * model.config.layers > kDisputeLimits.sample_layers_max)
     return Fail(Blame::kOperator, "step: a graph past the limits of disputes");
   Program program;
   program.moments = true;

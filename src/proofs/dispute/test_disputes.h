@@ -171,7 +171,7 @@ class RolloutGame {
   // Plays, and checks that the evidence leads to the verdict again.
   DisputeVerdict Play(DisputeParty& a, DisputeParty& b, RefereeStats* stats = nullptr,
                       DisputeEvidence* evidence = nullptr) {
-    auto referee = Referee::Open(terms_, signers_[0], {}, 0);
+    auto referee = Referee::Open(terms_, signers_[0], 0);
     EXPECT_TRUE(referee.has_value());
     RunDispute(*referee, a, b, signers_[0], signers_[1]);
     const DisputeEvidence found = referee->evidence();

@@ -80,7 +80,7 @@ class TrainingGame {
   Party Honest(std::uint8_t side) { return Make(side, kSteps, {}); }
 
   DisputeVerdict Play(DisputeParty& a, DisputeParty& b) {
-    auto referee = Referee::Open(terms_, signers_[0], {}, 0);
+    auto referee = Referee::Open(terms_, signers_[0], 0);
     EXPECT_TRUE(referee.has_value());
     RunDispute(*referee, a, b, signers_[0], signers_[1]);
     EXPECT_TRUE(CheckDisputeEvidence(referee->evidence(), signers_[0]));

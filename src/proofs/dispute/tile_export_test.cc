@@ -14,7 +14,7 @@ TileExport SomeExport() {
   const Program program = game.ProgramAt(0, 1);
   const auto liar = game.Liar(0, 0, 1, RolloutGame::WrongBit(1, 0, 7));
   const auto honest = game.Honest(1);
-  auto referee = Referee::Open(game.terms(), game.signer(0), {}, 0);
+  auto referee = Referee::Open(game.terms(), game.signer(0), 0);
   RunDispute(*referee, *liar, *honest, game.signer(0), game.signer(1));
   const Referee::DecidedTile* tile = referee->decided_tile();
   EXPECT_NE(tile, nullptr);

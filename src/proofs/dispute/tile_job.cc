@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "proofs/dispute/protocol.h"
 #include "proofs/dispute/tile_job_impl.h"
 
 namespace waggle {
@@ -145,6 +146,16 @@ Result<TileJob> MakeTileJob(const Program& program, std::uint32_t node_index, st
     return Fail(Blame::kOperator, "{}: a tile reads more than the limit of a tile program",
                 Describe(program, node_index));
   TileJob job{std::move(work.regions), work.b.Finish(std::move(work.outputs)), false};
+  std::uint64_t bytes = 0;
+  for (std::uint8_t i = 0; i < node.inputs.size(); ++i) {
+    const Source source = node.inputs[i].source;
+    if (source != Source::kState && source != Source::kNode) continue;
+    for (const std::uint64_t t : TilesOfInput(program, node, job, i))
+      bytes += TileBytesOf(program.TypeOf(node.inputs[i]), t);
+  }
+  if (bytes > kDisputeLimits.tile_bytes_max)
+    return Fail(Blame::kOperator, "{}: {} bytes feed one tile, the limit is {}",
+                Describe(program, node_index), bytes, kDisputeLimits.tile_bytes_max);
   if (const Status valid = Validate(job.code); !valid) {
     return Fail(Blame::kOperator, "{}: {}", Describe(program, node_index), valid.error().what);
   }
