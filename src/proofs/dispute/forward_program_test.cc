@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/engine.h"
+#include "proofs/dispute/test_disputes.h"
 #include "proofs/dispute/test_programs.h"
 
 namespace waggle {
@@ -97,6 +98,30 @@ TEST(ForwardProgram, RecomputesWhatItDoesNotKeep) {
   EXPECT_EQ(all.records(), none.records());
   for (std::uint32_t n : {3u, 20u, 7u})
     EXPECT_EQ(TensorRoot(none.Tensor({Source::kNode, n, 0})), all.records()[n].outputs[0]);
+}
+
+// What programs draw token by token is what a validator's replay finds.
+TEST(ForwardProgram, ResponsesReplay) {
+  testing_dispute::RolloutGame game;
+  const Parameters parameters = testing_models::AnswerParameters(game.model().config);
+  const auto model = testing_models::MakeModel(game.model().config, parameters, BestOps());
+  for (std::size_t s = 0; s < game.specs().size(); ++s) {
+    const SequenceSpec& spec = game.specs()[s];
+    Rollout rollout;
+    for (const TokenRecord& token : game.honest_claims()[s]) {
+      rollout.tokens.push_back(token.token);
+      rollout.logps.push_back(std::bit_cast<float>(token.logp));
+      rollout.loss_mask.push_back(1);
+    }
+    SamplingOptions options;
+    options.config = {.temperature = spec.temperature, .top_p = spec.top_p};
+    options.key = {spec.key0, spec.key1};
+    options.stop_ids = spec.stop_ids;
+    const auto report =
+        ReplayRollout(*model, game.pool(), spec.prompt, rollout, options, spec.sample);
+    ASSERT_TRUE(report) << report.error().what;
+    EXPECT_TRUE(report->equal) << "sequence " << s << ", token " << report->first_difference;
+  }
 }
 
 TEST(ForwardProgram, RefusesWhatDisputesDoNotKnow) {

@@ -86,6 +86,7 @@ std::optional<Record> IfWhole(std::span<const std::uint8_t> bytes, std::string_v
 }
 
 constexpr std::size_t kTermsBytesMax = 1 << 17;
+constexpr std::size_t kRequestBytesMax = 1024;
 
 }  // namespace
 
@@ -187,6 +188,13 @@ Result<DisputeReply> DecodeReply(std::span<const std::uint8_t> body) {
   auto reply = WireDecode<DisputeReply>(body, kDisputeLimits.reply_bytes_max);
   if (!reply) return Fail(Blame::kPeer, "dispute reply: {}", reply.error().what);
   return std::move(*reply);
+}
+
+Bytes Encode(const DisputeRequest& request) { return WireEncode(request, kRequestBytesMax); }
+Result<DisputeRequest> DecodeRequest(std::span<const std::uint8_t> bytes) {
+  auto request = WireDecode<DisputeRequest>(bytes, kRequestBytesMax);
+  if (!request) return Fail(Blame::kPeer, "dispute request: {}", request.error().what);
+  return *request;
 }
 
 Bytes PutDigests(std::span<const Digest256> digests) {

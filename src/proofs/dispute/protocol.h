@@ -230,6 +230,8 @@ enum class RequestKind : std::uint8_t {
   kTiles = 8,     // tiles: per input of `node` from state or nodes
   kResult = 9,    // record, proof: node record that result `index` comes from
 };
+inline bool IsKnown(DisputeTree tree) { return tree <= DisputeTree::kState; }
+inline bool IsKnown(RequestKind kind) { return kind <= RequestKind::kResult; }
 const char* ToString(RequestKind kind);
 
 struct DisputeRequest {
@@ -245,7 +247,27 @@ struct DisputeRequest {
   std::uint8_t level = 0, steps = 0;
   std::uint64_t index = 0;
   std::int64_t deadline_ns = 0;
+  bool operator==(const DisputeRequest&) const = default;
 };
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, DisputeRequest>
+void Fields(T& x, V&& v) {
+  v(1, "dispute", x.dispute);
+  v(2, "round", x.round);
+  v(3, "party", x.party);
+  v(4, "kind", x.kind);
+  v(5, "tree", x.tree);
+  v(6, "unit", x.unit);
+  v(7, "sequence", x.sequence);
+  v(8, "token", x.token);
+  v(9, "node", x.node);
+  v(10, "slot", x.slot);
+  v(11, "tile", x.tile);
+  v(12, "level", x.level);
+  v(13, "steps", x.steps);
+  v(14, "index", x.index);
+  v(15, "deadline_ns", x.deadline_ns);
+}
 
 struct TileReply {
   Digest256 root{};  // of the tensor's tile tree
@@ -296,6 +318,11 @@ struct SignedReply {
 };
 SignedReply Sign(const Signer& signer, const DisputeReply& reply);
 Result<DisputeReply> DecodeReply(std::span<const std::uint8_t> body);
+
+// Requests come from a referee that a party need not believe: parties answer what does not exist
+// with nothing.
+Bytes Encode(const DisputeRequest& request);
+Result<DisputeRequest> DecodeRequest(std::span<const std::uint8_t> bytes);
 
 Bytes PutDigests(std::span<const Digest256> digests);
 std::optional<std::vector<Digest256>> GetDigests(std::span<const std::uint8_t> bytes);

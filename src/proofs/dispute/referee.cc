@@ -98,8 +98,7 @@ Result<Referee> Referee::Open(const DisputeTerms& terms, const Signer& signer,
       rules.extensions > 16 || rules.steps == 0 || rules.steps > 5)
     return Fail(Blame::kOperator, "terms: rules past the limits");
   // Sums of times stay numbers.
-  if (now_ns < 0 || now_ns > 100 * kYear)
-    return Fail(Blame::kOperator, "a time past the limits");
+  if (now_ns < 0 || now_ns > 100 * kYear) return Fail(Blame::kOperator, "a time past the limits");
   if (terms.a == terms.b) return Fail(Blame::kOperator, "terms: a party against itself");
   impl->id = DisputeId(terms);
   impl->now = impl->opened = now_ns;

@@ -298,6 +298,33 @@ TEST(Referee, StrangersAndRepeatsChangeNothing) {
   EXPECT_EQ(referee->requests().size(), 1u);
 }
 
+// A referee that asks for what does not exist gets nothing, and breaks nobody.
+TEST(DisputeParties, SurviveAnyRequest) {
+  const auto party = Game().Honest(0);
+  Rng rng(5);
+  const auto any = [&](std::uint32_t usual) {
+    return rng.Below(4) == 0 ? rng.NextU32() : rng.Below(usual);
+  };
+  for (int i = 0; i < 3000; ++i) {
+    DisputeRequest r;
+    r.kind = static_cast<RequestKind>(rng.Below(10));
+    r.tree = static_cast<DisputeTree>(rng.Below(6));
+    r.unit = any(RolloutGame::kBatches);
+    r.sequence = any(RolloutGame::kGroup);
+    r.token = rng.Below(8) == 0 ? any(5) : 1;  // another token is another execution
+    r.node = any(22);
+    r.slot = static_cast<std::uint8_t>(any(2));
+    r.tile = any(3);
+    r.level = static_cast<std::uint8_t>(any(6));
+    r.steps = static_cast<std::uint8_t>(any(4));
+    r.index = any(22);
+    const auto read = DecodeRequest(Encode(r));
+    ASSERT_TRUE(read);
+    EXPECT_EQ(*read, r);
+    (void)party->Answer(*read);
+  }
+}
+
 // Evidence that was touched anywhere is none.
 TEST(DisputeEvidences, AnyChangeIsFound) {
   RolloutGame& game = Game();

@@ -123,8 +123,10 @@ std::optional<DisputeReply> RolloutParty::Answer(const DisputeRequest& r) {
   reply.dispute = r.dispute;
   reply.round = r.round;
   reply.party = side_;
-  const std::uint64_t sequence = r.unit * terms_.program.group + r.sequence;
-  if (sequence >= claims_.size()) return std::nullopt;
+  const RunProgram& run = terms_.program;
+  if (r.unit >= run.units || r.sequence >= run.group || r.token >= run.tokens_max)
+    return std::nullopt;
+  const std::uint64_t sequence = r.unit * run.group + r.sequence;
   const bool record = r.kind == RequestKind::kRecord, children = r.kind == RequestKind::kChildren;
   const auto children_of = [&](const HashTree& tree) {
     reply.hashes = PutDigests(ChildrenOf(tree, 2, r.level, r.steps, r.index));
@@ -138,14 +140,19 @@ std::optional<DisputeReply> RolloutParty::Answer(const DisputeRequest& r) {
   } else if (children && r.tree == DisputeTree::kTokens) {
     children_of(TokenTree(sequence));
   } else if (record && r.tree == DisputeTree::kUnits) {
+    if (r.index >= run.units) return std::nullopt;
     reply.record = Encode(BatchRecord{r.index, SequenceTree(r.index).root()});
   } else if (record && r.tree == DisputeTree::kSequences) {
+    if (r.index >= run.group) return std::nullopt;
     const auto s = static_cast<std::uint32_t>(r.index);
     reply.record = Encode(SequenceRecord{s, TokenTree(r.unit * terms_.program.group + s).root()});
   } else if (record && r.tree == DisputeTree::kTokens) {
+    if (r.index >= run.tokens_max) return std::nullopt;
     reply.record = Encode(Claim(r)[r.index]);
   } else if (r.kind == RequestKind::kGround) {
     Ground(r, reply);
+  } else if (Claim(r)[r.token].token < 0) {
+    return std::nullopt;  // no graph leads to a token that is not there
   } else if (r.kind == RequestKind::kGraph) {
     reply.record = Encode(Step(r));
   } else {

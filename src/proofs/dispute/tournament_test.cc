@@ -7,7 +7,7 @@ namespace {
 
 using testing_dispute::RolloutGame;
 
-TEST(RandomGames, TheHonestNeverLose) { testing_dispute::PlayRandomGames(1, 300); }
+TEST(RandomGames, TheHonestNeverLose) { testing_dispute::PlayRandomGames(1, 200); }
 
 // Five answers, two of them honest, one silent: the honest answer stands.
 TEST(Tournament, TheHonestAnswerStands) {

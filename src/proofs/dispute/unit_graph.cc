@@ -23,7 +23,7 @@ HashTree StateTree(const std::vector<StateRecord>& records) {
 
 std::vector<Digest256> ChildrenOf(const HashTree& tree, std::size_t fan_out, std::size_t level,
                                   std::size_t steps, std::uint64_t index) {
-  if (steps > level || level > tree.height()) return {};
+  if (steps > level || steps > 8 || level > tree.height()) return {};
   std::uint64_t below = 1;
   for (std::size_t i = 0; i < steps; ++i) below *= fan_out;
   const std::span<const Digest256> nodes = tree.Level(level - steps);
@@ -53,6 +53,7 @@ const HashTree& UnitGraph::Tiles(const Operand& operand) {
 
 void UnitGraph::AnswerInput(const DisputeRequest& request, DisputeReply& reply) {
   const Operand& operand = program_->nodes[request.node].inputs[request.index];
+  if (operand.source == Source::kData || operand.source == Source::kConst) return;
   const std::uint64_t index = operand.index;
   if (operand.source == Source::kNode) {
     reply.record = Encode(records_[index]);
@@ -86,6 +87,13 @@ void UnitGraph::AnswerTiles(const DisputeRequest& request, DisputeReply& reply) 
 
 void UnitGraph::Answer(const DisputeRequest& request, DisputeReply& reply) {
   if (request.node >= program_->nodes.size()) return;
+  const Node& node = program_->nodes[request.node];
+  if (request.slot >= node.outputs.size() || request.tile >= TilesOf(node.outputs[request.slot]))
+    return;
+  if (request.kind == RequestKind::kInput && request.index >= node.inputs.size()) return;
+  if (request.kind == RequestKind::kResult && request.index * 3 >= program_->results.size() &&
+      request.index > 0)
+    return;
   const Operand output{Source::kNode, request.node, request.slot};
   switch (request.kind) {
     case RequestKind::kChildren: {
