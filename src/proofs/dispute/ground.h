@@ -1,0 +1,31 @@
+// From terms and the client's specs to the program that a unit must instantiate: the same for
+// parties and referee.
+#pragma once
+
+#include "proofs/dispute/protocol.h"
+
+namespace waggle {
+
+// The model behind a run.
+struct RunModel {
+  ModelConfig config;
+  NumericsConfig numerics;
+};
+// Errors (blame operator): see ForwardProgram; a program past the limits.
+Result<RunModel> ModelOf(const RunProgram& program);
+
+// Whether a response that begins with `prefix` is over.
+bool IsOver(const SequenceSpec& spec, std::span<const TokenId> prefix);
+
+// Token `prefix.size()` of a response. Errors (blame peer): ids outside of the vocabulary.
+Result<Program> TokenProgram(const RunModel& model, const SequenceSpec& spec,
+                             std::span<const TokenId> prefix);
+
+Result<Program> StepProgramOf(const RunProgram& run, const RunModel& model, const StepSpec& spec);
+
+Bytes EncodeSpec(const SequenceSpec& spec);
+Bytes EncodeSpec(const StepSpec& spec);
+Result<SequenceSpec> DecodeSequenceSpec(std::span<const std::uint8_t> bytes);
+Result<StepSpec> DecodeStepSpec(std::span<const std::uint8_t> bytes);
+
+}  // namespace waggle
