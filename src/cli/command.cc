@@ -57,7 +57,7 @@ constexpr Command kCommands[] = {
      DefineValidate},
     {"verify", "decide an evidence file: 0 proved, 1 not proved, 2 cannot be told here",
      "waggle verify evidence/3f2a.wglevid --inputs runs/demo\nwaggle verify *.wglevid --inputs "
-     "runs/demo --orchestrator wgl1... --json",
+     "runs/demo --orchestrator wgl1... --json\nwaggle verify runs/demo --from 50 --to 60",
      DefineVerify},
     {"replay", "train a run again from its accepted groups; the weights must be the same bits",
      "waggle replay runs/demo\nwaggle replay runs/demo --to 50 --out runs/demo-again",

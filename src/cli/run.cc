@@ -1,4 +1,4 @@
-// waggle run, resume, demo: whole runs on this machine.
+// waggle run, resume: whole runs on this machine.
 #include <unistd.h>
 
 #include <memory>
@@ -6,28 +6,11 @@
 #include "base/files.h"
 #include "base/hex.h"
 #include "cli/command.h"
-#include "cli/common.h"
-#include "cli/node.h"
-#include "cli/swarm_flags.h"
+#include "cli/run_common.h"
 #include "roles/host_run.h"
 #include "roles/local_run.h"
 
 namespace waggle {
-namespace {
-
-struct RunArguments {
-  std::string recipe, out, model;
-  std::vector<std::string> overrides;
-  std::uint64_t stop_after = 0;
-  bool quiet = false;
-  MachineOptions machine;
-  // A run that others join.
-  std::string listen, key = DefaultKeyFile().string(), passphrase_file;
-  std::vector<std::string> hosts, mirrors;
-  SwarmFlags swarm;
-  std::string store, http = "127.0.0.1:0";
-  std::size_t volunteers_max = 1024, per_address_max = 64;
-};
 
 Result<RunOptions> OptionsFrom(const RunArguments& arguments,
                                const std::filesystem::path& directory) {
@@ -57,13 +40,23 @@ void PrintSummary(const RunSummary& summary, const std::filesystem::path& direct
   fmt::print("report             {}\n", summary.report.string());
 }
 
-// A free folder name: runs/name, runs/name-2, ...
 std::filesystem::path FreeDirectory(const std::string& name) {
   std::filesystem::path path = std::filesystem::path("runs") / name;
   for (int n = 2; std::filesystem::exists(path); ++n)
     path = std::filesystem::path("runs") / fmt::format("{}-{}", name, n);
   return path;
 }
+
+void DefineRunOptions(CLI::App& app, RunArguments& arguments) {
+  app.add_option("--out", arguments.out,
+                 "Folder of the run (default: runs/NAME, the next free one).");
+  app.add_option("--set", arguments.overrides,
+                 "Override a recipe setting, as section.key=value; repeatable.");
+  app.add_flag("--quiet", arguments.quiet, "Print the summary only.");
+  arguments.machine.Define(app);
+}
+
+namespace {
 
 // Tells people how to join, before the first of them can.
 Status Announce(const HostRun& run, const RunArguments& arguments,
@@ -153,7 +146,7 @@ void DefineHostOptions(CLI::App& app, RunArguments& arguments) {
       ->needs(listen);
 }
 
-Status RunRecipe(const RunArguments& arguments, RunSummary* result, std::filesystem::path* where) {
+Status RunRecipe(const RunArguments& arguments) {
   std::vector<std::string> overrides = arguments.overrides;
   if (!arguments.model.empty()) overrides.push_back("model.path=" + arguments.model);
   WG_ASSIGN(const Recipe recipe, LoadRecipe(arguments.recipe, overrides));
@@ -179,8 +172,6 @@ Status RunRecipe(const RunArguments& arguments, RunSummary* result, std::filesys
   }
   PrintSummary(summary, directory);
   if (times) PrintTimes(*times);
-  if (result != nullptr) *result = summary;
-  if (where != nullptr) *where = directory;
   return {};
 }
 
@@ -203,15 +194,6 @@ Status ResumeRun(const RunArguments& arguments) {
   return {};
 }
 
-void DefineRunOptions(CLI::App& app, RunArguments& arguments) {
-  app.add_option("--out", arguments.out,
-                 "Folder of the run (default: runs/NAME, the next free one).");
-  app.add_option("--set", arguments.overrides,
-                 "Override a recipe setting, as section.key=value; repeatable.");
-  app.add_flag("--quiet", arguments.quiet, "Print the summary only.");
-  arguments.machine.Define(app);
-}
-
 }  // namespace
 
 Action DefineRun(CLI::App& app) {
@@ -223,7 +205,7 @@ Action DefineRun(CLI::App& app) {
                  "Stop after this many policy versions; `waggle resume` goes on.");
   DefineRunOptions(app, *arguments);
   DefineHostOptions(app, *arguments);
-  return [arguments] { return RunRecipe(*arguments, nullptr, nullptr); };
+  return [arguments] { return RunRecipe(*arguments); };
 }
 
 Action DefineResume(CLI::App& app) {
@@ -234,29 +216,6 @@ Action DefineResume(CLI::App& app) {
   arguments->machine.Define(app);
   DefineHostOptions(app, *arguments);
   return [arguments] { return ResumeRun(*arguments); };
-}
-
-Action DefineDemo(CLI::App& app) {
-  auto arguments = std::make_shared<RunArguments>();
-  arguments->recipe = "recipes/demo";
-  DefineRunOptions(app, *arguments);
-  return [arguments]() -> Status {
-    std::filesystem::path directory;
-    WG_TRY(RunRecipe(*arguments, nullptr, &directory));
-    const std::string model = (directory / "model").string();
-    fmt::print(
-        "\nWhat next?\n"
-        "  open {0}                        the curves, and the same tasks before and after\n"
-        "  ./waggle demo --threads 1                    another thread count: the same weight "
-        "hash\n"
-        "  ./waggle generate --model {1} --prompt \"52907=\"\n"
-        "  ./waggle run recipes/countdown               a harder task\n"
-        "  ./waggle env list                            all tasks\n"
-        "  ./waggle run recipes/gsm8k --model PATH      your own model on grade-school "
-        "mathematics\n",
-        (directory / "report.html").string(), model);
-    return {};
-  };
 }
 
 }  // namespace waggle

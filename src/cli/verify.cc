@@ -1,4 +1,4 @@
-// waggle verify: decides evidence, offline.
+// waggle verify: decides evidence, takes steps again, offline.
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "roles/public_inputs.h"
+#include "roles/step_log.h"
 
 namespace waggle {
 namespace {
@@ -16,6 +17,7 @@ namespace fs = std::filesystem;
 struct VerifyArguments {
   std::vector<std::string> files, inputs;
   std::string orchestrator;
+  StepRange steps;
   bool json = false;
   MachineOptions machine;
 };
@@ -70,7 +72,30 @@ void Print(const Judged& judged, bool json) {
     fmt::print("            policies signed by {}\n", ToText(evidence.orchestrator));
 }
 
+// The steps of a run that audits: 0 they hold, 1 one does not.
+Status VerifySteps(const fs::path& run, const VerifyArguments& arguments) {
+  WG_ASSIGN(const Ops* ops, arguments.machine.SelectedOps());
+  ThreadPool pool(arguments.machine.Threads());
+  const auto progress = [&](std::uint64_t version) {
+    if (!arguments.json) fmt::print(stderr, "\rversion {} ", version);
+  };
+  WG_ASSIGN(const StepsChecked checked,
+            CheckSteps(RunFolder(run), arguments.steps, *ops, pool, progress));
+  if (!arguments.json) fmt::print(stderr, "\n");
+  if (!checked.wrong) {
+    fmt::print("holds       {} steps taken again, from the checkpoint of version {}\n",
+               checked.steps, checked.begun);
+    return {};
+  }
+  fmt::print("wrong       the step from version {}: {}\n", checked.wrong->step.claim.version.value,
+             checked.why);
+  SetExitCode(1);
+  return {};
+}
+
 Status VerifyFiles(const VerifyArguments& arguments) {
+  if (arguments.files.size() == 1 && fs::is_directory(arguments.files[0]))
+    return VerifySteps(arguments.files[0], arguments);
   WG_ASSIGN(const Ops* ops, arguments.machine.SelectedOps());
   std::optional<NodeId> orchestrator;
   if (!arguments.orchestrator.empty()) {
@@ -93,7 +118,12 @@ Status VerifyFiles(const VerifyArguments& arguments) {
 
 Action DefineVerify(CLI::App& app) {
   auto arguments = std::make_shared<VerifyArguments>();
-  app.add_option("files", arguments->files, "Evidence files (.wglevid).")->required();
+  app.add_option("files", arguments->files,
+                 "Evidence files (.wglevid); or the folder of a run that is audited: then its "
+                 "training steps are taken again.")
+      ->required();
+  app.add_option("--from", arguments->steps.from, "Steps of a run: from this policy version on.");
+  app.add_option("--to", arguments->steps.to, "And up to this one.");
   app.add_option("--inputs", arguments->inputs,
                  "Where the policies are that the evidence names by their hashes: the folder of "
                  "the run, a volunteer's cache of policies, or whatever holds them. May be given "

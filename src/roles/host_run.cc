@@ -13,6 +13,7 @@
 #include "roles/host_swarm.h"
 #include "roles/listening.h"
 #include "roles/run_description.h"
+#include "roles/step_log.h"
 #include "roles/train_thread.h"
 
 namespace waggle {
@@ -42,6 +43,8 @@ struct HostRun::Loop {
   PolicyShelf shelf;
   Invite invite;
   std::unique_ptr<RunStore> store;
+  std::unique_ptr<StepLog> steps;      // the same
+  std::vector<LeaseId> batch;          // of the step that is under way
   std::unique_ptr<AuditBooks> books;   // where work is audited
   std::unique_ptr<NodeServer> server;  // none while the host catches up
   std::optional<HostCore> core;
@@ -72,6 +75,7 @@ struct HostRun::Loop {
   Status Perform(std::vector<TrainerEffect> effects, PolicyOut& out);
   Status Train(TrainOn batch);
   Status Trained(StepDone done);
+  Status SignStep(const Hash256& before, const Hash256& after);
   Status Publish(const PolicyOut& out);
   void Hear(const Event& event);
   Status Pump();
@@ -118,8 +122,8 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   WG_TRY(OpenBooks(description, settings));
   core.emplace(key, run.run_id, settings, std::move(*run.orchestrator),
                settings.chain.back().manifest, RandomBytes<16>);
-  WG_TRY(OpenDesk());
   training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
+  WG_TRY(OpenDesk());
   WG_TRY(TellDesks());
   WG_TRY(CatchUp());
   return Listen(options);
@@ -163,6 +167,8 @@ Status HostRun::Loop::OpenBooks(const Bytes& description, HostSettings& settings
 // What was accepted before and stands in no batch goes into the next one.
 Status HostRun::Loop::OpenDesk() {
   if (books == nullptr || !run.recipe.trust.audits) return {};
+  WG_ASSIGN(steps, StepLog::Open(run.folder));
+  training->HashStates();
   AuditDesk desk = books->MakeDesk(key);
   WorkRemembered remembered;
   for (const auto& [version, root] : books->roots()) remembered.policies.push_back({version, root});
@@ -347,6 +353,8 @@ Status HostRun::Loop::Perform(HostEffect effect) {
 Status HostRun::Loop::Train(TrainOn batch) {
   WG_TRY(run.KeepBatch(batch));
   const PolicyVersion current = run.conduct->version();
+  this->batch.clear();
+  for (const Lease& lease : batch.leases) this->batch.push_back(lease.id);
   board->Batch(batch, current);
   log->Batch(batch, current);
   std::vector<TrainerEffect> effects = run.conduct->Step(BatchReady{std::move(batch)});
@@ -355,6 +363,8 @@ Status HostRun::Loop::Train(TrainOn batch) {
     return {};
   }
   // Nothing to learn from: the version moves all the same, and so do its (equal) weights.
+  this->batch.clear();
+  if (steps) WG_TRY(SignStep(run.trainer->StateHash(), run.trainer->StateHash()));
   WG_ASSIGN(const auto manifests,
             shelf.Put(PolicyVersion{current.value + 1}, *shelf.newest(), DeltaKindOf(run.recipe)));
   PolicyOut out = swarm->OutOf(manifests);
@@ -373,6 +383,7 @@ Status HostRun::Loop::Trained(StepDone done) {
   run.times.train_seconds = done.seconds;
   if (const std::string line = board->Stepped(done.seconds); !line.empty())
     run.telemetry->Say(line);
+  if (steps && done.report) WG_TRY(SignStep(*done.before, *done.after));
   PolicyOut out = swarm->OutOf(done.manifests);
   out.root = shelf.newest()->root();
   if (!done.report) {
@@ -381,6 +392,23 @@ Status HostRun::Loop::Trained(StepDone done) {
     WG_TRY(Perform(run.conduct->Step(StepFinished{std::move(*done.report)}), out));
   }
   return Publish(out);
+}
+
+Status HostRun::Loop::SignStep(const Hash256& before, const Hash256& after) {
+  std::vector<GroupRecord> records;
+  for (const LeaseId lease : batch) {
+    WG_ASSIGN(auto record, store->GroupOf(lease));
+    if (!record)
+      return Fail(Blame::kBug, "the trained group of lease {} is not kept", LeaseName(lease));
+    records.push_back(std::move(*record));
+  }
+  return steps->Add(key,
+                    {.run = run.run_id,
+                     .version = run.conduct->version(),
+                     .before = before,
+                     .after = after,
+                     .batch = Sha256(EncodeRecords(records))},
+                    batch);
 }
 
 Status HostRun::Loop::Publish(const PolicyOut& out) {

@@ -31,6 +31,7 @@ Result<Hash256> StepAgain(Trainer& trainer, const Recipe& recipe,
     WithholdStale(current, recipe.orchestrator.lag_versions_max, scored);
     groups.push_back(std::move(scored));
   }
+  if (groups.empty()) return trainer.StateHash();  // a version without a step
   std::vector<LeaseId> forged;
   WG_ASSIGN(const auto report, StepOnHonestGroups(trainer, std::move(groups), current, forged));
   static_cast<void>(report);

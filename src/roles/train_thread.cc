@@ -73,10 +73,12 @@ void TrainThread::Work(const std::stop_token& stop) {
 StepDone TrainThread::Run(Job job) {
   StepDone done{.report = std::optional<StepReport>()};
   const std::int64_t begin = clock_.MonotonicNs();
+  if (hash_states_) done.before = trainer_.StateHash();
   if (!job.groups.empty())
     done.report = StepOnHonestGroups(trainer_, std::move(job.groups), job.current, done.forged);
   done.seconds = static_cast<double>(clock_.MonotonicNs() - begin) * 1e-9;
   if (!done.report) return done;
+  if (hash_states_) done.after = trainer_.StateHash();
   auto manifests =
       shelf_.Put(PolicyVersion{job.current.value + 1},
                  ImageOfTrainer(trainer_, format_, pool_, shelf_.newest()), delta_kind_);

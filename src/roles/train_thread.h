@@ -21,6 +21,7 @@ struct StepDone {
   PolicyShelf::Manifests manifests;          // meaningful without an error
   double seconds = 0;
   std::vector<LeaseId> forged;  // groups whose log-probs are not those of the weights they name
+  std::optional<Hash256> before, after;  // Trainer::StateHash, where steps are signed
 };
 
 // The weights that a step leaves behind, as they travel.
@@ -40,7 +41,8 @@ class TrainThread {
   // Put.
   TrainThread(Trainer& trainer, PolicyShelf& shelf, ThreadPool& pool, WeightFormat format,
               PolicyKind delta_kind, Clock& clock);
-  ~TrainThread();  // after the step that is under way
+  void HashStates() { hash_states_ = true; }  // before the first step: they are to be signed
+  ~TrainThread();                             // after the step that is under way
 
   void Start(std::vector<ScoredGroup> groups, PolicyVersion current);  // REQUIRES !busy()
   bool busy() const { return busy_; }
@@ -60,7 +62,8 @@ class TrainThread {
   const WeightFormat format_;
   const PolicyKind delta_kind_;
   Clock& clock_;
-  bool busy_ = false;  // the consumer's
+  bool busy_ = false;         // the consumer's
+  bool hash_states_ = false;  // set before the thread is given work
 
   std::mutex mutex_;
   std::condition_variable_any ready_, finished_;
