@@ -57,8 +57,7 @@ TEST(Speed, OfRequestsWithSignatures) {
   const KeyPair alice = ScenarioKey("alice");
   std::vector<LedgerRequest> requests;
   for (std::uint64_t i = 0; i < 4'000; ++i)
-    requests.push_back(
-        SignRequest(alice, t.ledger.id(), i, Transfer{t.Id("bob"), Credits{1}}));
+    requests.push_back(SignRequest(alice, t.ledger.id(), i, Transfer{t.Id("bob"), Credits{1}}));
   Measure("transfer, signature checked", 4'000, [&](int i) {
     EXPECT_TRUE(t.ledger.Apply(t.ledger.Next(1, requests[static_cast<std::size_t>(i)])));
   });
