@@ -14,13 +14,13 @@ TEST(EconomySlow, TheBestReplyFlipsAtTheBound) {
         Economy e{.chance = chance, .audited = audited, .detection = detection};
         const double bound = StakeFor(GameOf(e), chance);
         if (bound == 0) {
-          EXPECT_EQ(BestReply(e, 4'000, 5), 0u) << chance << " " << audited << " " << detection;
+          EXPECT_EQ(BestReply(e, 5), 0u) << chance << " " << audited << " " << detection;
           continue;
         }
         e.stake = 1.1 * bound;
-        EXPECT_EQ(BestReply(e, 4'000, 5), 0u) << chance << " " << audited << " " << detection;
+        EXPECT_EQ(BestReply(e, 5), 0u) << chance << " " << audited << " " << detection;
         e.stake = .9 * bound;
-        EXPECT_EQ(BestReply(e, 4'000, 5), e.items) << chance << " " << audited << " " << detection;
+        EXPECT_EQ(BestReply(e, 5), e.items) << chance << " " << audited << " " << detection;
       }
     }
   }

@@ -26,16 +26,16 @@ TEST(Economy, HonestyIsTheBestReplyExactlyWhereTheFormulaSays) {
     const double bound = StakeFor(GameOf(base), base.chance);
     ASSERT_GT(bound, 0);
     e.stake = 1.2 * bound;
-    EXPECT_EQ(BestReply(e, kWorkers, 2), 0u) << base.chance;
+    EXPECT_EQ(BestReply(e, 2), 0u) << base.chance;
     e.stake = .8 * bound;
-    EXPECT_EQ(BestReply(e, kWorkers, 2), e.items) << base.chance;
+    EXPECT_EQ(BestReply(e, 2), e.items) << base.chance;
   }
 }
 
 // P = 1, m = 1: the withheld pay is the collateral, and no stake is needed.
 TEST(Economy, OneAuditedItemNeedsNoStake) {
   const Economy e{.chance = 1, .audited = 1, .detection = .95, .stake = 0};
-  EXPECT_EQ(BestReply(e, 500, 3), 0u);
+  EXPECT_EQ(BestReply(e, 3), 0u);
 }
 
 // The classes of 4.4 take a tenth of the stake for a first offence, so the S of 4.3 is a tenth of

@@ -74,13 +74,28 @@ inline double ProfitOf(const Economy& e, std::uint32_t bad, int workers, std::ui
   return sum / workers - game.cost * (e.items - bad) - game.cheat_cost * bad;
 }
 
-// The number of made-up items that pays best. Not asked for 1: what that brings is too little to be
-// told from luck, and the gain is linear or convex in the number (4.3).
-inline std::uint32_t BestReply(const Economy& e, int workers, std::uint64_t seed) {
+// How many workers have to be asked until luck is less than a third of what a reply gains or
+// loses by.
+inline int WorkersFor(const Economy& e) {
+  const BatchGame game = GameOf(e);
+  const double caught = e.chance * Detection(game, e.items / 2);
+  const double lost = game.Withheld() + e.stake;
+  const double gain = GainOfCheating(game, e.chance, e.stake, e.items) / 2;
+  const double workers = 12 * lost * lost * caught * (1 - caught) / (gain * gain + 1e-9);
+  return static_cast<int>(std::clamp(workers, 500.0, 200'000.0));
+}
+
+// The number of made-up items that pays best. Few are not asked for: what they bring is too little
+// to be told from luck, and the gain is linear or convex in their number (4.3).
+inline std::uint32_t BestReply(const Economy& e, std::uint64_t seed) {
+  constexpr int kEpoch = 4'000;
+  const int epochs = (WorkersFor(e) + kEpoch - 1) / kEpoch;
   std::uint32_t best = 0;
-  double most = ProfitOf(e, 0, workers, seed);
-  for (const std::uint32_t bad : {e.items / 4, e.items / 2, e.items}) {
-    const double profit = ProfitOf(e, bad, workers, seed);
+  double most = ProfitOf(e, 0, 100, seed);  // no luck in it
+  for (const std::uint32_t bad : {e.items / 2, e.items}) {
+    double profit = 0;
+    for (int i = 0; i < epochs; ++i)
+      profit += ProfitOf(e, bad, kEpoch, seed + static_cast<std::uint64_t>(i)) / epochs;
     if (profit > most) most = profit, best = bad;
   }
   return best;

@@ -127,6 +127,7 @@ class LedgerModel {
   bool MoneyOp(const ModelOp& op);
   bool StakeOp(const ModelOp& op);
   bool EpochOp(const ModelOp& op);
+  bool SealedOp(const ModelOp& op, Epoch& one);
   bool AuditOp(const ModelOp& op);
   bool DisputeOp(const ModelOp& op);
   bool Close(int who);

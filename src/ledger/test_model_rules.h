@@ -297,8 +297,10 @@ inline bool LedgerModel::EpochOp(const ModelOp& op) {
     active_ms = now;
     return true;
   }
-  if (!epochs.contains(op.epoch)) return false;
-  Epoch& one = epochs.at(op.epoch);
+  return epochs.contains(op.epoch) && SealedOp(op, epochs.at(op.epoch));
+}
+
+inline bool LedgerModel::SealedOp(const ModelOp& op, Epoch& one) {
   if (op.kind == kKindOf<BeaconReveal>) {
     const auto seat = one.secrets.find(op.author);
     if (one.phase != 2 || seat == one.secrets.end() || seat->second || !op.flag ||
