@@ -14,7 +14,8 @@ constexpr std::string_view kNames[] = {
     "commit-batch",  "equivocation",  "seal-epoch",      "beacon-commit",
     "beacon-reveal", "beacon-close",  "beacon-external", "verdict",
     "canary-commit", "canary-reveal", "accuse",          "contest",
-    "resolve",       "lapse-dispute", "settle-epoch",    "claim-vested"};
+    "resolve",       "lapse-dispute", "settle-epoch",    "claim-vested",
+    "contest-canary"};
 static_assert(std::size(kNames) == std::variant_size_v<LedgerBody>);
 
 void Append(Bytes& out, std::span<const std::uint8_t> bytes) {

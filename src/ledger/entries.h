@@ -251,6 +251,16 @@ struct LapseDispute {
   bool operator==(const LapseDispute&) const = default;
 };
 
+// By a validator that gave a verdict on it, or by its worker, with the bond of the terms: a batch
+// that was shown as a canary is not what its orchestrator says. The verdict "guilty" is that it is.
+struct ContestCanary {
+  LedgerRun run;
+  std::uint64_t epoch = 0;
+  NodeId worker;
+  Digest256 evidence{};
+  bool operator==(const ContestCanary&) const = default;
+};
+
 // --- Pay -----------------------------------------------------------------------------------------
 
 // By anybody, when the dispute window is over. Batches in dispute stay; it may be asked for again.
@@ -270,7 +280,7 @@ using LedgerBody =
                  CancelUnbond, TakeStake, JoinValidators, LeaveValidators, CommitBatch,
                  Equivocation, SealEpoch, BeaconCommit, BeaconReveal, BeaconClose, BeaconExternal,
                  GiveVerdict, CanaryCommit, CanaryReveal, Accuse, Contest, Resolve, LapseDispute,
-                 SettleEpoch, ClaimVested>;
+                 SettleEpoch, ClaimVested, ContestCanary>;
 
 // Signed by the author in kRequestDomain, over  ledger id (32) | its bytes without the signature.
 struct LedgerRequest {
@@ -456,5 +466,11 @@ WG_LEDGER_FIELDS(SettleEpoch) {
   v(2, "epoch", x.epoch);
 }
 WG_LEDGER_FIELDS(ClaimVested) { v(1, "run", x.run); }
+WG_LEDGER_FIELDS(ContestCanary) {
+  v(1, "run", x.run);
+  v(2, "epoch", x.epoch);
+  v(3, "worker", x.worker);
+  v(4, "evidence", x.evidence);
+}
 
 }  // namespace waggle

@@ -191,7 +191,8 @@ std::vector<std::uint64_t> Ledger::SettleableEpochs(const LedgerRun& run,
     const bool due = std::ranges::any_of(epoch.batches, [&](const auto& row) {
       const LedgerBatch& batch = row.second;
       if (batch.state != BatchState::kPending || !batch.disputes.empty()) return false;
-      return !batch.Rejected() || batch.contested || now_ms >= batch.contest_until_ms;
+      const bool open = (batch.Rejected() || batch.canary) && !batch.contested;
+      return !open || now_ms >= batch.contest_until_ms;
     });
     if (due || epoch.phase == EpochPhase::kAudited) numbers.push_back(number);
   }

@@ -96,6 +96,7 @@ WG_LEDGER_FIELDS(LedgerBatch) {
   v(10, "contest_until_ms", x.contest_until_ms);
   v(11, "contested", x.contested);
   v(12, "canary", x.canary);
+  v(13, "canary_bad", x.canary_bad);
 }
 WG_LEDGER_FIELDS(BeaconSeat) {
   v(1, "hash", x.hash);
@@ -141,7 +142,7 @@ WG_LEDGER_FIELDS(LedgerDispute) {
   v(2, "epoch", x.epoch);
   v(3, "worker", x.worker);
   v(4, "by", x.by);
-  v(5, "contest", x.contest);
+  v(5, "about", x.about);
   v(6, "bond", x.bond);
   v(7, "evidence", x.evidence);
   v(8, "opened_ms", x.opened_ms);

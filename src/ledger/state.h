@@ -76,10 +76,10 @@ struct LedgerBatch {
   // The gravest that was found and stands: nothing found is kAccepted.
   Finding Worst() const;
   bool Rejected() const { return Worst() != Finding::kAccepted; }
-  std::vector<std::uint64_t> disputes;  // open ones
-  std::uint64_t contest_until_ms = 0;   // a finding against it can be answered until then
-  bool contested = false;               // it was answered
-  bool canary = false;
+  std::vector<std::uint64_t> disputes;      // open ones
+  std::uint64_t contest_until_ms = 0;       // a finding against it can be answered until then
+  bool contested = false;                   // it was answered
+  bool canary = false, canary_bad = false;  // shown as one, and that it was bad
   bool operator==(const LedgerBatch&) const = default;
 };
 
@@ -136,11 +136,20 @@ struct LedgerRunState {
   bool operator==(const LedgerRunState&) const = default;
 };
 
+enum class DisputeAbout : std::uint8_t {
+  kAccusation = 1,  // that a batch is wrong
+  kFinding = 2,     // a validator's finding, contested by the worker
+  kCanary = 3,      // what the orchestrator says of a canary
+};
+constexpr bool IsKnown(DisputeAbout about) {
+  return about >= DisputeAbout::kAccusation && about <= DisputeAbout::kCanary;
+}
+
 struct LedgerDispute {
   LedgerRun run;
   std::uint64_t epoch = 0;
   NodeId worker, by;
-  bool contest = false;  // by the worker, of validators' findings
+  DisputeAbout about = DisputeAbout::kAccusation;
   Credits bond;
   Digest256 evidence{};
   std::uint64_t opened_ms = 0;

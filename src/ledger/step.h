@@ -46,6 +46,7 @@ class LedgerStep {
   LedgerStatus On(const CanaryReveal& body);
   LedgerStatus On(const Accuse& body);
   LedgerStatus On(const Contest& body);
+  LedgerStatus On(const ContestCanary& body);
   LedgerStatus On(const Resolve& body);
   LedgerStatus On(const LapseDispute& body);
   // step_settle.cc
@@ -77,7 +78,7 @@ class LedgerStep {
   Credits LargestPay(const LedgerEpoch& epoch) const;
 
   // Disputes (step_audit.cc).
-  void OpenDispute(LedgerBatch& batch, bool contest, const Digest256& evidence);
+  void OpenDispute(LedgerBatch& batch, DisputeAbout about, const Digest256& evidence);
   void CloseDispute(std::uint64_t id, LedgerBatch& batch);
   void LoseBond(const LedgerDispute& dispute, const NodeId& winner);
   void Decide(std::uint64_t id, bool guilty);
@@ -88,6 +89,7 @@ class LedgerStep {
   // Settlement and punishment (step_settle.cc).
   bool CanSettle(const LedgerBatch& batch) const;
   void SettleBatch(LedgerBatch& batch);
+  void JudgeWatchers(const LedgerBatch& batch);  // of a canary
   void Pay(LedgerBatch& batch);
   void PayRoles(LedgerEpoch& epoch);
   void PayValidators(LedgerEpoch& epoch);

@@ -116,33 +116,42 @@ LedgerStatus LedgerStep::On(const CanaryReveal& body) {
   ++epoch->canaries_shown;
   batch->canary = true;
   Emit(LedgerEventKind::kCanaryShown, body.worker, {}, body.bad ? 1 : 0);
-  for (const AuditorSeat& seat : batch->auditors) {
-    const Finding found = seat.finding.value_or(Finding::kFault);
-    const bool said_bad = found == Finding::kWrong || found == Finding::kInvalid;
-    if (!said_bad && found != Finding::kAccepted) continue;
-    if (said_bad != body.bad) {
-      Emit(LedgerEventKind::kCanaryMissed, seat.validator);
-      Slash(seat.validator, run_->terms.canary_penalty, nullptr);
-      continue;
-    }
-    const Credits bonus = std::min(run_->terms.canary_bonus, run_->insurance + run_->budget);
-    const Credits insured = std::min(bonus, run_->insurance);
-    run_->insurance -= insured;
-    run_->budget -= bonus - insured;
-    Earn(LedgerEventKind::kCanaryFound, seat.validator, bonus);
-  }
+  // Its validators, and its worker, have as long to answer as if it were a finding.
+  batch->canary_bad = body.bad;
+  batch->contested = false;
+  batch->contest_until_ms = std::max(batch->contest_until_ms, now() + run_->terms.contest_ms);
   return {};
 }
 
-void LedgerStep::OpenDispute(LedgerBatch& batch, bool contest, const Digest256& evidence) {
+LedgerStatus LedgerStep::On(const ContestCanary& body) {
+  LedgerBatch* batch = FindPending(FindEpoch(body.epoch), body.worker);
+  if (batch == nullptr) return Refuse(LedgerRefusal::kUnknownBatch, "no such batch is pending");
+  const bool drawn = std::ranges::any_of(
+      batch->auditors, [&](const AuditorSeat& seat) { return seat.validator == author(); });
+  if (!drawn && author() != body.worker)
+    return Refuse(LedgerRefusal::kNotDrawn, "its validators and its worker may contest a canary");
+  if (!batch->canary) return Refuse(LedgerRefusal::kNotRejected, "not shown as a canary");
+  if (batch->contested) return Refuse(LedgerRefusal::kAlreadyDone, "contested before");
+  if (now() >= batch->contest_until_ms)
+    return Refuse(LedgerRefusal::kTooLate, "a canary is answered within contest_ms");
+  if (run_->terms.accuse_bond.value > 0) {
+    if (auto can = CanPay(run_->terms.accuse_bond); !can) return can;
+  }
+  batch->contested = true;
+  OpenDispute(*batch, DisputeAbout::kCanary, body.evidence);
+  return {};
+}
+
+void LedgerStep::OpenDispute(LedgerBatch& batch, DisputeAbout about, const Digest256& evidence) {
   const std::uint64_t id = state_.next_dispute++;
   batch.disputes.push_back(id);
   ++FindMember(batch.claim.worker)->frozen;
   const Credits bond = run_->terms.accuse_bond;
   if (bond.value > 0) state_.accounts[author()].balance -= bond;
   state_.disputes[id] = {
-      run_id_, batch.claim.epoch, batch.claim.worker, author(), contest, bond, evidence, now(), {}};
-  Emit(contest ? LedgerEventKind::kContested : LedgerEventKind::kAccused, author(), bond, id)
+      run_id_, batch.claim.epoch, batch.claim.worker, author(), about, bond, evidence, now(), {}};
+  Emit(about == DisputeAbout::kAccusation ? LedgerEventKind::kAccused : LedgerEventKind::kContested,
+       author(), bond, id)
       .other = batch.claim.worker;
 }
 
@@ -165,7 +174,7 @@ LedgerStatus LedgerStep::On(const Accuse& body) {
   if (run_->terms.accuse_bond.value > 0) {
     if (auto can = CanPay(run_->terms.accuse_bond); !can) return can;
   }
-  OpenDispute(*batch, /*contest=*/false, body.evidence);
+  OpenDispute(*batch, DisputeAbout::kAccusation, body.evidence);
   return {};
 }
 
@@ -173,7 +182,7 @@ LedgerStatus LedgerStep::On(const Contest& body) {
   LedgerBatch* batch = FindPending(FindEpoch(body.epoch), author());
   if (batch == nullptr) return Refuse(LedgerRefusal::kUnknownBatch, "no such batch is pending");
   const Finding worst = batch->Worst();
-  if (worst == Finding::kAccepted || worst == Finding::kStatistical)
+  if (worst == Finding::kAccepted || worst == Finding::kStatistical || batch->canary)
     return Refuse(LedgerRefusal::kNotRejected, "no finding that a referee could judge");
   if (batch->contested) return Refuse(LedgerRefusal::kAlreadyDone, "contested before");
   if (now() >= batch->contest_until_ms)
@@ -182,7 +191,7 @@ LedgerStatus LedgerStep::On(const Contest& body) {
     if (auto can = CanPay(run_->terms.accuse_bond); !can) return can;
   }
   batch->contested = true;
-  OpenDispute(*batch, /*contest=*/true, body.evidence);
+  OpenDispute(*batch, DisputeAbout::kFinding, body.evidence);
   return {};
 }
 
@@ -218,7 +227,8 @@ LedgerStatus LedgerStep::On(const LapseDispute& body) {
   Emit(LedgerEventKind::kDisputeLapsed, dispute.worker, {}, body.dispute);
   Credit(LedgerEventKind::kBondReturned, dispute.by, dispute.bond, body.dispute);
   CloseDispute(body.dispute, batch);
-  if (dispute.contest) DropFindings(batch);
+  if (dispute.about == DisputeAbout::kFinding) DropFindings(batch);
+  if (dispute.about == DisputeAbout::kCanary) batch.canary = batch.contested = false;
   return {};
 }
 
@@ -262,12 +272,20 @@ void LedgerStep::Decide(std::uint64_t id, bool guilty) {
   Emit(guilty ? LedgerEventKind::kFoundGuilty : LedgerEventKind::kFoundInnocent, dispute.worker, {},
        id);
   CloseDispute(id, batch);
-  if (dispute.contest && guilty) {
+  if (dispute.about == DisputeAbout::kCanary) {
+    if (guilty) {
+      run_->insurance += dispute.bond;
+      Emit(LedgerEventKind::kInsured, dispute.by, dispute.bond);
+    } else {  // a batch like any other
+      Credit(LedgerEventKind::kBondReturned, dispute.by, dispute.bond, id);
+      batch.canary = batch.contested = false;
+    }
+  } else if (dispute.about == DisputeAbout::kFinding && guilty) {
     // The finding stands; the settlement acts on it.
     const auto finder = std::ranges::find_if(
         batch.auditors, [&](const AuditorSeat& seat) { return seat.finding == batch.Worst(); });
     LoseBond(dispute, finder->validator);
-  } else if (dispute.contest) {
+  } else if (dispute.about == DisputeAbout::kFinding) {
     Credit(LedgerEventKind::kBondReturned, dispute.by, dispute.bond, id);
     SlashFalseAccusers(batch);
     DropFindings(batch);

@@ -7,7 +7,7 @@ namespace waggle {
 
 bool LedgerStep::CanSettle(const LedgerBatch& batch) const {
   if (!batch.disputes.empty()) return false;
-  const bool unanswered = batch.Rejected() && !batch.contested;
+  const bool unanswered = (batch.Rejected() || batch.canary) && !batch.contested;
   return !unanswered || now() >= batch.contest_until_ms;
 }
 
@@ -59,6 +59,7 @@ void LedgerStep::SettleBatch(LedgerBatch& batch) {
     if (!seat.finding) MissedDuty(seat.validator);
   }
   if (batch.canary) {
+    JudgeWatchers(batch);
     unspent();
     return Finish(batch);
   }
@@ -88,6 +89,25 @@ void LedgerStep::SettleBatch(LedgerBatch& batch) {
     }
   }
   Finish(batch);
+}
+
+// Who said "ok" to a bad canary, or rejected a good one, looked at neither.
+void LedgerStep::JudgeWatchers(const LedgerBatch& batch) {
+  for (const AuditorSeat& seat : batch.auditors) {
+    const Finding found = seat.finding.value_or(Finding::kFault);
+    const bool said_bad = found == Finding::kWrong || found == Finding::kInvalid;
+    if (!said_bad && found != Finding::kAccepted) continue;
+    if (said_bad != batch.canary_bad) {
+      Emit(LedgerEventKind::kCanaryMissed, seat.validator);
+      Slash(seat.validator, run_->terms.canary_penalty, nullptr);
+      continue;
+    }
+    const Credits bonus = std::min(run_->terms.canary_bonus, run_->insurance + run_->budget);
+    const Credits insured = std::min(bonus, run_->insurance);
+    run_->insurance -= insured;
+    run_->budget -= bonus - insured;
+    Earn(LedgerEventKind::kCanaryFound, seat.validator, bonus);
+  }
 }
 
 void LedgerStep::Pay(LedgerBatch& batch) {

@@ -27,7 +27,8 @@ class TestLedger {
                signatures ? SignatureCheck(Verify) : SignatureCheck(TrustSignatures)) {}
 
   const NodeId& Id(const std::string& name) {
-    return ids_.try_emplace(name, IdOfName(name)).first->second;
+    const auto known = ids_.find(name);
+    return known != ids_.end() ? known->second : ids_.emplace(name, IdOfName(name)).first->second;
   }
   Signature Sign(const std::string& worker, const BatchClaim& claim) {
     return signatures_ ? SignBatch(ScenarioKey(worker), ledger.id(), claim) : Signature{};

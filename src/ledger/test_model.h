@@ -55,7 +55,8 @@ class LedgerModel {
     int worker;
     std::uint64_t epoch, items, until = 0;
     Money pay = 0;
-    bool done = false, contested = false, canary = false, audited = false, whole = false;
+    bool done = false, contested = false, canary = false, egg_bad = false, audited = false,
+         whole = false;
     std::uint64_t looked_at = 0;
     std::vector<Seat> seats;
   };
@@ -69,7 +70,7 @@ class LedgerModel {
   struct Quarrel {
     std::uint64_t epoch, opened;
     int worker, by;
-    bool contest;
+    int about;  // 1 accusation, 2 finding, 3 canary
     Money bond;
     std::map<int, bool> votes;
   };
@@ -118,6 +119,7 @@ class LedgerModel {
   void End(Work& work);
   void Miss(int who);
   void Settle(Work& work);
+  void Watchers(const Work& work);
   void Roles(std::uint64_t e);
   void Clean(std::uint64_t e);
   void Lose(const Quarrel& quarrel, int winner);
@@ -127,6 +129,7 @@ class LedgerModel {
   bool MoneyOp(const ModelOp& op);
   bool StakeOp(const ModelOp& op);
   bool EpochOp(const ModelOp& op);
+  bool SealedOp(const ModelOp& op, Epoch& one);
   bool AuditOp(const ModelOp& op);
   bool DisputeOp(const ModelOp& op);
   bool Close(int who);
@@ -219,7 +222,9 @@ inline bool LedgerModel::Do(const ModelOp& op) {
   if (op.kind == kKindOf<GiveVerdict> || op.kind == kKindOf<CanaryCommit> ||
       op.kind == kKindOf<CanaryReveal> || op.kind == kKindOf<Equivocation>)
     return AuditOp(op);
-  if (op.kind >= kKindOf<Accuse> && op.kind <= kKindOf<LapseDispute>) return DisputeOp(op);
+  if ((op.kind >= kKindOf<Accuse> && op.kind <= kKindOf<LapseDispute>) ||
+      op.kind == kKindOf<ContestCanary>)
+    return DisputeOp(op);
   return EpochOp(op);
 }
 

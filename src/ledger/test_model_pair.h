@@ -176,19 +176,20 @@ class ModelPair {
 
   ModelOp RandomOp() {
     constexpr std::size_t kKinds[] = {
-        kKindOf<Deposit>,      kKindOf<Withdraw>,       kKindOf<Transfer>,
-        kKindOf<LockBudget>,   kKindOf<Stake>,          kKindOf<Unbond>,
-        kKindOf<CancelUnbond>, kKindOf<TakeStake>,      kKindOf<JoinValidators>,
-        kKindOf<CommitBatch>,  kKindOf<CommitBatch>,    kKindOf<CommitBatch>,
-        kKindOf<BeaconCommit>, kKindOf<BeaconCommit>,   kKindOf<SealEpoch>,
-        kKindOf<BeaconReveal>, kKindOf<BeaconReveal>,   kKindOf<BeaconReveal>,
-        kKindOf<BeaconClose>,  kKindOf<BeaconClose>,    kKindOf<GiveVerdict>,
-        kKindOf<GiveVerdict>,  kKindOf<GiveVerdict>,    kKindOf<GiveVerdict>,
-        kKindOf<SettleEpoch>,  kKindOf<SettleEpoch>,    kKindOf<Accuse>,
-        kKindOf<Contest>,      kKindOf<Contest>,        kKindOf<Resolve>,
-        kKindOf<Resolve>,      kKindOf<LapseDispute>,   kKindOf<ClaimVested>,
-        kKindOf<CanaryCommit>, kKindOf<CanaryReveal>,   kKindOf<JoinValidators>,
-        kKindOf<Equivocation>, kKindOf<LeaveValidators>};
+        kKindOf<Deposit>,       kKindOf<Withdraw>,        kKindOf<Transfer>,
+        kKindOf<LockBudget>,    kKindOf<Stake>,           kKindOf<Unbond>,
+        kKindOf<CancelUnbond>,  kKindOf<TakeStake>,       kKindOf<JoinValidators>,
+        kKindOf<CommitBatch>,   kKindOf<CommitBatch>,     kKindOf<CommitBatch>,
+        kKindOf<BeaconCommit>,  kKindOf<BeaconCommit>,    kKindOf<SealEpoch>,
+        kKindOf<BeaconReveal>,  kKindOf<BeaconReveal>,    kKindOf<BeaconReveal>,
+        kKindOf<BeaconClose>,   kKindOf<BeaconClose>,     kKindOf<GiveVerdict>,
+        kKindOf<GiveVerdict>,   kKindOf<GiveVerdict>,     kKindOf<GiveVerdict>,
+        kKindOf<SettleEpoch>,   kKindOf<SettleEpoch>,     kKindOf<Accuse>,
+        kKindOf<Contest>,       kKindOf<Contest>,         kKindOf<Resolve>,
+        kKindOf<Resolve>,       kKindOf<LapseDispute>,    kKindOf<ClaimVested>,
+        kKindOf<CanaryCommit>,  kKindOf<CanaryReveal>,    kKindOf<JoinValidators>,
+        kKindOf<Equivocation>,  kKindOf<LeaveValidators>, kKindOf<CanaryReveal>,
+        kKindOf<ContestCanary>, kKindOf<ContestCanary>};
     ModelOp op;
     op.kind = kKinds[random_.Below(std::size(kKinds))];
     if ((op.kind == kKindOf<Equivocation> ||
@@ -258,6 +259,10 @@ class ModelPair {
       op.epoch = work.epoch, op.other = work.worker;
       if (op.kind == kKindOf<GiveVerdict> && !work.seats.empty())
         op.author = random_.Of(work.seats).validator;
+    }
+    for (const LedgerModel::Work& each : model_.works) {
+      if (op.kind == kKindOf<ContestCanary> && each.canary && !each.seats.empty())
+        op.epoch = each.epoch, op.other = each.worker, op.author = each.seats[0].validator;
     }
     if (op.kind != kKindOf<Contest>) return;
     for (const LedgerModel::Work& each : model_.works) {
@@ -334,6 +339,8 @@ class ModelPair {
         return LapseDispute{op.number};
       case 27:
         return SettleEpoch{run_, op.epoch};
+      case 29:
+        return ContestCanary{run_, op.epoch, other, none};
       default:
         return ClaimVested{run_};
     }

@@ -182,7 +182,8 @@ inline void LedgerModel::Miss(int who) {
 }
 
 inline bool LedgerModel::Settleable(const Work& work) const {
-  return QuarrelsOf(work).empty() && (!Rejected(work) || work.contested || now >= work.until);
+  return QuarrelsOf(work).empty() &&
+         ((!Rejected(work) && !work.canary) || work.contested || now >= work.until);
 }
 
 inline void LedgerModel::Settle(Work& work) {
@@ -191,6 +192,7 @@ inline void LedgerModel::Settle(Work& work) {
     if (seat.finding == 0) Miss(seat.validator);
   }
   const int worst = WorstOf(work);
+  if (work.canary) Watchers(work);
   if (work.canary || (worst >= 1 && worst <= 3)) budget += work.pay;
   if (work.canary) return End(work);
   if (worst == 1) p.suspect = std::max(p.suspect, epoch + t.suspect_epochs);
@@ -297,8 +299,10 @@ inline bool LedgerModel::EpochOp(const ModelOp& op) {
     active_ms = now;
     return true;
   }
-  if (!epochs.contains(op.epoch)) return false;
-  Epoch& one = epochs.at(op.epoch);
+  return epochs.contains(op.epoch) && SealedOp(op, epochs.at(op.epoch));
+}
+
+inline bool LedgerModel::SealedOp(const ModelOp& op, Epoch& one) {
   if (op.kind == kKindOf<BeaconReveal>) {
     const auto seat = one.secrets.find(op.author);
     if (one.phase != 2 || seat == one.secrets.end() || seat->second || !op.flag ||
@@ -378,12 +382,19 @@ inline bool LedgerModel::AuditOp(const ModelOp& op) {
   one.eggs.erase({op.other, op.flag});
   ++one.shown_canaries;
   work->canary = true;
-  for (const Seat& seat : work->seats) {
+  work->egg_bad = op.flag;
+  work->contested = false;
+  work->until = std::max(work->until, now + t.contest_ms);
+  return true;
+}
+
+inline void LedgerModel::Watchers(const Work& work) {
+  for (const Seat& seat : work.seats) {
     const bool bad = seat.finding == static_cast<int>(Finding::kWrong) ||
                      seat.finding == static_cast<int>(Finding::kInvalid);
     if (!bad && seat.finding != static_cast<int>(Finding::kAccepted)) continue;
-    if (bad == op.flag) {
-      Money bonus = std::min<Money>(t.canary_bonus.value, insurance + budget);
+    if (bad == work.egg_bad) {
+      const Money bonus = std::min<Money>(t.canary_bonus.value, insurance + budget);
       Gain(seat.validator, bonus);
       const Money first = std::min(bonus, insurance);
       insurance -= first;
@@ -392,7 +403,6 @@ inline bool LedgerModel::AuditOp(const ModelOp& op) {
       Slash(seat.validator, t.canary_penalty.value, -1);
     }
   }
-  return true;
 }
 
 inline void LedgerModel::Lose(const Quarrel& quarrel, int winner) {
@@ -411,7 +421,16 @@ inline void LedgerModel::Decide(std::uint64_t id, bool guilty) {
   const Quarrel quarrel = quarrels.at(id);
   Work& work = *Find(quarrel.epoch, quarrel.worker);
   quarrels.erase(id);
-  if (quarrel.contest) {
+  if (quarrel.about == 3) {
+    if (guilty) {
+      insurance += quarrel.bond;
+    } else {
+      people[quarrel.by].balance += quarrel.bond;
+      work.canary = work.contested = false;
+    }
+    return;
+  }
+  if (quarrel.about == 2) {
     if (guilty) {
       constexpr int kWeight[] = {0, 0, 2, 3, 1, 4, 0};
       for (const Seat& seat : work.seats) {
@@ -443,23 +462,30 @@ inline void LedgerModel::Decide(std::uint64_t id, bool guilty) {
 inline bool LedgerModel::DisputeOp(const ModelOp& op) {
   Person& me = people[op.author];
   const Money bond = t.accuse_bond.value;
-  if (op.kind == kKindOf<Accuse> || op.kind == kKindOf<Contest>) {
-    const bool contest = op.kind == kKindOf<Contest>;
-    Work* work = Find(op.epoch, contest ? op.author : op.other);
+  const int about = op.kind == kKindOf<Accuse>          ? 1
+                    : op.kind == kKindOf<Contest>       ? 2
+                    : op.kind == kKindOf<ContestCanary> ? 3
+                                                        : 0;
+  if (about > 0) {
+    Work* work = Find(op.epoch, about == 2 ? op.author : op.other);
     if (work == nullptr || me.balance < bond) return false;
     const auto ids = QuarrelsOf(*work);
-    if (contest) {
-      if (WorstOf(*work) < 2 || work->contested || now >= work->until) return false;
-      work->contested = true;
-    } else {
+    if (about == 1) {
       if (epochs.at(op.epoch).phase < 2 || Over(op.epoch) || !op.flag || ids.size() >= 8)
         return false;
       for (const std::uint64_t id : ids) {
         if (quarrels.at(id).by == op.author) return false;
       }
+    } else {
+      bool mine = op.author == work->worker;
+      for (const Seat& seat : work->seats) mine = mine || seat.validator == op.author;
+      if (work->canary != (about == 3) || !mine || (about == 2 && WorstOf(*work) < 2) ||
+          work->contested || now >= work->until)
+        return false;
+      work->contested = true;
     }
     me.balance -= bond;
-    quarrels[next_quarrel++] = {op.epoch, now, work->worker, op.author, contest, bond, {}};
+    quarrels[next_quarrel++] = {op.epoch, now, work->worker, op.author, about, bond, {}};
     return true;
   }
   const auto found = quarrels.find(op.number);
@@ -469,9 +495,10 @@ inline bool LedgerModel::DisputeOp(const ModelOp& op) {
     if (now < quarrel.opened + t.referee_ms) return false;
     people[quarrel.by].balance += quarrel.bond;
     Work& work = *Find(quarrel.epoch, quarrel.worker);
-    const bool contest = quarrel.contest;
+    const int was = quarrel.about;
     quarrels.erase(found);
-    if (contest) Drop(work);
+    if (was == 2) Drop(work);
+    if (was == 3) work.canary = work.contested = false;
     return true;
   }
   if (std::ranges::find(referees, op.author) == referees.end() ||
