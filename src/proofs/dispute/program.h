@@ -27,9 +27,9 @@ enum class NodeOp : std::uint16_t {
   kSample = 9,  // z (1, vocab) -> token, log-prob; {temperature, top_p, min_p, top_k, key 0, key 1,
                 // sample, position}
   // Training.
-  kChunkStats = 10,   // z -> m, l (rows, chunks of 256); {1/T}
-  kFinishStats = 11,  // m, l -> (rows, 4): M, L, logL, 0
-  kLogProbGrad = 12,  // z, stats, target, u -> dz; {1/T}
+  kChunkStats = 10,   // z -> m, l, [s] (rows, chunks of 256); {1/T}; s where entropy is wanted
+  kFinishStats = 11,  // m, l, [s] -> (rows, 4): M, L, logL, H (0 without s)
+  kLogProbGrad = 12,  // z, stats, target, u, [u_entropy] -> dz; {1/T}
   kGemmBack =
       13,       // dy, w, [total] -> total + dy w over rows [begin, end) of w; {kshards, begin, end}
   kOuter = 14,  // dy, x, [total] -> total + dy^T x, D1 over rows

@@ -24,7 +24,7 @@ struct DisputeLimits {
   std::size_t replies_max = 4096;
   std::uint64_t units_max = std::uint64_t{1} << 40;
   std::uint32_t group_max = 1u << 20, tokens_max = 1u << 17;
-  std::uint64_t data_cells_max = std::uint64_t{1} << 18;  // of one data tensor
+  std::uint64_t data_cells_max = std::uint64_t{1} << 17;  // of one data tensor
   std::uint64_t tile_bytes_max = 3 << 20;  // that feed one tile; what needs more is not decided
   std::uint64_t rope_cells_max = std::uint64_t{1} << 24;  // positions * head_dim of one program
   std::uint64_t sample_layers_max = 1 << 13;              // of one training step
@@ -192,9 +192,10 @@ void Fields(T& x, V&& v) {
 struct StepSpec {
   std::vector<std::uint32_t> rows;             // of each sample that carries a gradient
   std::vector<std::uint32_t> inv_temperature;  // fp32 bits, per sample
-  Digest256 data{};                            // DataRoot: per sample tokens, targets, u
-  std::uint32_t lr = 0, c1 = 0, c2 = 0;        // fp32 bits
-  std::vector<std::uint32_t> weight_decay;     // fp32 bits, per tensor in name order
+  Digest256 data{};                         // DataRoot: per sample tokens, targets, u, [u_entropy]
+  bool entropy = false;                     // whether samples carry u_entropy
+  std::uint32_t lr = 0, c1 = 0, c2 = 0;     // fp32 bits
+  std::vector<std::uint32_t> weight_decay;  // fp32 bits, per tensor in name order
 };
 template <class T, class V>
 requires std::same_as<std::remove_const_t<T>, StepSpec>
@@ -206,6 +207,7 @@ void Fields(T& x, V&& v) {
   v(5, "c1", x.c1);
   v(6, "c2", x.c2);
   v.Numbers(7, "weight_decay", x.weight_decay, 1 << 16);
+  v(8, "entropy", x.entropy);
 }
 
 // --- Requests and replies. ---

@@ -37,16 +37,19 @@ void RunStats(NodeRun& run) {
   args.inv_temperature = run.Float(0);
   args.m = run.Out(0);
   args.l = run.Out(1);
+  args.s = run.out.size() > 2 ? run.Out(2) : nullptr;
   args.ldc = run.out[0].type.cols();
   run.ops.ChunkStats(run.pool, args);
 }
 
 void RunFinishStats(NodeRun& run) {
   const TensorType& m = run.in[0]->type;
+  const float* s = run.in.size() > 2 ? run.Rows(2) : nullptr;
   for (std::size_t r = 0; r < m.rows(); ++r) {
-    const RowStats stats = run.ops.FinishStats(run.Rows(0) + r * m.cols(),
-                                               run.Rows(1) + r * m.cols(), nullptr, m.cols());
-    const float row[4] = {stats.max, stats.sum, stats.log_sum, 0.0f};
+    const RowStats stats =
+        run.ops.FinishStats(run.Rows(0) + r * m.cols(), run.Rows(1) + r * m.cols(),
+                            s == nullptr ? nullptr : s + r * m.cols(), m.cols());
+    const float row[4] = {stats.max, stats.sum, stats.log_sum, stats.entropy};
     std::copy_n(row, 4, run.Out(0) + r * 4);
   }
 }
@@ -58,7 +61,7 @@ void RunLogProbGrad(NodeRun& run) {
   std::vector<TokenId> targets(z.rows());
   for (std::size_t r = 0; r < z.rows(); ++r) {
     const float* row = run.Rows(1) + r * 4;
-    stats[r] = {row[0], row[1], row[2], 0.0f};
+    stats[r] = {row[0], row[1], row[2], row[3]};
     targets[r] = static_cast<TokenId>(run.in[2]->Cell(r));
   }
   LogProbBackwardArgs args;
@@ -69,6 +72,7 @@ void RunLogProbGrad(NodeRun& run) {
   args.stats = stats.data();
   args.targets = targets.data();
   args.u = run.Rows(3);
+  args.u_entropy = run.in.size() > 4 ? run.Rows(4) : nullptr;
   run.ops.LogProbBackward(run.pool, args);
 }
 

@@ -79,7 +79,8 @@ class StepGraph {
     return graph_.Same(NodeOp::kNormGrad, {dy, x, forward_.Weight(name)}, attributes);
   }
 
-  Operand Head(std::size_t s, const Operand& hidden, const Operand& target, const Operand& u) {
+  Operand Head(std::size_t s, const Operand& hidden, const Operand& target, const Operand& u,
+               const std::optional<Operand>& u_entropy) {
     const std::uint64_t rows = graph_.Rows(hidden);
     const std::uint64_t chunks = (c_.vocab + kStatsChunk - 1) / kStatsChunk;
     const std::uint32_t inverse = spec_.inv_temperature[s];
@@ -88,10 +89,14 @@ class StepGraph {
         graph_.Node(NodeOp::kGemm, {hidden, w}, {GraphBuilder::Matrix(rows, c_.vocab)},
                     {numerics_.kshards, 0, U(rows)});
     const TensorType stats = GraphBuilder::Matrix(rows, chunks);
-    const Operand m = graph_.Node(NodeOp::kChunkStats, {z}, {stats, stats}, {inverse});
-    const Operand whole = graph_.Node(NodeOp::kFinishStats, {m, GraphBuilder::Slot(m, 1)},
-                                      {GraphBuilder::Matrix(rows, 4)});
-    const Operand dz = graph_.Same(NodeOp::kLogProbGrad, {z, whole, target, u}, {inverse});
+    const Operand m = graph_.Node(NodeOp::kChunkStats, {z},
+                                  std::vector<TensorType>(u_entropy ? 3 : 2, stats), {inverse});
+    std::vector<Operand> parts{m, GraphBuilder::Slot(m, 1)}, inputs{z};
+    if (u_entropy) parts.push_back(GraphBuilder::Slot(m, 2));
+    const Operand whole = graph_.Node(NodeOp::kFinishStats, parts, {GraphBuilder::Matrix(rows, 4)});
+    inputs.insert(inputs.end(), {whole, target, u});
+    if (u_entropy) inputs.push_back(*u_entropy);
+    const Operand dz = graph_.Same(NodeOp::kLogProbGrad, inputs, {inverse});
     Accumulate(forward_.HeadName(), NodeOp::kOuter, {dz, hidden},
                GraphBuilder::Matrix(c_.vocab, c_.hidden));
     return GemmBack(dz, forward_.HeadName());
@@ -146,6 +151,8 @@ class StepGraph {
     const Operand tokens = graph_.Data({Element::kI32, {rows}});
     const Operand target = graph_.Data({Element::kI32, {rows}});
     const Operand u = graph_.Data({Element::kF32, {rows}});
+    std::optional<Operand> u_entropy;
+    if (spec_.entropy) u_entropy = graph_.Data({Element::kF32, {rows}});
     std::vector<LayerNodes> layers;
     Operand x = forward_.Embed(tokens);
     for (std::size_t l = 0; l < c_.layers; ++l) {
@@ -155,7 +162,7 @@ class StepGraph {
     }
     graph_.Place(static_cast<std::int32_t>(s), -1);
     const Operand hidden = forward_.FinalNorm(x);
-    Operand dx = Norm("model.norm.weight", c_.hidden, x, Head(s, hidden, target, u));
+    Operand dx = Norm("model.norm.weight", c_.hidden, x, Head(s, hidden, target, u, u_entropy));
     for (std::size_t l = c_.layers; l-- > 0;) {
       graph_.Place(static_cast<std::int32_t>(s), static_cast<std::int32_t>(l));
       dx = Attention(l, layers[l], Mlp(LayerPrefix(l), layers[l], dx));

@@ -13,8 +13,9 @@ using testing_dispute::StepCase;
 // A step as trainer and optimizer take it: Backward, FinishGradients, GradientNorm, AdamW; bit for
 // bit.
 void CompareWithTrainer(const ModelConfig& config, const NumericsConfig& numerics,
-                        const std::vector<std::size_t>& lengths, float temperature, bool clip) {
-  StepCase step(config, numerics, lengths, temperature, clip);
+                        const std::vector<std::size_t>& lengths, float temperature, bool clip,
+                        bool entropy = false) {
+  StepCase step(config, numerics, lengths, temperature, clip, entropy);
   const auto program = StepProgramOf(step.run, step.model, step.spec);
   ASSERT_TRUE(program) << program.error().what;
   ThreadPool pool(1);
@@ -33,7 +34,7 @@ TEST(StepPrograms, AreTheTrainersSteps) {
   using testing_models::AnswerConfig;
   CompareWithTrainer(AnswerConfig(false), {}, {70}, 1.0f, false);
   CompareWithTrainer(AnswerConfig(false), {}, {70, 300, 41}, 0.7f, true);
-  CompareWithTrainer(AnswerConfig(true), {}, {70, 300, 41}, 0.7f, true);
+  CompareWithTrainer(AnswerConfig(true), {}, {70, 300, 41}, 0.7f, true, true);
   CompareWithTrainer(AnswerConfig(true), {.weights = WeightFormat::kBf16, .kv = KvFormat::kBf16},
                      {40, 9}, 1.0f, true);
 }
@@ -41,13 +42,14 @@ TEST(StepPrograms, AreTheTrainersSteps) {
 // Every tile of every node of a step; a part of them from integers.
 TEST(StepPrograms, TilesAreTheKernels) {
   for (const bool optional_parts : {false, true}) {
-    StepCase step(testing_models::AnswerConfig(optional_parts), {}, {37, 270}, 0.7f, true);
+    StepCase step(testing_models::AnswerConfig(optional_parts), {}, {37, 270}, 0.7f, true,
+                  optional_parts);
     const auto program = StepProgramOf(step.run, step.model, step.spec);
     ASSERT_TRUE(program) << program.error().what;
     ThreadPool pool(1);
     Execution execution(*program, step.Inputs(), BestOps(), pool, 1u << 30);
-    EXPECT_EQ(testing_dispute::CompareTiles(execution, step.data, false, 3), "");
-    EXPECT_EQ(testing_dispute::CompareTiles(execution, step.data, true, 97), "");
+    EXPECT_EQ(testing_dispute::CompareTiles(execution, step.data, false, 5), "");
+    EXPECT_EQ(testing_dispute::CompareTiles(execution, step.data, true, 149), "");
   }
 }
 

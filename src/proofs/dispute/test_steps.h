@@ -17,15 +17,19 @@ struct StepCase {
   std::vector<HostTensor> state[3];  // w, m, v
   Parameters masters, m, v;
   testing_models::Problem problem;
+  std::vector<float> u_entropy;
   double clip = 0.25, beta1_power = 0.9 * 0.9, beta2_power = 0.95 * 0.95;  // the second step
 
   StepCase(const ModelConfig& config, const NumericsConfig& numerics,
-           const std::vector<std::size_t>& lengths, float temperature, bool clips)
+           const std::vector<std::size_t>& lengths, float temperature, bool clips,
+           bool entropy = false)
       : model{config, numerics},
         masters(testing_models::AnswerParameters(config)),
         problem(testing_models::MakeProblem(lengths, temperature, config.vocab)) {
     run.kind = DisputeKind::kTraining;
     run.clip = clips;
+    spec.entropy = entropy;
+    if (entropy) u_entropy = testing_models::RndArray(900, problem.u.size(), 0.1f);
     const auto bits = std::bit_cast<std::uint64_t>(clip);
     run.clip_low = static_cast<std::uint32_t>(bits);
     run.clip_high = static_cast<std::uint32_t>(bits >> 32);
@@ -63,7 +67,8 @@ struct StepCase {
     const auto working =
         testing_models::MakeModel(model.config, masters, BestOps(), model.numerics);
     const auto gradients =
-        testing_models::RunBackwardOnce(*working, pool, problem, Recompute::kNone).gradients;
+        testing_models::RunBackwardOnce(*working, pool, problem, Recompute::kNone, u_entropy)
+            .gradients;
     const double norm = GradientNorm(BestOps(), pool, gradients);
     Parameters p = masters, first = m, second = v;
     std::size_t i = 0;
@@ -107,6 +112,10 @@ struct StepCase {
       u.SetCell(i - begin, Word(problem.u[i]));
     }
     for (HostTensor* tensor : {&tokens, &targets, &u}) data.push_back(std::move(*tensor));
+    if (!spec.entropy) return;
+    HostTensor weights = HostTensor::Zero({Element::kF32, {end - begin}});
+    for (std::uint32_t i = begin; i < end; ++i) weights.SetCell(i - begin, Word(u_entropy[i]));
+    data.push_back(std::move(weights));
   }
 };
 

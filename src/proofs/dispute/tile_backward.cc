@@ -36,13 +36,17 @@ void ChunkStatsTile(TileWork& w) {
   TileBuilder& b = w.b;
   const At z = w.Load(0, w.rect.row, w.rect.rows, begin, end - begin);
   if (w.too_large) return;
-  const At out = w.Out(), m(b.Alloc(1)), e(b.Alloc(1)), y(b.Alloc(kVocabChunk));
+  const At out = w.Out(), m(b.Alloc(1)), e(b.Alloc(1)), exp(b.Alloc(1)), y(b.Alloc(kVocabChunk));
   const auto chunk = [&](At from, At to, std::uint64_t n) {
     b.Loop(n, [&](std::size_t k) { b.Mul(y.By(k, 1), from.By(k, 1), b.Const(w.Float(0))); });
     b.Maximum(m, y, 1, n);
     if (w.slot == 0) return b.Move(to, m);
     b.SumR64(to, n, [&](At lane, std::size_t outer, std::size_t inner, std::uint64_t at) {
       b.Sub(e, y.Plus(at).By(outer, 64).By(inner, 1), m);
+      if (w.slot == 2) {
+        b.Exp(exp, e);
+        return b.Fma(lane, exp, e, lane);
+      }
       b.Exp(e, e);
       b.Add(lane, lane, e);
     });
@@ -61,7 +65,10 @@ void FinishStatsTile(TileWork& w) {
   TileBuilder& b = w.b;
   const At m = w.Load(0, w.rect.row, w.rect.rows, 0, chunks);
   const At l = w.Load(1, w.rect.row, w.rect.rows, 0, chunks);
-  const At out = w.Out(), e(b.Alloc(1));
+  const bool entropy = w.node.inputs.size() > 2;
+  const At s = entropy ? w.Load(2, w.rect.row, w.rect.rows, 0, chunks) : At(0);
+  if (w.too_large) return;
+  const At out = w.Out(), e(b.Alloc(1)), d(b.Alloc(1)), t(b.Alloc(1));
   b.Loop(w.rect.rows, [&](std::size_t r) {
     const At mr = m.By(r, S(chunks)), lr = l.By(r, S(chunks)), to = out.By(r, 4);
     b.Maximum(to, mr, 1, chunks);
@@ -73,6 +80,18 @@ void FinishStatsTile(TileWork& w) {
              });
     b.Log(to.Plus(2), to.Plus(1));
     b.Move(to.Plus(3), b.Const(0.0f));
+    if (!entropy) return;
+    const At sr = s.By(r, S(chunks));
+    b.SumR64(t, chunks, [&](At lane, std::size_t outer, std::size_t inner, std::uint64_t at) {
+      const auto cell = [&](At from) { return from.Plus(at).By(outer, 64).By(inner, 1); };
+      b.Sub(d, cell(mr), to);
+      b.Exp(e, d);
+      b.Fma(d, cell(lr), d, cell(sr));
+      b.Fma(lane, d, e, lane);
+    });
+    b.Neg(t, t);
+    b.Div(e, b.Const(1.0f), to.Plus(1));
+    b.Fma(to.Plus(3), t, e, to.Plus(2));
   });
 }
 
@@ -80,7 +99,9 @@ void LogProbGradTile(TileWork& w) {
   TileBuilder& b = w.b;
   const HostTensor &targets = w.Data(2), &u = w.Data(3);
   const At z = w.LoadRect(0), stats = w.Load(1, w.rect.row, w.rect.rows, 0, 4), out = w.Out();
-  const At inverse(b.Alloc(1)), c(b.Alloc(1)), e(b.Alloc(1)), indicator(b.Alloc(w.rect.cols));
+  const At inverse(b.Alloc(1)), c(b.Alloc(1)), d(b.Alloc(1)), e(b.Alloc(1)), dz(b.Alloc(1)),
+      minus(b.Alloc(1)), indicator(b.Alloc(w.rect.cols)), less(b.Alloc(1));
+  const HostTensor* u_entropy = w.node.inputs.size() > 4 ? &w.Data(4) : nullptr;
   for (std::uint64_t r = 0; r < w.rect.rows; ++r) {
     const auto target = static_cast<std::int32_t>(targets.Cell(w.rect.row + r));
     const At to = out.Plus(r * w.rect.cols), row = stats.Plus(r * 4);
@@ -94,13 +115,25 @@ void LogProbGradTile(TileWork& w) {
       b.Move(indicator.Plus(column), b.Const(1.0f));
     b.Div(inverse, b.Const(1.0f), row.Plus(1));
     b.Mul(c, b.Const(u.Cell(w.rect.row + r)), b.Const(w.Float(0)));
+    if (u_entropy != nullptr) {
+      b.Mul(less, b.Const(u_entropy->Cell(w.rect.row + r)), b.Const(w.Float(0)));
+      b.Neg(less, less);
+    }
     b.Loop(w.rect.cols, [&](std::size_t i) {
-      b.Mul(e, z.Plus(r * w.rect.cols).By(i, 1), b.Const(w.Float(0)));
-      b.Sub(e, e, row);
-      b.Exp(e, e);
-      b.Neg(e, e);
-      b.Fma(e, e, inverse, indicator.By(i, 1));
-      b.Mul(to.By(i, 1), c, e);
+      b.Mul(d, z.Plus(r * w.rect.cols).By(i, 1), b.Const(w.Float(0)));
+      b.Sub(d, d, row);
+      b.Exp(e, d);
+      b.Neg(minus, e);
+      b.Fma(dz, minus, inverse, indicator.By(i, 1));
+      b.Mul(dz, c, dz);
+      if (u_entropy != nullptr) {
+        b.Mul(e, e, inverse);
+        b.Sub(d, d, row.Plus(2));
+        b.Add(d, d, row.Plus(3));
+        b.Mul(d, e, d);
+        b.Fma(dz, less, d, dz);
+      }
+      b.Move(to.By(i, 1), dz);
     });
   }
 }
