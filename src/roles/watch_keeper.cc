@@ -105,6 +105,16 @@ std::vector<Observation> ObservationsOf(const TrainOn& batch, const TaskCodec& c
   return observations;
 }
 
+void AddScalars(const WindowReport& report, bool strict,
+                std::vector<std::pair<std::string, double>>& scalars) {
+  scalars.emplace_back("watch/proxy", report.proxy);
+  scalars.emplace_back("watch/held_out", report.held_out);
+  if (const auto gap = report[Signal::kTruthGap].value)
+    scalars.emplace_back("watch/truth_gap", *gap);
+  scalars.emplace_back("watch/level", static_cast<double>(report.level));
+  scalars.emplace_back("watch/strict", strict ? 1.0 : 0.0);
+}
+
 WatchKeeper::Look WatchKeeper::LookAt(TrainOn& batch, const TaskCodec& codec) {
   Look look;
   const std::uint64_t step = batch.batch + 1;
@@ -142,13 +152,7 @@ void WatchKeeper::Stepped(const StepReport& report,
                           std::vector<std::pair<std::string, double>>& scalars) {
   const double kl = report.metrics.kl_reference_k3;
   if (kl > 0) kl_ = static_cast<float>(kl);  // 0: no reference is kept
-  if (!newest_) return;
-  scalars.emplace_back("watch/proxy", newest_->proxy);
-  scalars.emplace_back("watch/held_out", newest_->held_out);
-  if (const auto gap = (*newest_)[Signal::kTruthGap].value)
-    scalars.emplace_back("watch/truth_gap", *gap);
-  scalars.emplace_back("watch/level", static_cast<double>(newest_->level));
-  scalars.emplace_back("watch/strict", recipe_.act && watch_.strict() ? 1.0 : 0.0);
+  if (newest_) AddScalars(*newest_, recipe_.act && watch_.strict(), scalars);
 }
 
 void WatchKeeper::Checkpointed(std::uint64_t version) {

@@ -24,6 +24,10 @@ namespace waggle {
 std::vector<Observation> ObservationsOf(const TrainOn& batch, const TaskCodec& codec,
                                         std::optional<float> kl);
 
+// A window's figures as scalars of a step.
+void AddScalars(const WindowReport& report, bool strict,
+                std::vector<std::pair<std::string, double>>& scalars);
+
 class WatchKeeper {
  public:
   explicit WatchKeeper(const WatchRecipe& recipe) : recipe_(recipe) {}
