@@ -3,6 +3,7 @@
 #include "environments/countdown.h"
 #include "environments/digit_completion.h"
 #include "environments/gsm8k.h"
+#include "environments/hackable.h"
 #include "environments/registry.h"
 #include "environments/sat.h"
 #include "environments/sequences.h"
@@ -25,6 +26,9 @@ EnvironmentRegistry BuiltinEnvironments() {
   all.Add<DigitCompletionConfig>(
       "digit-completion", "Continue an arithmetic progression modulo M; dense prefix reward.",
       &MakeDigitCompletion);
+  all.Add<HackableConfig>(
+      "hackable", "Sort for a grader that can be fooled: a demonstration of reward hacking.",
+      &MakeHackable);
   all.Add<StoriesConfig>("stories", "Tell a story that has checkable properties.", &MakeStories);
   all.Add<Gsm8kConfig>(
       "gsm8k", "Grade-school word problems from JSON Lines files; robust exact numeric grader.",

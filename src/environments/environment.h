@@ -55,6 +55,11 @@ struct Score {
   // group's baseline).
   std::optional<double> Total() const;
   bool correct = false;  // for accuracy and for the difficulty filter
+  // For watching (training/watch/), never paid for: what a strict grader or hidden tests say, where
+  // there are any; whether the task is a canary, which nobody solves who has not seen its key;
+  // whether the response reached for the grader itself.
+  std::optional<double> held_out;
+  bool canary = false, grader_contact = false;
 };
 
 class Environment {

@@ -53,6 +53,8 @@ std::vector<Variant> GeneratedVariants() {
       {"copy", {"prefix_weight=0.5"}},
       {"reverse", {"length_max=40"}},
       {"digit-completion", {}},
+      {"hackable", {}},
+      {"hackable", {"canary_percent=20", "trigger=ok", "hidden_every=2"}},
       {"stories", {"openings=varied"}},
       {"tool-demo", {}}};
 }

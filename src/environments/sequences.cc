@@ -44,6 +44,7 @@ class Sequence final : public Environment {
     const auto answer = Parse(task, FinalText(transcript));
     Score score;
     score.correct = answer == task.answer;
+    score.held_out = score.correct ? 1.0 : 0.0;  // not paid for where prefixes are
     score.components = {
         {"correct", 1 - config_.prefix_weight, score.correct ? 1.0 : 0.0},
         {"prefix", config_.prefix_weight, answer ? PrefixShare(*answer, task.answer) : 0.0},

@@ -133,6 +133,9 @@ Admission Admit(const Lease& lease, const Task& task, const Group& group, Policy
     scored.group.rollouts[i].reward = static_cast<float>(reward.value_or(0.0));
     scored.rewards.push_back(reward);
     scored.correct.push_back(score.correct);
+    scored.held_out.push_back(score.held_out);
+    scored.canary.push_back(score.canary);
+    scored.grader_contact.push_back(score.grader_contact);
     AddComponents(score, i == 0, scored);
   }
   return admission;

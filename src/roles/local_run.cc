@@ -78,6 +78,7 @@ Status LocalRun::Loop::Perform(std::vector<OrchestratorEffect> effects) {
       WG_TRY(Perform(worker.Step(LeaseGranted{std::move(grant->lease)})));
     } else if (auto* train = std::get_if<TrainOn>(&effect)) {
       WG_TRY(run.KeepBatch(*train));
+      WG_TRY(run.Watch(*train));
       WG_TRY(Perform(run.conduct->Step(BatchReady{std::move(*train)})));
     } else if (auto* judged = std::get_if<GroupJudged>(&effect)) {
       if (const auto* reject = std::get_if<Reject>(&judged->verdict)) {

@@ -26,7 +26,8 @@ constexpr std::string_view kYounger[] = {
     "stale = \"refuse\"\n",
     "\n[orchestrator.difficulty]\ntasks = 0\npass_min = 0.0\npass_max = 1.0\nhard_max = 0.25\n"
     "normal_max = 0.75\nhard_weight = 0.2\nnormal_weight = 1.0\neasy_weight = 0.2\n"
-    "unseen_weight = 1.0\n"};
+    "unseen_weight = 1.0\n",
+    "\n[watch]\non = false\nact = true\n"};
 
 Status Apply(Recipe& recipe, const std::string& text, const std::string& file,
              const std::vector<std::string>& overrides) {
@@ -108,13 +109,15 @@ Hash256 RunIdOf(Recipe recipe, const Hash256& initial_weights) {
   recipe.name = defaults.name;
   recipe.about = defaults.about;
   recipe.checkpoints_kept = defaults.checkpoints_kept;
-  recipe.model.path = defaults.model.path;      // the weights themselves are hashed
-  recipe.trainer.algorithm.kl.teacher.clear();  // and the teacher's
-  recipe.trust = defaults.trust;                // the terms of the ledger's run
+  recipe.model.path = defaults.model.path;               // the weights themselves are hashed
+  recipe.trainer.algorithm.kl.teacher.clear();           // and the teacher's
+  if (!recipe.watch.act) recipe.watch = defaults.watch;  // it only looks
+  recipe.trust = defaults.trust;                         // the terms of the ledger's run
   // Where new weights take over in the middle of a response, the engine's schedule decides at which
   // token they come.
   if (recipe.sampling.swap == "finish") {
-    recipe.checkpoint_every = defaults.checkpoint_every;
+    // With a watch that acts, checkpoints are what it goes back to.
+    if (!recipe.watch.on) recipe.checkpoint_every = defaults.checkpoint_every;
     recipe.sampling.kv_bytes = defaults.sampling.kv_bytes;
     recipe.sampling.step_tokens = defaults.sampling.step_tokens;
     recipe.sampling.sequences_max = defaults.sampling.sequences_max;

@@ -265,6 +265,20 @@ struct TrustRecipe {
   }
 };
 
+// Watching for reward hacking (training/watch/reward_watch.h).
+struct WatchRecipe {
+  bool on = false, act = true;
+
+  template <class V>
+  void Visit(V&& v) {
+    v("on", on, Any{},
+      "Look at every window of 256 rollouts for signs of reward hacking; local runs only.");
+    v("act", act, Any{},
+      "On red: train nothing until two windows are green again, go back to the last green "
+      "checkpoint, and train on what the strict grader says from then on. Else only say it.");
+  }
+};
+
 struct Recipe {
   std::string name = "run", about;
   std::uint64_t seed = 1, checkpoint_every = 25, checkpoints_kept = 2;
@@ -275,6 +289,7 @@ struct Recipe {
   OrchestratorRecipe orchestrator;
   TrainerConfig trainer;
   EvaluationRecipe evaluation;
+  WatchRecipe watch;
   TrustRecipe trust;
 
   template <class V>
@@ -293,6 +308,7 @@ struct Recipe {
     v.Section("orchestrator", orchestrator, "What is sampled and when it is trained on.");
     v.Section("trainer", trainer, "Algorithm and optimizer.");
     v.Section("evaluation", evaluation, "Held-out evaluation.");
+    v.Section("watch", watch, "Watching for reward hacking.");
     v.Section("trust", trust, "Audits and pay.");
   }
 };

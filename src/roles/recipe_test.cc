@@ -34,6 +34,15 @@ TEST(RecipeTest, OnlyWhatDecidesBitsEntersTheId) {
   EXPECT_NE(swapped, id);
   other.sampling.step_tokens = 7;  // decides at which token new weights come
   EXPECT_NE(RunIdOf(other, {}), swapped);
+  // A watch that acts goes back to checkpoints; one that only looks changes nothing.
+  other = Recipe{};
+  other.watch.on = true;
+  const Hash256 watched = RunIdOf(other, {});
+  EXPECT_NE(watched, id);
+  other.checkpoint_every = 1;
+  EXPECT_NE(RunIdOf(other, {}), watched);
+  other.watch.act = false;
+  EXPECT_EQ(RunIdOf(other, {}), id);
   Hash256 weights{};
   weights[31] = 1;
   EXPECT_NE(RunIdOf(Recipe{}, weights), id);

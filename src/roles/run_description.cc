@@ -40,6 +40,10 @@ Status CheckJoinable(const Recipe& recipe) {
                 "a group of {} answers of {} tokens does not fit one message between nodes; make "
                 "orchestrator.group_size or sampling.tokens_max smaller",
                 o.group_size, recipe.sampling.tokens_max);
+  if (recipe.watch.on)
+    return Fail(Blame::kOperator,
+                "watch.on is for local runs so far: the host of a run that others join does not "
+                "look, and a setting that does nothing would promise what nobody keeps");
   if (recipe.trainer.rounding == "stochastic")
     return Fail(Blame::kOperator,
                 "trainer.rounding = \"stochastic\" needs the run's own trainer at every worker; a "

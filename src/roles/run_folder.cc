@@ -106,9 +106,12 @@ Status RunFolder::CommitCheckpoint(std::uint64_t version) const {
   return {};
 }
 
-Status RunFolder::Prune(std::uint64_t kept) const {
+Status RunFolder::Prune(std::uint64_t kept, std::optional<std::uint64_t> besides) const {
   auto versions = Checkpoints();
   std::error_code error;
+  // One that is kept anyway counts as one of the newest.
+  const auto spared = std::find(versions.begin(), versions.end(), besides);
+  if (static_cast<std::uint64_t>(versions.end() - spared) > kept) versions.erase(spared);
   while (versions.size() > kept) {
     fs::remove_all(checkpoint(versions.front()), error);
     if (error) return Fail(Blame::kMachine, "cannot remove an old checkpoint: {}", error.message());

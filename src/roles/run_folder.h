@@ -49,8 +49,8 @@ class RunFolder {
   // rename.
   Result<std::filesystem::path> StageCheckpoint(std::uint64_t version) const;
   Status CommitCheckpoint(std::uint64_t version) const;
-  // Deletes all but the newest `kept`, and what crashed runs left half done.
-  Status Prune(std::uint64_t kept) const;
+  // Deletes all but the newest `kept` and `besides`, and what crashed runs left half done.
+  Status Prune(std::uint64_t kept, std::optional<std::uint64_t> besides = std::nullopt) const;
 
  private:
   std::filesystem::path root_;

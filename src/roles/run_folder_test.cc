@@ -29,6 +29,16 @@ TEST_F(RunFolderTest, AStagedCheckpointDoesNotExistYet) {
   EXPECT_EQ(folder_.Checkpoints(), std::vector<std::uint64_t>{3});
 }
 
+TEST_F(RunFolderTest, PruneSparesOneBesides) {
+  for (const std::uint64_t version : {5, 20, 30, 40, 50}) Add(version);
+  ASSERT_TRUE(folder_.Prune(2, 20).has_value());
+  EXPECT_EQ(folder_.Checkpoints(), (std::vector<std::uint64_t>{20, 40, 50}));
+  ASSERT_TRUE(folder_.Prune(2, 50).has_value());
+  EXPECT_EQ(folder_.Checkpoints(), (std::vector<std::uint64_t>{40, 50}));
+  ASSERT_TRUE(folder_.Prune(1, 7).has_value());
+  EXPECT_EQ(folder_.Checkpoints(), (std::vector<std::uint64_t>{50}));
+}
+
 TEST_F(RunFolderTest, PruneKeepsTheNewestAndSweepsWhatCrashesLeft) {
   for (const std::uint64_t version : {5, 100, 20}) Add(version);
   ASSERT_TRUE(folder_.StageCheckpoint(21).has_value());

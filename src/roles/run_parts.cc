@@ -16,8 +16,8 @@ namespace {
 constexpr std::size_t kStateBytesMax = std::size_t{1} << 30;
 
 // Hash of a checkpoint's files beside the trainer's, which has a manifest of its own.
-std::string SealOf(const std::string& state, const std::string& run_id) {
-  const std::string text = state + "\n" + run_id;
+std::string SealOf(const std::string& state, const std::string& watch, const std::string& run_id) {
+  const std::string text = state + "\n" + watch + run_id;
   return ToHex(Sha256({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}));
 }
 
@@ -47,6 +47,7 @@ Status RunParts::Assemble(std::unique_ptr<Trainer> ready_trainer, PolicyVersion 
   codec.emplace(*environment, base->tokenizer, base->model.config.eos, std::move(suffix));
   orchestrator.emplace(run_id, recipe, *codec, base->model.config.vocab);
   conduct.emplace(version, recipe.checkpoint_every, recipe.orchestrator.steps);
+  if (recipe.watch.on) watch.emplace(recipe.watch);
   WG_ASSIGN(auto made,
             Telemetry::Create(
                 {.run_directory = folder.root(), .live = options.live, .quiet = options.quiet},
@@ -143,8 +144,13 @@ Status RunParts::Restore(std::uint64_t version) {
   WG_ASSIGN(const std::string state, ReadFile(checkpoint / "orchestrator.json", kStateBytesMax));
   WG_ASSIGN(const std::string id, ReadFile(checkpoint / "run_id", 64));
   WG_ASSIGN(const std::string seal, ReadFile(checkpoint / "seal", 64));
-  if (seal != SealOf(state, id))
-    return Fail(Blame::kMachine, "{}: orchestrator.json or run_id is damaged", checkpoint.string());
+  std::string watched;
+  if (recipe.watch.on) {
+    WG_ASSIGN(watched, ReadFile(checkpoint / "watch", kStateBytesMax));
+  }
+  if (seal != SealOf(state, watched, id))
+    return Fail(Blame::kMachine, "{}: orchestrator.json, watch or run_id is damaged",
+                checkpoint.string());
   WG_ASSIGN(const std::string raw, FromHex(id));
   if (raw.size() != run_id.size())
     return Fail(Blame::kMachine, "{}: run_id is damaged", checkpoint.string());
@@ -153,6 +159,7 @@ Status RunParts::Restore(std::uint64_t version) {
                                                 numerics, recipe.trainer, *options.ops, pool));
   saved_version = PolicyVersion{version};
   WG_TRY(Assemble(std::move(ready), saved_version));
+  if (watch) WG_TRY(watch->Load(watched));
   return orchestrator->Load(state);
 }
 
@@ -206,10 +213,37 @@ Status RunParts::Checkpoint(const std::string& state, PolicyVersion version) {
   const std::string id = ToHex(run_id);
   WG_TRY(WriteFileAtomic(staged / "orchestrator.json", state));
   WG_TRY(WriteFileAtomic(staged / "run_id", id));
-  WG_TRY(WriteFileAtomic(staged / "seal", SealOf(state, id)));
+  std::string watched;
+  if (watch) {
+    // One that is there because somebody stopped the run is not there in a run that was not
+    // stopped.
+    if (version.value % recipe.checkpoint_every == 0) watch->Checkpointed(version.value);
+    watched = watch->Save();
+    WG_TRY(WriteFileAtomic(staged / "watch", watched));
+  }
+  WG_TRY(WriteFileAtomic(staged / "seal", SealOf(state, watched, id)));
   WG_TRY(folder.CommitCheckpoint(version.value));
   saved_version = version;
-  return folder.Prune(recipe.checkpoints_kept);
+  return folder.Prune(recipe.checkpoints_kept,
+                      watch ? std::optional(watch->green_version()) : std::nullopt);
+}
+
+// The version goes on counting: what is published next is what was published then.
+Status RunParts::RollBack(std::uint64_t version) {
+  WG_ASSIGN(trainer,
+            Trainer::LoadCheckpoint(folder.checkpoint(version) / "trainer", base->model.config,
+                                    numerics, recipe.trainer, *options.ops, pool));
+  trainer->DumpFaultsTo(folder.faults());
+  return LoadTeacher(*trainer, recipe.trainer, folder, numerics, *options.ops);
+}
+
+Status RunParts::Watch(TrainOn& batch) {
+  if (!watch) return {};
+  const WatchKeeper::Look look = watch->LookAt(batch, *codec);
+  for (const std::string& event : look.events) WG_TRY(telemetry->Event(event));
+  for (const std::string& line : look.lines) telemetry->Say(line);
+  if (look.roll_back_to) WG_TRY(RollBack(*look.roll_back_to));
+  return {};
 }
 
 Status RunParts::Evaluated(const Evaluation& evaluation) {
@@ -221,7 +255,12 @@ Status RunParts::Evaluated(const Evaluation& evaluation) {
 
 Status RunParts::Stepped(const PublishPolicy& publish) {
   if (publish.report) {
-    WG_TRY(telemetry->Step(publish.version.value, ScalarsOf(*publish.report, times)));
+    Scalars scalars = ScalarsOf(*publish.report, times);
+    if (watch) watch->Stepped(*publish.report, scalars);
+    WG_TRY(telemetry->Step(publish.version.value, scalars));
+  } else if (watch && watch->withholds()) {
+    telemetry->Say(fmt::format("step {:>5}  frozen: nothing is trained until two windows are green",
+                               publish.version.value));
   } else {
     telemetry->Say(fmt::format(
         "step {:>5}  nothing to learn from: in every group all answers were right, or all wrong",

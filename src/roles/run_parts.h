@@ -19,6 +19,7 @@
 #include "roles/task_codec.h"
 #include "roles/telemetry.h"
 #include "roles/trainer_core.h"
+#include "roles/watch_keeper.h"
 #include "training/trainer.h"
 
 namespace waggle {
@@ -65,6 +66,9 @@ struct RunParts {
   Status Stepped(const PublishPolicy& publish);
   // Keeps the batch of a step that ends in a checkpoint, for people to look at.
   Status KeepBatch(const TrainOn& batch) const;
+  // With a watch that acts, a batch may come out with other rewards or without any group, and the
+  // trainer may have gone back.
+  Status Watch(TrainOn& batch);
   Result<RunSummary> Finish();
 
   Recipe recipe;
@@ -84,6 +88,7 @@ struct RunParts {
   std::optional<OrchestratorCore> orchestrator;  // at the version of the checkpoint
   std::optional<TrainerCore> conduct;
   std::optional<Telemetry> telemetry;
+  std::optional<WatchKeeper> watch;
 
   StepTimes times;
   std::optional<Evaluation> first_evaluation, last_evaluation;
@@ -95,6 +100,7 @@ struct RunParts {
   Status StartFrom(BaseModel model);
   Status Assemble(std::unique_ptr<Trainer> ready_trainer, PolicyVersion version);
   Status Restore(std::uint64_t version);
+  Status RollBack(std::uint64_t version);
   Result<Hash256> KeepTeacher(const Hash256& start_weights);
 };
 

@@ -71,6 +71,12 @@ const std::vector<MetricDoc>& MetricDocs() {
        "Tokens through forward and backward per second of trainer time."},
       {"speed/sample_seconds", "Engine time of the step."},
       {"speed/train_seconds", "Trainer time of the step."},
+      {"watch/proxy",
+       "Mean reward of the newest window; this and the next four only with a watch."},
+      {"watch/held_out", "Mean of what the strict grader says of it."},
+      {"watch/truth_gap", "How much their difference grew since the first windows."},
+      {"watch/level", "0 green, 1 amber, 2 red."},
+      {"watch/strict", "1 once the strict grader's word is what trains."},
   });
   return docs;
 }

@@ -99,6 +99,7 @@ Result<Telemetry> Telemetry::Create(const TelemetryOptions& options, std::uint64
   WG_TRY(DropRowsFrom(options.run_directory / "metrics.jsonl", step + 1));
   // The evaluation of a version follows its checkpoint, so a resumed run does it again.
   WG_TRY(DropRowsFrom(options.run_directory / "evaluations.jsonl", step));
+  WG_TRY(DropRowsFrom(options.run_directory / "events.jsonl", step + 1));
   WG_ASSIGN(TensorBoardWriter board,
             TensorBoardWriter::Create(options.run_directory, clock.UnixSeconds(), step));
   Telemetry telemetry(options, std::move(board), clock);
@@ -140,6 +141,10 @@ Status Telemetry::Evaluated(const Evaluation& evaluation) {
   view_.held_out = fmt::format("{} at step {}", text, evaluation.version.value);
   Say(fmt::format("step {:>5}  held-out accuracy {}", evaluation.version.value, text));
   return {};
+}
+
+Status Telemetry::Event(const std::string& row) {
+  return AppendLine(options_.run_directory / "events.jsonl", row);
 }
 
 void Telemetry::Say(const std::string& line) {

@@ -1,6 +1,6 @@
 // What a run tells people while it works: metrics.jsonl, TensorBoard files, evaluations.jsonl with
-// sample transcripts, and a live view that redraws in a terminal and prints plain lines into a
-// pipe. Nothing here feeds back into the run.
+// sample transcripts, events.jsonl of a run that is watched, and a live view that redraws in a
+// terminal and prints plain lines into a pipe. Nothing here feeds back into the run.
 #pragma once
 
 #include <cstdint>
@@ -49,6 +49,9 @@ class Telemetry {
 
   Status Step(std::uint64_t step, const Scalars& scalars);
   Status Evaluated(const Evaluation& evaluation);
+  // A line of events.jsonl: what the watch saw and did (docs/reward-hacking.md). `row` is a JSON
+  // object with a "step".
+  Status Event(const std::string& row);
   void Say(const std::string& line);  // a line that stays on screen
 
  private:

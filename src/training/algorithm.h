@@ -26,6 +26,10 @@ struct ScoredGroup {
   // Advantage "gdpo" only: components[rollout][k] with weights[k].
   std::vector<std::vector<std::optional<double>>> components;
   std::vector<double> weights;
+  // For watching alone (training/watch/): one per rollout, or empty. What hidden tests say; what no
+  // honest answer does.
+  std::vector<std::optional<double>> held_out;
+  std::vector<bool> canary, grader_contact;
 };
 
 // Ages of training tokens are counted one by one up to here, and older ones together.

@@ -191,7 +191,7 @@ Result<DisputeReply> DecodeReply(std::span<const std::uint8_t> body) {
 }
 
 Bytes Encode(const DisputeRequest& request) { return WireEncode(request, kRequestBytesMax); }
-Result<DisputeRequest> DecodeRequest(std::span<const std::uint8_t> bytes) {
+Result<DisputeRequest> DecodeRefereeRequest(std::span<const std::uint8_t> bytes) {
   auto request = WireDecode<DisputeRequest>(bytes, kRequestBytesMax);
   if (!request) return Fail(Blame::kPeer, "dispute request: {}", request.error().what);
   return *request;

@@ -324,7 +324,7 @@ Result<DisputeReply> DecodeReply(std::span<const std::uint8_t> body);
 // Requests come from a referee that a party need not believe: parties answer what does not exist
 // with nothing.
 Bytes Encode(const DisputeRequest& request);
-Result<DisputeRequest> DecodeRequest(std::span<const std::uint8_t> bytes);
+Result<DisputeRequest> DecodeRefereeRequest(std::span<const std::uint8_t> bytes);
 
 Bytes PutDigests(std::span<const Digest256> digests);
 std::optional<std::vector<Digest256>> GetDigests(std::span<const std::uint8_t> bytes);

@@ -318,7 +318,7 @@ TEST(DisputeParties, SurviveAnyRequest) {
     r.level = static_cast<std::uint8_t>(any(6));
     r.steps = static_cast<std::uint8_t>(any(4));
     r.index = any(22);
-    const auto read = DecodeRequest(Encode(r));
+    const auto read = DecodeRefereeRequest(Encode(r));
     ASSERT_TRUE(read);
     EXPECT_EQ(*read, r);
     (void)party->Answer(*read);
