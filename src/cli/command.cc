@@ -11,7 +11,8 @@ namespace {
 int exit_code = 0;  // of an action that went well
 
 constexpr Command kCommands[] = {
-    {"demo", "make a small model, train it by reinforcement learning, show the result",
+    {"demo",
+     "a small model, trained with volunteers of whom one cheats: he is caught, they are paid",
      "waggle demo\nwaggle demo --threads 1", DefineDemo},
     {"run", "open a training run from a recipe",
      "waggle run recipes/countdown\nwaggle run recipes/gsm8k --model "
@@ -51,6 +52,10 @@ constexpr Command kCommands[] = {
      DefineLog},
     {"outcomes", "print how every lease of a run ended, one JSON object a line",
      "waggle outcomes runs/demo\nwaggle outcomes runs/demo | grep rejected", DefineOutcomes},
+    {"party", "a host, volunteers, cheats and validators in one process, for any recipe",
+     "waggle party recipes/demo --volunteers 3\nwaggle party recipes/byzantine --volunteers 7 "
+     "--cheats 3 --validators 2",
+     DefineParty},
     {"validate", "check others in somebody's run: replay what a beacon draws, accuse with evidence",
      "waggle validate waggle://192.0.2.1:7100/...\nwaggle validate waggle://... --evidence "
      "~/evidence --stake 100",

@@ -49,6 +49,7 @@ Action DefineLog(CLI::App& app);
 Action DefineReplay(CLI::App& app);
 Action DefineVerify(CLI::App& app);
 Action DefineValidate(CLI::App& app);
+Action DefineParty(CLI::App& app);
 Action DefineBackup(CLI::App& app);
 Action DefineRestore(CLI::App& app);
 Action DefineSim(CLI::App& app);

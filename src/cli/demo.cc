@@ -2,18 +2,12 @@
 // cheat claims rewards that it did not earn, a validator replays what a beacon draws; in the end
 // everybody is paid what is theirs. The weights are those of `waggle run recipes/demo`, bit for
 // bit.
-#include <unistd.h>
-
 #include <memory>
 
-#include "base/hex.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/party_table.h"
 #include "cli/run_common.h"
-#include "roles/party.h"
-#include "roles/payouts.h"
-#include "roles/trust_terms.h"
-#include "store/ledger_store.h"
 
 namespace waggle {
 namespace {
@@ -36,7 +30,7 @@ struct Cast {
       for (Rollout& rollout : group.rollouts) rollout.reward = 1.0f;
     };
   }
-  std::vector<PartyNode> All() const { return {host, anna, ben, carl, vera}; }
+  std::vector<PartyNode> Guests() const { return {anna, ben, carl, vera}; }
 };
 
 TrustRecipe DemoTrust() {
@@ -49,37 +43,6 @@ TrustRecipe DemoTrust() {
   return trust;
 }
 
-std::string RoleOf(const PartyNode& node, const Cast& cast) {
-  if (node.name == cast.host.name) return "host, trainer";
-  if (node.validator) return "validator";
-  return node.tamper ? "volunteer, cheats" : "volunteer";
-}
-
-Status PrintPayouts(const fs::path& run, const Hash256& id, const Cast& cast) {
-  WG_ASSIGN(const auto store, LedgerStore::Open((run / "ledger.db").string(),
-                                                LedgerStore::Access::kRead, std::nullopt));
-  WG_ASSIGN(const auto payouts, PayoutsOf(*store, LedgerRun{id}));
-  fmt::print("\npayouts (units)    {:<6} {:<18} {:>8} {:>8} {:>12} {:>12}\n", "who", "role",
-             "batches", "audited", "paid", "forfeited");
-  for (const PartyNode& node : cast.All()) {
-    const auto found = payouts.find(Party::KeyOf(node).id());
-    const Payout payout = found == payouts.end() ? Payout{} : found->second;
-    fmt::print("                   {:<6} {:<18} {:>8} {:>8} {:>12} {:>12}\n", node.name,
-               RoleOf(node, cast), payout.batches, payout.audited,
-               CreditsText(payout.paid + payout.roles + payout.bounties),
-               CreditsText(payout.forfeited));
-  }
-  return {};
-}
-
-void PrintEvidence(const fs::path& run) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(run / "audits/evidence", error)) {
-    fmt::print("\nevidence           {0}\n                   ./waggle verify {0} --inputs {1}\n",
-               entry.path().string(), run.string());
-  }
-}
-
 void PrintNext(const fs::path& directory) {
   fmt::print(
       "\nWhat next?\n"
@@ -87,7 +50,7 @@ void PrintNext(const fs::path& directory) {
       "  ./waggle run recipes/demo --threads 1        alone, with one thread: the same weight "
       "hash\n"
       "  ./waggle generate --model {1} --prompt \"52907=\"\n"
-      "  ./waggle ledger statement --help             who was paid for what, and the proof of it\n"
+      "  ./waggle ledger epochs {0}/ledger.db      who was paid for what, epoch by epoch\n"
       "  ./waggle zoo                                 thirty other ways to cheat\n"
       "  ./waggle run recipes/countdown               a harder task\n"
       "  ./waggle run recipes/gsm8k --model PATH      your own model on grade-school mathematics\n",
@@ -112,10 +75,10 @@ Status RunDemo(const RunArguments& arguments) {
   };
   WG_ASSIGN(const auto party,
             Party::Open(recipe, options, cast.host, directory / "nodes", say, SystemClock()));
-  for (const PartyNode& node : {cast.anna, cast.ben, cast.carl, cast.vera}) party->Add(node);
+  for (const PartyNode& node : cast.Guests()) party->Add(node);
   WG_ASSIGN(const RunSummary summary, party->Drive());
   PrintSummary(summary, directory);
-  WG_TRY(PrintPayouts(directory, summary.run_id, cast));
+  WG_TRY(PrintPayouts(directory, summary.run_id, cast.host, cast.Guests()));
   PrintEvidence(directory);
   PrintNext(directory);
   return {};

@@ -1,0 +1,14 @@
+// What a party leaves behind, for people.
+#pragma once
+
+#include "roles/party.h"
+
+namespace waggle {
+
+// Who was paid for what, from the run's ledger.
+Status PrintPayouts(const std::filesystem::path& run, const Hash256& id, const PartyNode& host,
+                    const std::vector<PartyNode>& nodes);
+// The evidence that was proved, and how to check it.
+void PrintEvidence(const std::filesystem::path& run);
+
+}  // namespace waggle
