@@ -145,7 +145,7 @@ void Execution::RunFrom(std::uint32_t first, std::uint32_t last, bool record) {
   for (std::uint32_t i = first; i < last; ++i) {
     const Node& node = program_.nodes[i];
     if (!outputs_.contains(i)) {
-      std::vector<HostTensor> outputs = RunNode(ops_, pool_, program_, node, InputsOf(i));
+      std::vector<HostTensor> outputs = RunNode(ops_, pool_, node, InputsOf(i));
       if (tamper_) tamper_(i, outputs);
       const std::uint64_t bytes = BytesIn(outputs);
       if (kept_ + bytes <= keep_bytes_)

@@ -14,8 +14,8 @@
 namespace waggle {
 
 // The outputs of one node from its inputs, in the order of Node::inputs. Whole tensors.
-std::vector<HostTensor> RunNode(const Ops& ops, ThreadPool& pool, const Program& program,
-                                const Node& node, std::span<const HostTensor* const> inputs);
+std::vector<HostTensor> RunNode(const Ops& ops, ThreadPool& pool, const Node& node,
+                                std::span<const HostTensor* const> inputs);
 
 // The state and data of a run. state(index, slot): a tensor that lives as long as the source.
 struct ProgramInputs {

@@ -28,7 +28,7 @@ std::vector<StateEntry> StateOf(const ModelConfig& config, const NumericsConfig&
 }
 
 ForwardGraph::ForwardGraph(GraphBuilder& graph, const ModelConfig& config,
-                           const NumericsConfig& numerics, std::size_t)
+                           const NumericsConfig& numerics)
     : graph_(graph),
       config_(config),
       numerics_(numerics),
@@ -135,7 +135,7 @@ Result<Program> ForwardProgram(const ModelConfig& config, const NumericsConfig& 
   Program program;
   program.state = StateOf(config, numerics);
   GraphBuilder graph(program);
-  ForwardGraph forward(graph, config, numerics, tokens);
+  ForwardGraph forward(graph, config, numerics);
   const Operand ids = graph.Data({Element::kI32, {tokens}});
   Operand x = forward.Embed(ids);
   for (std::size_t l = 0; l < config.layers; ++l) {

@@ -1,8 +1,10 @@
 #include <gtest/gtest.h>
 
+#include "base/hex.h"
 #include "engine/engine.h"
 #include "proofs/dispute/test_disputes.h"
 #include "proofs/dispute/test_programs.h"
+#include "proofs/dispute/test_steps.h"
 
 namespace waggle {
 namespace {
@@ -83,6 +85,22 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"bf16", false, {.weights = WeightFormat::kBf16, .kv = KvFormat::kBf16}, 33, 1.0f},
         Case{"qwen3_bf16", true, {.weights = WeightFormat::kBf16}, 40, 1.3f}),
     [](const auto& info) { return info.param.name; });
+
+// Hashes that parties sign: whoever changes one of these changes the protocol.
+TEST(ForwardProgram, TemplateIsPinned) {
+  const auto program = ForwardProgram(testing_models::AnswerConfig(false), {}, 5, {});
+  ASSERT_TRUE(program);
+  EXPECT_EQ(ToHex(TemplateHash(*program)),
+            "513bd1806fd2b8ad0d21c97997587995b602f33e3302857e10dcacd65f15d8d8");
+  RunProgram run;
+  run.config = "{}";
+  run.units = 3;
+  EXPECT_EQ(ToHex(ProgramHash(run)),
+            "6a11d240e9aea56fea5f18c5595595095d2b9ff8250843d0269786649069cfb0");
+  testing_dispute::StepCase step(testing_models::AnswerConfig(false), {}, {3, 2}, 1.0f, true);
+  EXPECT_EQ(ToHex(TemplateHash(*StepProgramOf(step.run, step.model, step.spec))),
+            "2c14b57ba55bad9e706933b18de37aca1d9b9b7476c2f5c89584a0ca13a54bbc");
+}
 
 // What outgrew the budget is computed again, to the same roots.
 TEST(ForwardProgram, RecomputesWhatItDoesNotKeep) {

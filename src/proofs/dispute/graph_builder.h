@@ -61,8 +61,7 @@ struct LayerNodes {
 // The transformer of model/forward.cc as nodes.
 class ForwardGraph {
  public:
-  ForwardGraph(GraphBuilder& graph, const ModelConfig& config, const NumericsConfig& numerics,
-               std::size_t tokens_max);
+  ForwardGraph(GraphBuilder& graph, const ModelConfig& config, const NumericsConfig& numerics);
   // A weight as the forward uses it: for programs whose state is fp32 masters and whose working
   // weights are bf16, a rounding node made once; else the state itself.
   void UseRounded() { rounded_.resize(states_); }

@@ -16,31 +16,33 @@ namespace waggle {
 // Numbers are for ever: they stand in records. Attributes are words (floats as bits); shapes are
 // read off the inputs. "rows x cols" of every tensor as TensorType says.
 enum class NodeOp : std::uint16_t {
-  kEmbed = 1,  // table, tokens -> rows of the table
-  kNorm = 2,   // x, w -> RMS norm; {group, eps}: groups of columns that share a root mean square
-  kGemm = 3,   // x, w, [bias] -> x w^T; {kshards, first row of x, rows}
-  kRope = 4,   // x, cos, sin; {head_dim, backward}
+  kEmbed = 1,      // table, tokens -> rows of the table
+  kNorm = 2,       // x, w -> RMS norm; {group, eps}: columns that share a root mean square
+  kGemm = 3,       // x, w, [bias] -> x w^T; {kshards, first row of x, rows}
+  kRope = 4,       // x, cos, sin; {head_dim, backward}
   kRoundBf16 = 5,  // x
-  kAttention = 6,  // q, k, v -> out, [lse]; {heads, kv_heads, head_dim, window, with lse}
-  kAdd = 7,        // a, b
-  kSwiGlu = 8,     // gate, up
-  kSample = 9,  // z (1, vocab) -> token, log-prob; {temperature, top_p, min_p, top_k, key 0, key 1,
-                // sample, position}
+  // q, k, v -> out, [lse]; {heads, kv_heads, head_dim, window, with lse}
+  kAttention = 6,
+  kAdd = 7,     // a, b
+  kSwiGlu = 8,  // gate, up
+  // z (1, vocab) -> token, log-prob; {temperature, top_p, min_p, top_k, key 0, key 1, sample,
+  // position}
+  kSample = 9,
   // Training.
   kChunkStats = 10,   // z -> m, l, [s] (rows, chunks of 256); {1/T}; s where entropy is wanted
   kFinishStats = 11,  // m, l, [s] -> (rows, 4): M, L, logL, H (0 without s)
   kLogProbGrad = 12,  // z, stats, target, u, [u_entropy] -> dz; {1/T}
-  kGemmBack =
-      13,       // dy, w, [total] -> total + dy w over rows [begin, end) of w; {kshards, begin, end}
-  kOuter = 14,  // dy, x, [total] -> total + dy^T x, D1 over rows
-  kOuterBias = 15,       // dy, [total] -> (1, cols): total + column sums
-  kNormGrad = 16,        // dy, x, w -> dx; {group, eps}
-  kNormWeightGrad = 17,  // dy, x, r, [total] -> (1, group): total + D1 over rows of dy * xhat,
-                         // group after group; {group, eps}
+  // dy, w, [total] -> total + dy w over rows [begin, end) of w; {kshards, begin, end}
+  kGemmBack = 13,
+  kOuter = 14,      // dy, x, [total] -> total + dy^T x, D1 over rows
+  kOuterBias = 15,  // dy, [total] -> (1, cols): total + column sums
+  kNormGrad = 16,   // dy, x, w -> dx; {group, eps}
+  // dy, x, r, [total] -> (1, group): total + D1 over rows of dy * xhat, group after group
+  kNormWeightGrad = 17,  // {group, eps}
   kSwiGluGrad = 18,      // gate, up, dact -> dgate, dup
   kAttentionDot = 19,    // dout, out -> D (rows, heads); {head_dim}
-  kAttentionGrad =
-      20,  // q, k, v, out, dout, lse, D -> dq, dk, dv; {heads, kv_heads, head_dim, window}
+  // q, k, v, out, dout, lse, D -> dq, dk, dv; {heads, kv_heads, head_dim, window}
+  kAttentionGrad = 20,
   kInverseRms = 21,  // x -> r (rows, groups); {group, eps}
   kEmbedGrad = 22,   // dx, tokens, [total] -> (vocab, cols): total + rows added at their ids
   kSquares = 23,     // g -> (chunks, 1): R64 of squares of 4096 elements, row-major

@@ -208,7 +208,7 @@ void Referee::Impl::OnTiles() {
       row.SetCell(i, memory[job->regions[0].base + i]);
     ThreadPool serial(1);
     const HostTensor* input = &row;
-    const auto out = RunNode(ReferenceOps(), serial, *program, n, {&input, 1});
+    const auto out = RunNode(ReferenceOps(), serial, n, {&input, 1});
     cells.push_back(out[ask.slot].Cell(0));
   } else {
     std::vector<std::uint32_t> memory(job->code.cells);

@@ -1,5 +1,10 @@
 #include "proofs/dispute/referee.h"
 
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
 #include "proofs/dispute/test_disputes.h"
 
 namespace waggle {
@@ -356,6 +361,24 @@ TEST(DisputeEvidences, AnyChangeIsFound) {
   }
   evidence.verdict.b_loses = true;
   EXPECT_FALSE(CheckDisputeEvidence(evidence, game.signer(0)));
+}
+
+// Seeds of the fuzzer that no longer decode would search nothing.
+TEST(DisputeEvidences, SeedsOfTheFuzzerLeadToTheirVerdicts) {
+  const char* source = std::getenv("WAGGLE_SOURCE");
+  if (source == nullptr) GTEST_SKIP() << "run by ctest, which says where the source is";
+  int seeds = 0;
+  for (const auto& file : std::filesystem::directory_iterator(
+           std::filesystem::path(source) / "tests/fuzz/corpus/dispute_evidence")) {
+    std::ifstream stream(file.path(), std::ios::binary);
+    const Bytes bytes{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+    const auto evidence = DecodeDisputeEvidence(bytes);
+    ASSERT_TRUE(evidence) << file.path() << ": " << evidence.error().what;
+    const Status status = CheckDisputeEvidence(*evidence, Game().signer(0));
+    EXPECT_TRUE(status) << file.path() << ": " << status.error().what;
+    ++seeds;
+  }
+  EXPECT_GE(seeds, 4);
 }
 
 }  // namespace

@@ -167,9 +167,8 @@ void RunForward(NodeRun& run) {
 
 }  // namespace
 
-std::vector<HostTensor> RunNode(const Ops& ops, ThreadPool& pool, const Program& program,
-                                const Node& node, std::span<const HostTensor* const> inputs) {
-  (void)program;
+std::vector<HostTensor> RunNode(const Ops& ops, ThreadPool& pool, const Node& node,
+                                std::span<const HostTensor* const> inputs) {
   NodeRun run{ops, pool, node, inputs, {}, {}};
   for (const TensorType& type : node.outputs) run.out.push_back(HostTensor::Zero(type));
   RunForward(run);

@@ -24,7 +24,7 @@ class StepGraph {
         numerics_(model.numerics),
         spec_(spec),
         graph_(program),
-        forward_(graph_, c_, numerics_, 0) {
+        forward_(graph_, c_, numerics_) {
     if (numerics_.weights == WeightFormat::kBf16) forward_.UseRounded();
   }
 
