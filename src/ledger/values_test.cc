@@ -136,6 +136,18 @@ TEST(Audit, ItemsAreDistinctAndOfTheBatch) {
   }));
 }
 
+// Drawn again in another language (Python's hashlib.shake_256).
+TEST(Audit, KnownDraws) {
+  Digest256 beacon, root;
+  beacon.fill(1), root.fill(2);
+  EXPECT_EQ(AuditedItems(beacon, root, 64, 8),
+            (std::vector<std::uint32_t>{55, 19, 63, 35, 27, 52, 54, 15}));
+  EXPECT_EQ(AuditedItems(beacon, root, 1'000, 3), (std::vector<std::uint32_t>{191, 491, 799}));
+  EXPECT_EQ(Auditors(beacon, root, 5, 2), (std::vector<std::uint32_t>{1, 3}));
+  EXPECT_TRUE(IsAudited(beacon, root, Chance{855'586'003}));
+  EXPECT_FALSE(IsAudited(beacon, root, Chance{855'586'002}));
+}
+
 // A coin of chance P falls so often.
 TEST(Audit, CoinsAreFair) {
   int heads = 0;
