@@ -139,7 +139,19 @@ void AuditDesk::CloseEpochIfDue() {
   const bool due = version_.value >= (epoch + 1) * settings_.epoch_versions;
   if (due || (ending_ && !open_.empty())) return Propose();
   // The windows of past epochs are counted in seals.
-  if (ending_ && !settled()) Ask(SealEpoch{settings_.run, epoch});
+  if (!ending_) return;
+  const LedgerRunState& run = *ledger().FindRun(settings_.run);
+  std::uint64_t newest = 0;
+  bool pending = false;
+  for (const auto& [number, past] : run.epochs) {
+    for (const auto& [worker, batch] : past.batches) {
+      if (batch.state != BatchState::kPending) continue;
+      pending = true;
+      newest = number;
+    }
+  }
+  if (pending && run.epoch <= newest + run.terms.dispute_epochs)
+    Ask(SealEpoch{settings_.run, epoch});
 }
 
 void AuditDesk::Propose() {

@@ -73,7 +73,8 @@ TEST(AuditRun, ACheatIsCaughtAndTheHonestArePaid) {
   if (std::getenv("WAGGLE_SAY") != nullptr) {
     const auto store = LedgerStore::Open((folder.path() / "hosted/ledger.db").string(),
                                          LedgerStore::Access::kRead, std::nullopt);
-    for (const LogRecord& record : store.value()->Read(1, 10'000).value()) {
+    const std::vector<LogRecord> records = store.value()->Read(1, 10'000).value();
+    for (const LogRecord& record : records) {
       const LedgerEntry entry = DecodeEntry(record.entry).value();
       fmt::print(stderr, "{} {} {} {}\n", entry.sequence, entry.at_ms, NameOf(entry.request.body),
                  ToHex(entry.request.author.value).substr(0, 6));
