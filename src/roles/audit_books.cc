@@ -2,7 +2,7 @@
 
 #include "base/files.h"
 #include "base/hex.h"
-#include "roles/examine.h"
+#include "proofs/claims.h"
 
 namespace waggle {
 
@@ -123,14 +123,41 @@ Result<const Model*> AuditBooks::ModelOf(PolicyVersion version) {
   return models_.emplace(version, std::move(model)).first->second.get();
 }
 
-Verdict AuditBooks::ExamineGroup(const Lease& lease, const Group& group) {
+Examination AuditBooks::ExamineWith(const Lease& lease, const Group& group,
+                                    const GroupProbe* probe) {
   const ModelConfig& model = site_->description.model;
   const ExaminedRun examined{run_.run_id, site_->description.recipe, *site_->codec, model.vocab,
                              static_cast<std::uint32_t>(model.layers)};
   return Examine(
-             examined, [this](PolicyVersion version) { return ModelOf(version); }, run_.pool, lease,
-             group)
-      .verdict;
+      examined, [this](PolicyVersion version) { return ModelOf(version); }, run_.pool, lease, group,
+      probe);
+}
+
+// What does not hold, or cannot be told, says nothing about who said it does.
+Result<VerdictChecked> AuditBooks::Check(const CheckVerdict& check, RunStore& store) {
+  VerdictChecked checked{.validator = check.validator};
+  std::vector<Hash256> activations;
+  for (const LeaseId lease : check.leases) {
+    WG_ASSIGN(const auto record, store.GroupOf(lease));
+    if (!record) return checked;
+    const Group& group = record->group;
+    const GroupProbe probe = ProbeOf(check.beacon, GroupHash(group), group,
+                                     static_cast<std::uint32_t>(site_->description.model.layers));
+    const Examination examination = ExamineWith(record->lease, group, &probe);
+    if (std::holds_alternative<Fault>(examination.verdict)) return checked;
+    if (std::holds_alternative<Reject>(examination.verdict)) {
+      checked.wrong = true;
+      checked.text = fmt::format("{} called good what does not hold: lease {}",
+                                 ToText(check.validator), LeaseName(lease));
+      return checked;
+    }
+    activations.push_back(examination.activation);
+  }
+  if (BatchActivation(activations) == check.activation) return checked;
+  checked.wrong = true;
+  checked.text = ToText(check.validator) +
+                 " gave a verdict without looking: its activations are not the model's";
+  return checked;
 }
 
 }  // namespace waggle

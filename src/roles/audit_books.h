@@ -6,10 +6,12 @@
 #include <memory>
 
 #include "roles/audit_desk.h"
+#include "roles/examine.h"
 #include "roles/public_inputs.h"
 #include "roles/run_parts.h"
 #include "roles/trust_terms.h"
 #include "store/ledger_store.h"
+#include "store/run_store.h"
 
 namespace waggle {
 
@@ -30,13 +32,17 @@ class AuditBooks {
   // The weights of a version that was published: told when it is, and read when it is needed.
   void Published(PolicyVersion version, const Hash256& root) { roots_[version] = root; }
   const std::map<PolicyVersion, Hash256>& roots() const { return roots_; }
-  Verdict ExamineGroup(const Lease& lease, const Group& group);
+  Verdict ExamineGroup(const Lease& lease, const Group& group) {
+    return ExamineWith(lease, group, nullptr).verdict;
+  }
+  Result<VerdictChecked> Check(const CheckVerdict& check, RunStore& store);
 
   const AuditSettings& settings() const { return settings_; }
 
  private:
   AuditBooks(RunParts& run, AuditSettings settings, std::unique_ptr<RunSite> site);
   Status ReadWork();
+  Examination ExamineWith(const Lease& lease, const Group& group, const GroupProbe* probe);
   Result<const Model*> ModelOf(PolicyVersion version);
 
   RunParts& run_;

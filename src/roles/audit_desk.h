@@ -72,10 +72,16 @@ struct EvidenceDecided {  // in answer to JudgeEvidence
   RejectReason reason = RejectReason::kMalformed;
   std::string text;
 };
+// In answer to CheckVerdict. wrong: its activations are not those of the drawn groups.
+struct VerdictChecked {
+  NodeId validator;
+  bool wrong = false;
+  std::string text;
+};
 struct AuditsEnd {};  // no group comes any more: close the epoch, settle what can be settled
 struct AuditTick {};
 using AuditEvent = std::variant<GroupTaken, PolicyMade, NodeCame, NodeGone, NodeSaid,
-                                EvidenceDecided, AuditsEnd, AuditTick>;
+                                EvidenceDecided, VerdictChecked, AuditsEnd, AuditTick>;
 
 // Effects, to be performed in order
 struct Tell {
@@ -99,11 +105,18 @@ struct JudgeEvidence {
   NodeId from;
   Bytes evidence;
 };
+// The validator called this batch good, and says which activations it saw: did it look?
+struct CheckVerdict {
+  NodeId validator, worker;
+  Digest256 beacon{}, activation{};
+  std::vector<LeaseId> leases;  // of the drawn items, in the order drawn
+};
 struct Banish {  // proved to lie: nothing more of this node is taken
   NodeId node;
   std::string why;
 };
-using AuditEffect = std::variant<Tell, KeepLedgerEntry, KeepWork, ShowItem, JudgeEvidence, Banish>;
+using AuditEffect =
+    std::variant<Tell, KeepLedgerEntry, KeepWork, ShowItem, JudgeEvidence, CheckVerdict, Banish>;
 
 class AuditDesk {
  public:
@@ -138,6 +151,7 @@ class AuditDesk {
   void On(const NodeGone& event);
   void On(const NodeSaid& event);
   void On(const EvidenceDecided& event);
+  void On(const VerdictChecked& event);
   void On(const AuditsEnd&);
   void On(const AuditTick&) {}
   void Heard(const NodeId& node, const BatchSignature& message);
@@ -148,6 +162,8 @@ class AuditDesk {
   template <class T>
   void Heard(const NodeId&, const T&) {}  // not a worker's to say: the session refused it already
 
+  void SpotCheck(const NodeId& validator, const GiveVerdict& verdict);
+  void SendOut(const NodeId& liar, const std::string& why);
   bool Apply(LedgerRequest request, std::string* why = nullptr);
   bool Ask(LedgerBody body);  // by the host
   void OpenRunIfNew();
@@ -182,6 +198,8 @@ class AuditDesk {
   std::map<NodeId, std::string> banished_;
 };
 
+// What a validator signs as the activations of a batch: over those of its drawn items, in order.
+Digest256 BatchActivation(std::span<const Hash256> items);
 // What a group is paid for: its sampled tokens, and how many versions older than its lease asked
 // for each rollout is.
 BatchWork WorkOf(const RunTerms& terms, const GroupRecord& record);

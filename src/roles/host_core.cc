@@ -392,6 +392,8 @@ void HostCore::Audits(const AuditEvent& event) {
       effects_.push_back(std::move(*work));
     } else if (auto* show = std::get_if<ShowItem>(&effect)) {
       effects_.push_back(std::move(*show));
+    } else if (auto* check = std::get_if<CheckVerdict>(&effect)) {
+      effects_.push_back(std::move(*check));
     } else {
       effects_.push_back(std::move(std::get<JudgeEvidence>(effect)));
     }

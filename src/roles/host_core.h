@@ -104,9 +104,9 @@ struct ItemFound {  // in answer to ShowItem
   NodeId node;
   AuditItem item;
 };
-using HostEvent =
-    std::variant<LinkOpened, FrameCame, LinkClosed, PolicyOut, HostRestarted, HostTick, DrainRun,
-                 DrainNode, DesksHeard, HostHeard, WorkRemembered, ItemFound, EvidenceDecided>;
+using HostEvent = std::variant<LinkOpened, FrameCame, LinkClosed, PolicyOut, HostRestarted,
+                               HostTick, DrainRun, DrainNode, DesksHeard, HostHeard, WorkRemembered,
+                               ItemFound, EvidenceDecided, VerdictChecked>;
 
 // Effects, to be performed in order
 struct SendFrame {
@@ -128,9 +128,9 @@ struct SaveCheckpointNow {
   std::string state;  // LeaseSource::SavePosition()
 };
 struct RunDrained {};  // after a SaveCheckpointNow: the process may end
-using HostEffect =
-    std::variant<SendFrame, CloseLink, Keep, SaveCheckpointNow, TrainOn, Evaluated, RunFinished,
-                 RunDrained, RunBroken, KeepLedgerEntry, KeepWork, ShowItem, JudgeEvidence, Banish>;
+using HostEffect = std::variant<SendFrame, CloseLink, Keep, SaveCheckpointNow, TrainOn, Evaluated,
+                                RunFinished, RunDrained, RunBroken, KeepLedgerEntry, KeepWork,
+                                ShowItem, JudgeEvidence, CheckVerdict, Banish>;
 
 class HostCore {
  public:
@@ -197,6 +197,7 @@ class HostCore {
   void On(const WorkRemembered& event);
   void On(const ItemFound& event);
   void On(const EvidenceDecided& event) { Audits(event); }
+  void On(const VerdictChecked& event) { Audits(event); }
 
   void Audits(const AuditEvent& event);
   void Banished(const Banish& banish);

@@ -344,8 +344,11 @@ Status HostRun::Loop::Perform(HostEffect effect) {
     run.telemetry->Say(
         fmt::format("evidence {}: {}", ToHex(decided.evidence).substr(0, 16), decided.text));
     Step(std::move(decided));
+  } else if (const auto* check = std::get_if<CheckVerdict>(&effect)) {
+    WG_ASSIGN(VerdictChecked checked, books->Check(*check, *store));
+    Step(std::move(checked));
   } else if (const auto* banish = std::get_if<Banish>(&effect)) {
-    run.telemetry->Say(fmt::format("{} is out: {}", ToText(banish->node), banish->why));
+    run.telemetry->Say("out: " + banish->why);
   }  // Keep*, SendFrame: done by then
   return {};
 }

@@ -226,7 +226,7 @@ struct TrustRecipe {
   std::uint32_t audit_items = 1, auditors = 1, dispute_epochs = 1;
   std::uint64_t window_seconds = 60, sign_seconds = 5;
   double budget = 1000.0, price_rollout = 0.01, price_ktoken = 0.1, worker_stake = 0.0,
-         validator_stake = 0.0, item_cost = 0.02, item_cheat_cost = 0.002;
+         validator_stake = 0.0, item_cost = 0.0;
 
   template <class V>
   void Visit(V&& v) {
@@ -258,10 +258,9 @@ struct TrustRecipe {
     v("validator_stake", validator_stake, Range<double>{0.0, 1e6},
       "Units that a validator must have at stake.");
     v("item_cost", item_cost, Range<double>{0.0, 1e6},
-      "What sampling a group costs an honest worker, in units: together with item_cheat_cost it "
-      "says how often to audit (`waggle ledger plan`).");
-    v("item_cheat_cost", item_cheat_cost, Range<double>{0.0, 1e6},
-      "What pretending to costs a cheat.");
+      "What sampling a group costs an honest worker, in units: it says how often batches are "
+      "audited (`waggle ledger plan`). 0: what it is paid at most, so that every batch is where "
+      "nothing is at stake.");
   }
 };
 

@@ -17,6 +17,17 @@ std::string CreditsText(Credits credits) {
   return fmt::format("{}{}.{:06}", credits.value < 0 && whole == 0 ? "-" : "", whole, rest);
 }
 
+namespace {
+
+// Of a group whose every response is as long as it may be.
+Credits FullPay(const Recipe& recipe) {
+  const TrustRecipe& trust = recipe.trust;
+  return CreditsOf(recipe.orchestrator.group_size *
+                   (trust.price_rollout + trust.price_ktoken * recipe.sampling.tokens_max / 1000));
+}
+
+}  // namespace
+
 Result<AuditSettings> AuditSettingsOf(const Recipe& recipe, const Hash256& run, const NodeId& host,
                                       const Hash256& description) {
   const TrustRecipe& trust = recipe.trust;
@@ -37,8 +48,9 @@ Result<AuditSettings> AuditSettingsOf(const Recipe& recipe, const Hash256& run, 
   terms.token_cap = recipe.sampling.tokens_max;
   terms.audit_items = trust.audit_items;
   terms.auditors = trust.auditors;
-  terms.item_cost = CreditsOf(trust.item_cost);
-  terms.item_cheat_cost = CreditsOf(trust.item_cheat_cost);
+  // Pretending to sample is taken to cost a tenth of sampling (sheet markets.md 4.2).
+  terms.item_cost = trust.item_cost > 0 ? CreditsOf(trust.item_cost) : FullPay(recipe);
+  terms.item_cheat_cost = Credits{terms.item_cost.value / 10};
   terms.dispute_epochs = trust.dispute_epochs;
   terms.dispute_ms = terms.contest_ms = trust.window_seconds * 1000;
   terms.reveal_ms = std::min<std::uint64_t>(terms.reveal_ms, trust.window_seconds * 1000);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "roles/audit_desk.h"
 
 namespace waggle {
 namespace {
@@ -285,8 +286,6 @@ void ValidatorCore::GiveVerdictIfDone(const Place& place) {
   for (const auto& [number, ticket] : tickets_) {
     if (ticket.place == place) return;
   }
-  Sha256Hasher activations;
-  for (const Hash256& activation : duty.activations) activations.Update(std::span(activation));
   ++counts_.batches;
   ++(duty.finding == Finding::kAccepted ? counts_.accepted
      : duty.finding == Finding::kWrong  ? counts_.rejected
@@ -297,7 +296,7 @@ void ValidatorCore::GiveVerdictIfDone(const Place& place) {
                                    .finding = duty.finding,
                                    .reason = static_cast<std::uint8_t>(duty.reason),
                                    .evidence = duty.evidence,
-                                   .activation = activations.Finish()});
+                                   .activation = BatchActivation(duty.activations)});
   done_.insert(place);
   duties_.erase(place);
 }
