@@ -101,6 +101,11 @@ EvidenceDecided AuditBooks::Judge(const NodeId& from, const Bytes& bytes) {
   decided.accuser = evidence->accuser;
   decided.accused = evidence->accused;
   decided.reason = evidence->reason;
+  if (evidence->run != run_.run_id) {  // true or not, it is nobody's lie here
+    decided.fault = true;
+    decided.text = "it is about another run";
+    return decided;
+  }
   const Decision decision = Decide(*evidence, inputs_, run_.pool, host_);
   decided.text = decision.text;
   decided.proved = decision.kind == Decision::Kind::kProved;

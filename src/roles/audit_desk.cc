@@ -9,8 +9,9 @@
 namespace waggle {
 namespace {
 
-constexpr unsigned kSpotChecks = 4;         // one verdict in so many
-constexpr std::size_t kPoliciesTold = 256;  // the newest, to who asks for the ledger
+constexpr unsigned kSpotChecks = 4;          // one verdict in so many
+constexpr std::uint32_t kRequestsMax = 256;  // of one node in one epoch
+constexpr std::size_t kPoliciesTold = 256;   // the newest, to who asks for the ledger
 
 // Entries of one message: within its limits.
 LedgerEntries Portion(const std::vector<LogRecord>& records, std::uint64_t first) {
@@ -215,7 +216,9 @@ void AuditDesk::SealIfSigned() {
   if (!sign_until_ || (!proposed_.empty() && now_ < *sign_until_)) return;
   proposed_.clear();
   const std::uint64_t epoch = ledger().FindRun(settings_.run)->epoch;
-  if (Ask(SealEpoch{settings_.run, epoch})) sign_until_.reset();
+  if (!Ask(SealEpoch{settings_.run, epoch})) return;
+  sign_until_.reset();
+  requests_.clear();
 }
 
 void AuditDesk::CloseBeacons() {
@@ -256,13 +259,23 @@ void AuditDesk::On(const NodeSaid& event) {
   std::visit([&](const auto& message) { Heard(event.node, message); }, event.message);
 }
 
+bool AuditDesk::IsValidator(const NodeId& node) const {
+  return ledger().FindRun(settings_.run)->validators.contains(node);
+}
+
+// Once for each link: the whole ledger is a long answer to a short question.
 void AuditDesk::Heard(const NodeId& node, const LedgerAsk& message) {
-  followers_.insert(node);
+  if (!followers_.insert(node).second) return;
   TellEntries(node, message.from);
   for (const PolicySigned& policy : policies_) effects_.push_back(Tell{node, policy});
 }
 
 void AuditDesk::Heard(const NodeId& node, const LedgerSubmission& message) {
+  // Entries are for ever: nobody has more to say in one epoch.
+  if (++requests_[node] > kRequestsMax) {
+    effects_.push_back(Tell{node, LedgerDeclined{0, "too many requests in one epoch"}});
+    return;
+  }
   auto request = DecodeRequest(message.request);
   std::string why = request ? "" : request.error().what;
   const std::uint64_t nonce = request ? request->nonce : 0;
@@ -282,7 +295,7 @@ void AuditDesk::Heard(const NodeId& node, const AuditAsk& message) {
   const auto found = work_.find(std::pair(message.epoch, message.worker));
   // Nobody sees another's work before the beacon has spoken.
   const LedgerBatch* batch = ledger().BatchOf(settings_.run, message.epoch, message.worker);
-  if (found == work_.end() || batch == nullptr || !batch->audited ||
+  if (!IsValidator(node) || found == work_.end() || batch == nullptr || !batch->audited ||
       message.index >= found->second.leases.size()) {
     effects_.push_back(Tell{node, std::move(item)});
     return;
@@ -294,6 +307,8 @@ void AuditDesk::Heard(const NodeId& node, const AuditAsk& message) {
 }
 
 void AuditDesk::Heard(const NodeId& node, const EvidenceSubmission& message) {
+  // Judging is dear, and the same file says the same again.
+  if (!IsValidator(node) || !judged_.insert(EvidenceHash(message.evidence)).second) return;
   effects_.push_back(JudgeEvidence{node, message.evidence});
 }
 

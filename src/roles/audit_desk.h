@@ -159,6 +159,7 @@ class AuditDesk {
   void Heard(const NodeId& node, const LedgerSubmission& message);
   void Heard(const NodeId& node, const AuditAsk& message);
   void Heard(const NodeId& node, const EvidenceSubmission& message);
+  bool IsValidator(const NodeId& node) const;
   template <class T>
   void Heard(const NodeId&, const T&) {}  // not a worker's to say: the session refused it already
 
@@ -194,7 +195,8 @@ class AuditDesk {
   std::map<NodeId, SignedWork> proposed_;
   std::set<NodeId> followers_;  // who wants to hear of entries
   std::vector<PolicySigned> policies_;
-  std::map<Digest256, NodeId> judging_;
+  std::set<Digest256> judged_;                // evidence that came before
+  std::map<NodeId, std::uint32_t> requests_;  // to the ledger, of this epoch
   std::map<NodeId, std::string> banished_;
 };
 

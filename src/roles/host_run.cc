@@ -53,7 +53,7 @@ struct HostRun::Loop {
   std::optional<HostLog> log;
   std::function<bool()> wants_to_end;
   std::vector<HostEffect> pending;  // not performed yet
-  std::int64_t ticked_ms = 0, heard_ms = 0;
+  std::int64_t ticked_ms = 0, heard_ms = 0, published_ms = NowMs();
   bool catching_up = true, finished = false, drained = false, end_said = false;
 
   std::int64_t NowMs() const { return run.clock.MonotonicNs() / 1'000'000; }
@@ -341,8 +341,9 @@ Status HostRun::Loop::Perform(HostEffect effect) {
     return Show(std::move(*show));
   } else if (const auto* judge = std::get_if<JudgeEvidence>(&effect)) {
     EvidenceDecided decided = books->Judge(judge->from, judge->evidence);
-    run.telemetry->Say(
-        fmt::format("evidence {}: {}", ToHex(decided.evidence).substr(0, 16), decided.text));
+    if (!decided.proved)
+      run.telemetry->Say(fmt::format("evidence {} does not prove: {}",
+                                     ToHex(decided.evidence).substr(0, 16), decided.text));
     Step(std::move(decided));
   } else if (const auto* check = std::get_if<CheckVerdict>(&effect)) {
     WG_ASSIGN(VerdictChecked checked, books->Check(*check, *store));
@@ -356,6 +357,8 @@ Status HostRun::Loop::Perform(HostEffect effect) {
 Status HostRun::Loop::Train(TrainOn batch) {
   WG_TRY(run.KeepBatch(batch));
   const PolicyVersion current = run.conduct->version();
+  // What volunteers needed for it, all together: the trainer had published, and waits since.
+  run.times.sample_seconds = static_cast<double>(NowMs() - published_ms) * 1e-3;
   this->batch.clear();
   for (const Lease& lease : batch.leases) this->batch.push_back(lease.id);
   board->Batch(batch, current);
@@ -419,6 +422,7 @@ Status HostRun::Loop::Publish(const PolicyOut& out) {
   if (catching_up) WG_TRY(Remember(last, last + 1));
   pending.emplace_back(waggle::Keep{PolicyTold{out.version, out.manifest, out.snapshot}});
   log->Published(out);
+  published_ms = NowMs();
   if (books) books->Published(out.version, out.root);
   swarm->Publish(out);
   if (!catching_up) board->Published(out.version);
