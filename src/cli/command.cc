@@ -129,6 +129,10 @@ constexpr Command kCommands[] = {
      "waggle calibrate ~/models/Qwen2.5-0.5B-Instruct --env countdown --tasks 8 --max-tokens 128 "
      "--schemes dense,toploc+,race",
      DefineCalibrate},
+    {"zoo", "set every cheat that we know against every tier of trust, and show what catches which",
+     "waggle zoo\nwaggle zoo --list\nwaggle zoo --only best-of-n,lazy-validator\nwaggle zoo --tier "
+     "exact,race --json",
+     DefineZoo},
     {"kat", "run the known answers of canonical arithmetic on every instruction set here",
      "waggle kat", DefineKat},
     {"bench", "speeds side by side with the usual libraries, or the behaviour signature",

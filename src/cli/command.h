@@ -54,6 +54,7 @@ Action DefineBackup(CLI::App& app);
 Action DefineRestore(CLI::App& app);
 Action DefineSim(CLI::App& app);
 Action DefineCalibrate(CLI::App& app);
+Action DefineZoo(CLI::App& app);
 Action DefineKat(CLI::App& app);
 Action DefineBench(CLI::App& app);
 Action DefineDocs(CLI::App& app);

@@ -7,15 +7,14 @@
 #include <map>
 
 #include "base/test_folder.h"
-#include "engine/engine.h"
 #include "policy/model_image.h"
 #include "roles/evidence_check.h"
 #include "roles/examine.h"
 #include "roles/lease_maker.h"
 #include "roles/public_inputs.h"
 #include "roles/run_parts.h"
+#include "roles/sample_group.h"
 #include "roles/test_recipe.h"
-#include "roles/worker_core.h"
 
 namespace waggle {
 
@@ -101,27 +100,9 @@ class TestAudit {
   Group Sample(const Lease& lease, std::shared_ptr<const Model> other = nullptr) {
     EngineConfig config;
     config.kv_bytes = std::size_t{8} << 20;
-    Engine engine(other ? other : models.at(lease.version), lease.version, config, run->pool);
-    WorkerCore worker(*run->codec, lease.group_size);
-    std::optional<Group> group;
-    std::vector<WorkerEvent> events{LeaseGranted{lease}};
-    while (!group) {
-      std::vector<WorkerEvent> next;
-      for (const WorkerEvent& event : events) {
-        for (WorkerEffect& effect : worker.Step(event)) {
-          if (auto* start = std::get_if<StartSampling>(&effect)) {
-            const auto request =
-                engine.Submit(start->prompt, start->samples, start->options, start->first_sample);
-            next.push_back(SamplingStarted{start->lease, start->first_sample, request.value()});
-          } else if (auto* submit = std::get_if<SubmitGroup>(&effect)) {
-            group = std::move(submit->group);
-          }
-        }
-      }
-      if (next.empty() && !group) next.push_back(TokensSampled{engine.Step()});
-      events = std::move(next);
-    }
-    return std::move(*group);
+    return SampleGroup(*run->codec, lease, other ? other : models.at(lease.version), lease.version,
+                       config, run->pool)
+        .value();
   }
 
   // These groups as a batch of epoch 3, signed by `key`.
