@@ -52,6 +52,8 @@ std::optional<Reject> CheckSpans(const Rollout& rollout, PolicyVersion current,
     }
     if (span.first_token >= rollout.tokens.size())
       return Reject{RejectReason::kMalformed, "span past the end"};
+    if (i > 0 && policy.whole_turns && rollout.loss_mask[span.first_token - 1] != 0)
+      return Reject{RejectReason::kMalformed, "other weights in the middle of a turn"};
     if (span.version > current)
       return Reject{RejectReason::kMalformed, "a version from the future"};
     if (span.kept_kv && (!policy.kept_kv || i == 0))
@@ -150,6 +152,7 @@ Admission AdmitUnder(const Recipe& recipe, const Lease& lease, const Group& grou
       .lag_versions_max = lag_versions_max,
       .vocab = vocab,
       .kept_kv = recipe.sampling.swap == "keep_kv",
+      .whole_turns = recipe.sampling.swap == "finish",
       .length_mode = LengthModeOf(recipe.environment.length),
       .length_weight = recipe.environment.length.weight,
       .random_reward = recipe.orchestrator.reward == "random" && !lease.evaluation,

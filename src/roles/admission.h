@@ -15,7 +15,8 @@ namespace waggle {
 struct AdmissionPolicy {
   std::uint64_t lag_versions_max = 0;
   std::size_t vocab = 0;
-  bool kept_kv = false;  // responses may go on under new weights on old keys and values
+  bool kept_kv = false;      // responses may go on under new weights on old keys and values
+  bool whole_turns = false;  // a turn keeps the weights that it began with, to its end
   LengthMode length_mode = LengthMode::kLinear;  // of tasks with a length target
   double length_weight = 0;
   bool random_reward = false;  // control experiment: a coin from (lease, sample)

@@ -126,7 +126,7 @@ TEST(AuditRun, NewcomersThatCheatNeverEnterTheWeights) {
   const auto party = Open(folder, recipe);
   party->Add(Node("honest", 2));
   party->Add(Node("liar", 3, false,
-                  [](const Lease&, Group& group) { group.rollouts[1].logps[0] *= 0.5f; }));
+                  [](const Lease&, Group& group) { group.rollouts.back().logps[0] *= 0.5f; }));
   const RunSummary hosted = party->Drive().value();
   Recipe plain = recipe;
   plain.trust = TrustRecipe{};

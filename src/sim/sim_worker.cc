@@ -116,7 +116,7 @@ void SimWorker::Perform(JoinEffect effect) {
   } else if (auto* ended = std::get_if<LeaseEnded>(&effect)) {
     if (ended->record.outcome == Outcome::kAccepted) ++accepted_;
     parts_.ledger.Heard(node(), ended->record);
-  } else if (std::holds_alternative<Leave>(effect)) {
+  } else if (std::holds_alternative<waggle::Leave>(effect)) {
     left_ = true;
     Kill();
   }

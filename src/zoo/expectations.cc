@@ -29,7 +29,7 @@ const std::map<std::string_view, std::string_view>& Table() {
       {"replaced-seed", "pC bbbbbbb Cbb- C--"},
       {"best-of-n", "pC bbbbbbb Cbb- C--"},
       {"version-shopping", "pp bbbbbbb bbb- $--"},
-      {"span-shopping", "pp bbbbbbb bbb- $--"},
+      {"span-shopping", "CC bbbbbbb bbb- $--"},
       {"truncated-thinking", "pC bbbbbbb CbC- C--"},
       {"cut-short", "CC bbbbbbb bbC- C--"},
       {"prompt-injected", "CC CCCCCCC CCp- C--"},

@@ -63,10 +63,10 @@ TEST_F(Zoo, NobodyHonestIsCaught) {
 
 // Whatever was sampled otherwise than asked is found by computing it again, and proved to others.
 TEST_F(Zoo, TheExactTierCatchesWhatReexecutionCan) {
-  const std::set<std::string_view> right = {
-      // their work is bit for bit what the run asked for
-      "neighbour-version", "version-shopping", "span-shopping",   "copied-verbatim",
-      "constant-toploc",   "zero-sketch",      "unrelated-states"};
+  const std::set<std::string_view> right = {// their work is bit for bit what the run asked for
+                                            "neighbour-version", "version-shopping",
+                                            "copied-verbatim",   "constant-toploc",
+                                            "zero-sketch",       "unrelated-states"};
   for (const Row& row : matrix_->rows) {
     if (row.adversary.role != ZooRole::kWorker) continue;
     const Cell& cell = row.cells[TierNumber("exact")];
@@ -74,7 +74,9 @@ TEST_F(Zoo, TheExactTierCatchesWhatReexecutionCan) {
       EXPECT_NE(cell.outcome, ZooOutcome::kCaught) << row.adversary.name;
     } else {
       EXPECT_EQ(cell.outcome, ZooOutcome::kCaught) << row.adversary.name << ": " << cell.found;
-      EXPECT_EQ(cell.share, 1.0) << row.adversary.name;
+      // An answer of one token has no middle where its version could change.
+      const double least = row.adversary.name == "span-shopping" ? 0.5 : 1.0;
+      EXPECT_GE(cell.share, least) << row.adversary.name;
     }
   }
 }
