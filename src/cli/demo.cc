@@ -51,7 +51,7 @@ void PrintNext(const fs::path& directory) {
       "hash\n"
       "  ./waggle generate --model {1} --prompt \"52907=\"\n"
       "  ./waggle ledger epochs {2}/ledger.db      who was paid for what, epoch by epoch\n"
-      "  ./waggle zoo                                 thirty other ways to cheat\n"
+      "  ./waggle zoo                                 every other way to cheat, played\n"
       "  ./waggle run recipes/countdown               a harder task\n"
       "  ./waggle run recipes/gsm8k --model PATH      your own model on grade-school mathematics\n",
       (directory / "report.html").string(), (directory / "model").string(), directory.string());

@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/hex.h"
 #include "cli/command.h"
+#include "cli/party_table.h"
 #include "cli/run_common.h"
 #include "roles/host_run.h"
 #include "roles/local_run.h"
@@ -172,6 +173,7 @@ Status RunRecipe(const RunArguments& arguments) {
   }
   PrintSummary(summary, directory);
   if (times) PrintTimes(*times);
+  if (times) WG_TRY(PrintPayouts(directory, summary.run_id));
   return {};
 }
 
@@ -191,6 +193,7 @@ Status ResumeRun(const RunArguments& arguments) {
   }
   PrintSummary(summary, arguments.out);
   if (times) PrintTimes(*times);
+  if (times) WG_TRY(PrintPayouts(arguments.out, summary.run_id));
   return {};
 }
 

@@ -24,6 +24,7 @@ constexpr std::int64_t kTickMs = 250;  // of HostCore's time
 constexpr std::int64_t kDesksMs = 20;  // how often desks are heard; without any: the next
 constexpr std::int64_t kNoDesksMs = 500;
 constexpr std::uint64_t kDeskSilenceMs = 15'000;  // then its leases go to others
+constexpr std::int64_t kWatchMs = 20'000;         // a run without validators says so then
 constexpr std::int64_t kGoodbyeMs = 3'000;
 constexpr std::uint64_t kAll = std::uint64_t{1} << 40;  // more groups than any run has
 constexpr std::uint32_t kRowsAtOnce = 1000;
@@ -53,7 +54,8 @@ struct HostRun::Loop {
   std::optional<HostLog> log;
   std::function<bool()> wants_to_end;
   std::vector<HostEffect> pending;  // not performed yet
-  std::int64_t ticked_ms = 0, heard_ms = 0, published_ms = NowMs();
+  std::int64_t ticked_ms = 0, heard_ms = 0, published_ms = NowMs(), started_ms = NowMs();
+  bool watch_said = false;
   bool catching_up = true, finished = false, drained = false, end_said = false;
 
   std::int64_t NowMs() const { return run.clock.MonotonicNs() / 1'000'000; }
@@ -80,6 +82,7 @@ struct HostRun::Loop {
   void Hear(const Event& event);
   Status Pump();
   void TakeOrders();
+  void SayIfNobodyWatches(std::int64_t now);
   bool StopDue(PolicyVersion version) const {
     return run.options.stop_after != 0 && version.value >= run.options.stop_after;
   }
@@ -474,9 +477,20 @@ Status HostRun::Loop::Pump() {
     ticked_ms = now;
     Step(HostTick{});
     TakeOrders();
+    SayIfNobodyWatches(now);
     board->Tick(*core, training->busy(), server->load());
   }
   return Settle();
+}
+
+// Batches that nobody could draw from are not sealed, and not paid.
+void HostRun::Loop::SayIfNobodyWatches(std::int64_t now) {
+  if (watch_said || core->audits() == nullptr || now < started_ms + kWatchMs) return;
+  watch_said = true;
+  const LedgerRunState* state = core->audits()->ledger().FindRun(LedgerRun{run.run_id});
+  if (state == nullptr || !state->validators.empty()) return;
+  run.telemetry->Say(
+      "no validator has joined: epochs wait for one (`waggle validate` with the run's invite)");
 }
 
 // From the operator: by HTTP, or by a signal.
