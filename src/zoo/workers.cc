@@ -139,18 +139,22 @@ Result<Handed> DraftThenPrefill(ZooRun& run, const Lease& lease, const Ops& ops)
   return handed;
 }
 
+// Drops the second half of an answer.
+void Halve(Rollout& rollout) {
+  const std::size_t half = std::max<std::size_t>(1, rollout.tokens.size() / 2);
+  rollout.tokens.resize(half), rollout.logps.resize(half), rollout.loss_mask.resize(half);
+}
+
 // Half of each answer, and then the token that ends it, with its true log-prob.
 Result<Handed> TruncatedThinking(ZooRun& run, const Lease& lease, const Ops& ops) {
   WG_ASSIGN(Handed handed, HandInHonestly(run, lease, ops));
   handed.sampled = 0;
   for (Rollout& rollout : handed.group.rollouts) {
-    const std::size_t half = std::max<std::size_t>(1, rollout.tokens.size() / 2);
-    rollout.tokens.resize(half);
+    Halve(rollout);
     rollout.tokens.back() = run.codec().stop_ids().front();
-    rollout.loss_mask.resize(half);
     rollout.finish = FinishReason::kStop;
     WG_TRY(Rescore(run, lease, *handed.prover, rollout, handed.group.prompt));
-    handed.sampled += half;
+    handed.sampled += rollout.tokens.size();
   }
   return handed;
 }
@@ -160,10 +164,9 @@ Result<Handed> CutShort(ZooRun& run, const Lease& lease, const Ops& ops) {
   WG_ASSIGN(Handed handed, HandInHonestly(run, lease, ops));
   handed.sampled = 0;
   for (Rollout& rollout : handed.group.rollouts) {
-    const std::size_t half = std::max<std::size_t>(1, rollout.tokens.size() / 2);
-    rollout.tokens.resize(half), rollout.logps.resize(half), rollout.loss_mask.resize(half);
+    Halve(rollout);
     rollout.finish = FinishReason::kLength;
-    handed.sampled += half;
+    handed.sampled += rollout.tokens.size();
   }
   return handed;
 }

@@ -25,6 +25,12 @@ Result<Program> StepProgramOf(const RunProgram& run, const RunModel& model, cons
 
 Bytes EncodeSpec(const SequenceSpec& spec);
 Bytes EncodeSpec(const StepSpec& spec);
+template <class Spec>
+HashTree SpecTree(const std::vector<Spec>& specs) {
+  std::vector<Digest256> leaves;
+  for (const Spec& spec : specs) leaves.push_back(TreeLeaf(EncodeSpec(spec)));
+  return HashTree(std::move(leaves), 2);
+}
 Result<SequenceSpec> DecodeSequenceSpec(std::span<const std::uint8_t> bytes);
 Result<StepSpec> DecodeStepSpec(std::span<const std::uint8_t> bytes);
 

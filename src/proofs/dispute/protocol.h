@@ -157,6 +157,12 @@ template <class Record>
 Digest256 RecordLeaf(const Record& record) {
   return TreeLeaf(Sha256(Encode(record)));
 }
+template <class Record>
+HashTree RecordTree(const std::vector<Record>& records) {
+  std::vector<Digest256> leaves;
+  for (const Record& record : records) leaves.push_back(RecordLeaf(record));
+  return HashTree(std::move(leaves), 2);
+}
 // Root over the states of all tensors in name order.
 Digest256 StateRoot(std::span<const StateRecord> records);
 // kRollout: H("o1" | TensorRoot of the token | TensorRoot of the log-prob).

@@ -16,16 +16,6 @@ PolicyState PolicyState::Of(const std::vector<StateEntry>& entries,
   return state;
 }
 
-namespace {
-
-HashTree SpecTree(const std::vector<SequenceSpec>& specs) {
-  std::vector<Digest256> leaves;
-  for (const SequenceSpec& spec : specs) leaves.push_back(TreeLeaf(EncodeSpec(spec)));
-  return HashTree(std::move(leaves), 2);
-}
-
-}  // namespace
-
 Digest256 SpecRoot(const std::vector<SequenceSpec>& specs) { return SpecTree(specs).root(); }
 
 RolloutParty::RolloutParty(const DisputeTerms& terms, std::uint8_t side, const Setting& setting,
@@ -49,24 +39,21 @@ const std::vector<TokenRecord>& RolloutParty::Claim(const DisputeRequest& r) con
 }
 
 HashTree RolloutParty::TokenTree(std::size_t sequence) const {
-  std::vector<Digest256> leaves;
-  for (const TokenRecord& token : claims_[sequence]) leaves.push_back(RecordLeaf(token));
-  return HashTree(std::move(leaves), 2);
+  return RecordTree(claims_[sequence]);
 }
 
 HashTree RolloutParty::SequenceTree(std::uint64_t unit) const {
-  std::vector<Digest256> leaves;
+  std::vector<SequenceRecord> records;
   for (std::uint32_t s = 0; s < terms_.program.group; ++s)
-    leaves.push_back(
-        RecordLeaf(SequenceRecord{s, TokenTree(unit * terms_.program.group + s).root()}));
-  return HashTree(std::move(leaves), 2);
+    records.push_back({s, TokenTree(unit * terms_.program.group + s).root()});
+  return RecordTree(records);
 }
 
 HashTree RolloutParty::UnitTree() const {
-  std::vector<Digest256> leaves;
+  std::vector<BatchRecord> records;
   for (std::uint64_t unit = 0; unit < terms_.program.units; ++unit)
-    leaves.push_back(RecordLeaf(BatchRecord{unit, SequenceTree(unit).root()}));
-  return HashTree(std::move(leaves), 2);
+    records.push_back({unit, SequenceTree(unit).root()});
+  return RecordTree(records);
 }
 
 RunCommit RolloutParty::Commit() { return {UnitTree().root(), ProgramHash(terms_.program)}; }

@@ -3,22 +3,6 @@
 #include "base/check.h"
 
 namespace waggle {
-namespace {
-
-template <class Record>
-HashTree TreeOf(const std::vector<Record>& records) {
-  std::vector<Digest256> leaves;
-  for (const Record& record : records) leaves.push_back(RecordLeaf(record));
-  return HashTree(std::move(leaves), 2);
-}
-
-HashTree SpecTree(const std::vector<StepSpec>& specs) {
-  std::vector<Digest256> leaves;
-  for (const StepSpec& spec : specs) leaves.push_back(TreeLeaf(EncodeSpec(spec)));
-  return HashTree(std::move(leaves), 2);
-}
-
-}  // namespace
 
 Digest256 SpecRoot(const std::vector<StepSpec>& specs) { return SpecTree(specs).root(); }
 
@@ -79,7 +63,7 @@ TrainingParty::TrainingParty(const DisputeTerms& terms, std::uint8_t side, const
   Check(records_.size() == terms.program.units, "a record for every step");
 }
 
-HashTree TrainingParty::UnitTree() const { return TreeOf(records_); }
+HashTree TrainingParty::UnitTree() const { return RecordTree(records_); }
 
 RunCommit TrainingParty::Commit() const { return {UnitTree().root(), ProgramHash(terms_.program)}; }
 
@@ -125,7 +109,7 @@ std::optional<DisputeReply> TrainingParty::Answer(const DisputeRequest& r) {
   } else if (r.kind == RequestKind::kGround) {
     Ground(r, reply);
   } else if (children && r.tree == DisputeTree::kState) {
-    children_of(TreeOf(Outcome(r.unit).after));
+    children_of(RecordTree(Outcome(r.unit).after));
   } else if (record && r.tree == DisputeTree::kState) {
     if (r.index < Outcome(r.unit).after.size())
       reply.record = Encode(Outcome(r.unit).after[r.index]);

@@ -7,15 +7,9 @@
 namespace waggle {
 namespace {
 
-HashTree RecordTree(const std::vector<NodeRecord>& records) {
+HashTree NodeTree(const std::vector<NodeRecord>& records) {
   std::vector<Digest256> leaves;
   for (const NodeRecord& record : records) leaves.push_back(TreeLeaf(Encode(record)));
-  return HashTree(std::move(leaves), 2);
-}
-
-HashTree StateTree(const std::vector<StateRecord>& records) {
-  std::vector<Digest256> leaves;
-  for (const StateRecord& record : records) leaves.push_back(RecordLeaf(record));
   return HashTree(std::move(leaves), 2);
 }
 
@@ -42,7 +36,7 @@ UnitGraph::UnitGraph(std::unique_ptr<Program> program, ProgramInputs inputs,
                                            lies.outputs);
   records_ = execution_->records();
   if (lies.records) lies.records(records_);
-  nodes_ = RecordTree(records_);
+  nodes_ = NodeTree(records_);
 }
 
 const HashTree& UnitGraph::Tiles(const Operand& operand) {
@@ -60,7 +54,7 @@ void UnitGraph::AnswerInput(const DisputeRequest& request, DisputeReply& reply) 
     reply.proof = PutDigests(nodes_->Prove({&index, 1}));
     return;
   }
-  if (!state_tree_) state_tree_ = StateTree(state_records_);
+  if (!state_tree_) state_tree_ = RecordTree(state_records_);
   reply.record = Encode(state_records_[index]);
   reply.proof = PutDigests(state_tree_->Prove({&index, 1}));
 }
