@@ -26,6 +26,7 @@ class Desk : public ::testing::Test {
     recipe.trust.epoch_versions = 2;
     recipe.trust.window_seconds = 1;
     recipe.trust.dispute_epochs = 1;
+    recipe.trust.canary_every = 0;
     settings_ = AuditSettingsOf(recipe, run_, host_.id(), Hash256{9}).value();
     Open();
   }
