@@ -75,12 +75,20 @@ AuditDesk AuditBooks::MakeDesk(const Signer& key) {
     const bool open = state == nullptr || work.claim.epoch >= state->epoch;
     return open && !there(work.claim);
   });
-  std::erase_if(canaries_, [&](const CanaryBatch& canary) { return !there(canary.work.claim); });
+  std::erase_if(canaries_, [&](const CanaryBatch& canary) {
+    if (there(canary.work.claim)) return false;
+    std::error_code ignored;  // settled, or never committed: nobody asks for it again
+    fs::remove(CanaryFile(canary), ignored);
+    return true;
+  });
   return AuditDesk(key, settings_, std::move(*ledger_), std::move(records_), std::move(work_),
                    std::move(canaries_));
 }
 
-// Of epochs that are settled too: they are forgotten when the ledger is read.
+std::filesystem::path AuditBooks::CanaryFile(const CanaryBatch& canary) const {
+  return run_.folder.audits() / fmt::format("{:08}.canary", canary.work.claim.epoch);
+}
+
 Status AuditBooks::ReadCanaries() {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(run_.folder.audits(), error)) {
@@ -94,8 +102,7 @@ Status AuditBooks::ReadCanaries() {
 }
 
 Status AuditBooks::Keep(const CanaryBatch& canary) {
-  const std::string name = fmt::format("{:08}.canary", canary.work.claim.epoch);
-  return WriteFileAtomic(run_.folder.audits() / name, TextOf(Encode(canary)), {.mode = 0600});
+  return WriteFileAtomic(CanaryFile(canary), TextOf(Encode(canary)), {.mode = 0600});
 }
 
 Result<CanaryItemMade> AuditBooks::Make(const MakeCanaryItem& make, RunStore& store) {

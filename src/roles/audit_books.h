@@ -46,6 +46,7 @@ class AuditBooks {
   AuditBooks(RunParts& run, AuditSettings settings, std::unique_ptr<RunSite> site);
   Status ReadWork();
   Status ReadCanaries();
+  std::filesystem::path CanaryFile(const CanaryBatch& canary) const;
   Examination ExamineWith(const Lease& lease, const Group& group, const GroupProbe* probe);
   Result<const Model*> ModelOf(PolicyVersion version);
 

@@ -201,7 +201,7 @@ void AuditDesk::Propose() {
     effects_.push_back(Tell{worker, BatchProposal{ledger().id(), work.claim, work.leases}});
     proposed_.emplace(worker, std::move(work));
   }
-  canary_after_ = canaries_.on() ? canaries_.Place(epoch, proposed_.size() + 1) : 0;
+  canary_at_ = now_ + canaries_.Delay(epoch);
 }
 
 void AuditDesk::Heard(const NodeId& node, const BatchSignature& message) {
@@ -222,7 +222,7 @@ void AuditDesk::Heard(const NodeId& node, const BatchSignature& message) {
   }
   if (pieces.empty()) open_.erase(node);
   work_.insert_or_assign(std::pair(work.claim.epoch, node), std::move(work));
-  if (canary_after_ > 0) --canary_after_;
+  committed_at_ = now_;
 }
 
 // An epoch without a validator's seat stays open: its batches could not be drawn from.

@@ -216,7 +216,8 @@ class AuditDesk {
   std::optional<Milliseconds> sign_until_;  // an epoch is closing
   std::map<NodeId, SignedWork> proposed_;
   CanaryDesk canaries_;
-  std::size_t canary_after_ = 0;  // so many batches of the epoch that is closing
+  Milliseconds canary_at_ = 0;     // of the epoch that is closing: not before, nor
+  Milliseconds committed_at_ = 0;  // in the same moment as somebody's batch
   AuditTally tally_;
   std::set<NodeId> followers_;  // who wants to hear of entries
   std::vector<PolicySigned> policies_;

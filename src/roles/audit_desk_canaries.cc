@@ -33,7 +33,7 @@ bool AuditDesk::CanaryWaits() {
     return false;
   const bool ready = canaries_.made() > 0;
   if (!ready) return canaries_.more();
-  const bool turn = canary_after_ == 0 || proposed_.empty() || now_ >= *sign_until_;
+  const bool turn = (now_ >= canary_at_ && now_ != committed_at_) || now_ >= *sign_until_;
   if (!turn) return true;
   auto canary = canaries_.Close(epoch, ledger().id());
   if (!canary) return false;

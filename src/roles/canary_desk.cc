@@ -10,7 +10,8 @@ namespace waggle {
 namespace {
 
 constexpr std::uint64_t kBadOf = 4;  // of so many canaries one is good
-enum : std::uint8_t { kPlan, kTruth, kIdentity, kSalt, kNothing, kPlace, kDraw };
+constexpr Milliseconds kDelayMsMin = 5, kDelayMsMore = 300;
+enum : std::uint8_t { kPlan, kTruth, kIdentity, kSalt, kNothing, kDelay, kDraw };
 
 std::uint64_t NumberFrom(const Digest256& digest, std::size_t at = 0) {
   std::uint64_t number = 0;
@@ -42,8 +43,8 @@ bool CanaryDesk::Bad(std::uint64_t epoch) const {
 KeyPair CanaryDesk::IdentityOf(std::uint64_t epoch) const {
   return KeyPair::FromSeed(Secret(epoch, kIdentity));
 }
-std::size_t CanaryDesk::Place(std::uint64_t epoch, std::size_t most) const {
-  return most == 0 ? 0 : NumberFrom(Secret(epoch, kPlace)) % most;
+Milliseconds CanaryDesk::Delay(std::uint64_t epoch) const {
+  return on() ? kDelayMsMin + NumberFrom(Secret(epoch, kDelay)) % kDelayMsMore : 0;
 }
 
 Digest256 CanaryDesk::Commitment(std::uint64_t epoch) const {

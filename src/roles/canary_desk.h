@@ -21,6 +21,7 @@
 
 #include "crypto/identity.h"
 #include "ledger/ledger.h"
+#include "roles/lease_book.h"
 #include "roles/signed_work.h"
 #include "rollout/encoding.h"
 
@@ -64,8 +65,8 @@ class CanaryDesk {
   bool Planned(std::uint64_t epoch) const;
   // To be committed to in every epoch: of a canary or of nothing, which nobody can tell apart.
   Digest256 Commitment(std::uint64_t epoch) const;
-  // A number below `most`, of this epoch: after how many batches of others its own is committed.
-  std::size_t Place(std::uint64_t epoch, std::size_t most) const;
+  // How long after the proposals of this epoch its batch is committed: as workers answer.
+  Milliseconds Delay(std::uint64_t epoch) const;
 
   // What was accepted so far in the epoch that is open, and from how many workers. A canary is as
   // large as a worker's batch on average.

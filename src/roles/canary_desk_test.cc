@@ -208,6 +208,10 @@ class Audited : public ::testing::Test {
     }
     for (int i = 0; i < 8; ++i) Step(AuditTick{});
     Sign(Step(PolicyMade{PolicyVersion{2 * epoch + 2}, {}}));
+    for (int i = 0; i < 40 && Run().epoch == epoch; ++i) {  // it comes when its time has
+      now_ += 10;
+      Step(AuditTick{});
+    }
     EXPECT_EQ(Run().epoch, epoch + 1);
     for (const KeyPair* key : {&vera_, &lazy_}) {
       const auto& seats = Run().epochs.at(epoch).seats;

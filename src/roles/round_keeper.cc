@@ -23,6 +23,13 @@ std::optional<std::uint64_t> RoundOf(std::string_view line) {
   return round->get<std::uint64_t>();
 }
 
+// Whether a line ends before this place: else other bytes stand there now than did.
+bool GoesOnAt(std::ifstream& in, std::uintmax_t at) {
+  if (at == 0) return true;
+  in.seekg(static_cast<std::streamoff>(at - 1));
+  return in.get() == '\n';
+}
+
 }  // namespace
 
 Result<std::optional<RoundKeeper>> RoundKeeper::For(const TrustRecipe& trust,
@@ -75,24 +82,26 @@ void RoundKeeper::ReadNews() {
   }
 }
 
-// What came since the last time. A file that shrank is another one.
+// What came since the last time; all of a file that was written anew.
 void RoundKeeper::ReadNews(const fs::path& path) {
   std::error_code error;
   const std::uintmax_t size = fs::file_size(path, error);
+  const fs::file_time_type written =
+      error ? fs::file_time_type{} : fs::last_write_time(path, error);
   if (error) return;
   File& file = files_[path];
-  if (size < file.size) file = {};
-  if (size == file.size) return;
+  if (size == file.size && written == file.written) return;
   std::ifstream in(path, std::ios::binary);
+  if (size <= file.size || !GoesOnAt(in, file.read)) file.read = 0;
+  file.size = size;
+  file.written = written;
+  if (size - file.read > kRoundFileBytesMax) return;
   in.seekg(static_cast<std::streamoff>(file.read));
-  std::string line;
-  while (std::getline(in, line)) {
+  for (std::string line; std::getline(in, line);) {
     const bool whole = !in.eof();
     Take(line);  // a last line without its end may be all of it
     if (whole) file.read += line.size() + 1;
-    if (line.size() > kRoundFileBytesMax) break;
   }
-  file.size = size;
 }
 
 void RoundKeeper::Take(std::string_view line) {

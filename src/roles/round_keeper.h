@@ -1,7 +1,7 @@
 // Rounds of drand for the audits of a run, from a file that grows, or a folder of such files: JSON
 // lines as drand's HTTP API gives them (proofs/beacon/recorded_rounds.h). Whoever fetches them, a
 // line of cron with curl, need not be trusted: a round is believed for its signature alone, and one
-// that is not there is waited for.
+// that is not there is waited for. Of a file, 64 MiB are read at once at most.
 #pragma once
 
 #include <filesystem>
@@ -39,6 +39,7 @@ class RoundKeeper {
 
   struct File {
     std::uintmax_t size = 0;  // when it was read
+    std::filesystem::file_time_type written{};
     std::uintmax_t read = 0;  // up to the end of the last whole line
   };
   const DrandNetwork* network_;

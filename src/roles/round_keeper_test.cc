@@ -66,6 +66,20 @@ TEST(RoundKeeper, ARoundIsWaitedForAndFoundWhenTheFileHasGrown) {
   EXPECT_TRUE(keeper->Look({8, 123}, due).found);
 }
 
+TEST(RoundKeeper, AFileThatIsWrittenAnewIsReadAnew) {
+  const TempFolder folder;
+  const auto path = folder.path() / "latest.json";
+  auto keeper = RoundKeeper::For(Drand(), folder.path()).value();
+  for (const std::size_t which : {1u, 0u, 1u, 0u}) {  // shorter, then longer
+    std::filesystem::remove(path);
+    Append(path, RecordedLines()[which] + "\n");
+    EXPECT_TRUE(keeper->Look({0, which == 0 ? kRound : 123}, 0).found) << which;
+  }
+  auto fresh = RoundKeeper::For(Drand(), path).value();
+  EXPECT_TRUE(fresh->Look({0, kRound}, 0).found);
+  EXPECT_FALSE(fresh->Look({0, 123}, 0).found);
+}
+
 TEST(RoundKeeper, AForgedRoundIsNone) {
   const TempFolder folder;
   const auto path = folder.path() / "1000.json";

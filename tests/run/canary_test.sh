@@ -37,10 +37,11 @@ http() { sed -n 's/.*"http": *"\([^"]*\)".*/\1/p' "$dir/run/control.json"; }
 metrics() { # the newest that could be read
   curl -s "http://$(http)/metrics" >"$dir/metrics.new" 2>/dev/null && [ -s "$dir/metrics.new" ] && cp "$dir/metrics.new" "$dir/metrics" || true
 }
-while kill -0 "$host_pid" 2>/dev/null; do
+ended() {
   metrics
-  sleep 0.2
-done
+  [ -f "$dir/run/result.json" ]
+}
+until_true 120 "the run did not end" ended
 wait "$host_pid" || fail "the host"
 for pid in "$anna" "$vera"; do wait "$pid" || fail "a node ended badly"; done
 [ "$(hash_of "$dir/run")" = "$expected" ] || fail "weights $(hash_of "$dir/run"), the local run's are $expected"
