@@ -12,6 +12,7 @@
 #include "base/hex.h"
 #include "cli/command.h"
 #include "ledger/scenario.h"
+#include "roles/round_keeper.h"
 #include "store/ledger_store.h"
 
 namespace waggle {
@@ -57,6 +58,10 @@ Result<LedgerReplay> Replay(const LedgerLog& log, F&& see) {
   for (const LogRecord& record : log.records) {
     WG_ASSIGN(const LedgerEvents events, replay.Feed(record));
     WG_ASSIGN(const LedgerEntry entry, DecodeEntry(record.entry));
+    if (const auto* drand = std::get_if<BeaconExternal>(&entry.request.body)) {
+      const auto why = WhyNotBeacon(replay.ledger().FindRun(drand->run)->terms, *drand);
+      if (why) return Fail(Blame::kPeer, "entry {}: {}", entry.sequence, *why);
+    }
     see(entry, events);
   }
   return replay;

@@ -9,6 +9,7 @@
 #include "cli/party_table.h"
 #include "cli/run_common.h"
 #include "crypto/hash.h"
+#include "roles/trust_terms.h"
 
 namespace waggle {
 namespace {
@@ -46,7 +47,7 @@ constexpr Cheat kCheats[] = {
 
 struct PartyArguments {
   RunArguments run;
-  std::uint32_t volunteers = 3, cheats = 0, validators = 0;
+  std::uint32_t volunteers = 3, cheats = 0, validators = 0, lazy = 0;
   bool json = false;
 };
 
@@ -71,6 +72,10 @@ std::vector<PartyNode> NodesOf(const PartyArguments& arguments) {
     nodes.push_back(MakeNode("validator-" + std::to_string(i)));
     nodes.back().validator = true;
   }
+  for (std::uint32_t i = 1; i <= arguments.lazy; ++i) {
+    nodes.push_back(MakeNode("lazy-" + std::to_string(i)));
+    nodes.back().validator = nodes.back().lazy = true;
+  }
   return nodes;
 }
 
@@ -91,7 +96,11 @@ void PrintJson(const RunSummary& summary, const Party& party, const std::vector<
       line["accepted"] = one->counts.accepted;
       line["rejected"] = one->counts.rejected;
       line["left"] = one->why;
-      if (node.validator) line["batches_rejected"] = one->validated.rejected;
+      if (node.validator) {
+        line["batches_rejected"] = one->validated.rejected;
+        line["batches_accepted"] = one->validated.accepted;
+        line["earned"] = CreditsText(one->earned);
+      }
     } else {
       line["error"] = one.error().what;
     }
@@ -143,6 +152,8 @@ Action DefineParty(CLI::App& app) {
                  "Volunteers that cheat: copies, log-probs, rewards and order, in turn.")
       ->check(CLI::Range(0u, 64u));
   app.add_option("--validators", arguments->validators, "Validators, where the recipe audits.")
+      ->check(CLI::Range(0u, 64u));
+  app.add_option("--lazy", arguments->lazy, "Validators that call everything good without looking.")
       ->check(CLI::Range(0u, 64u));
   app.add_flag("--json", arguments->json, "The summary as one JSON object.");
   DefineRunOptions(app, arguments->run);

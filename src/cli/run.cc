@@ -105,12 +105,18 @@ HostOptions HostOptionsFrom(const RunArguments& arguments) {
           .volunteers_max = arguments.volunteers_max,
           .volunteers_per_address_max = arguments.per_address_max,
           .http = arguments.http,
+          .drand_rounds = arguments.drand_rounds,
           .wants_to_end = EndWanted};
 }
 
 void DefineHostOptions(CLI::App& app, RunArguments& arguments) {
   auto* listen = app.add_option("--listen", arguments.listen,
                                 "Let others sample: address:port to listen on (port 0: any free).");
+  app.add_option(
+         "--drand-rounds", arguments.drand_rounds,
+         "With trust.beacon = \"drand\": a file of its rounds as JSON lines, or a folder of "
+         "such files; something else fetches them, while the run goes on.")
+      ->needs(listen);
   app.add_option("--host", arguments.hosts,
                  "host:port under which volunteers reach this machine, for the invite; repeatable.")
       ->needs(listen);

@@ -23,7 +23,7 @@ struct RunArguments {
   std::string listen, key = DefaultKeyFile().string(), passphrase_file;
   std::vector<std::string> hosts, mirrors;
   SwarmFlags swarm;
-  std::string store, http = "127.0.0.1:0";
+  std::string store, http = "127.0.0.1:0", drand_rounds;
   std::size_t volunteers_max = 1024, per_address_max = 64;
 };
 

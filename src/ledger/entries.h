@@ -176,6 +176,7 @@ struct BeaconExternal {
   std::uint64_t epoch = 0;
   std::uint64_t round = 0;
   Digest256 value{};
+  std::vector<std::uint8_t> signature, previous;  // the network's (crypto/drand.h)
   bool operator==(const BeaconExternal&) const = default;
 };
 
@@ -303,6 +304,7 @@ inline constexpr std::string_view kRequestDomain = "WGL-LEDGER-REQUEST-1";
 inline constexpr std::string_view kBatchDomain = "WGL-LEDGER-BATCH-1";
 inline constexpr std::size_t kEntryBytesMax = 16u << 10;
 inline constexpr std::size_t kTakeIdsMax = 16;
+inline constexpr std::size_t kDrandBytesMax = 96;
 
 // number u64 | at u64 | author 32 | nonce u64 | kind u8 | body, as Fields | signature 64.
 Bytes Encode(const LedgerEntry& entry);
@@ -421,6 +423,8 @@ WG_LEDGER_FIELDS(BeaconExternal) {
   v(2, "epoch", x.epoch);
   v(3, "round", x.round);
   v(4, "value", x.value);
+  v.Numbers(5, "signature", x.signature, kDrandBytesMax);
+  v.Numbers(6, "previous", x.previous, kDrandBytesMax);
 }
 WG_LEDGER_FIELDS(GiveVerdict) {
   v(1, "run", x.run);

@@ -112,6 +112,8 @@ Bps CorrelatedSlash(Credits slashed, Credits total);
 // What of a member's vesting pay has unlocked so far, claimed or not: linear after the first
 // vesting_epochs, floor; all of it when the run is closed.
 Credits VestedOf(const LedgerRunState& run, const RunMember& member);
+// The one drand round that an epoch sealed then takes its beacon from: round_at(seal) + margin.
+std::uint64_t ExternalRoundOf(const RunTerms& terms, std::uint64_t sealed_ms);
 // The price after an epoch: 5 % up (rounded up) if less was asked for than there was, 5 % down
 // (rounded down) if more.
 Credits NextPrice(const RunTerms& terms, Credits price, Credits demand, Credits pool);

@@ -19,13 +19,13 @@ const char* WhyBadBatch(const BatchClaim& claim, const RunTerms& terms) {
   return nullptr;
 }
 
-std::uint64_t DrandRound(const RunTerms& terms, std::uint64_t sealed_ms) {
+}  // namespace
+
+std::uint64_t ExternalRoundOf(const RunTerms& terms, std::uint64_t sealed_ms) {
   const std::uint64_t since =
       sealed_ms > terms.drand_genesis_ms ? sealed_ms - terms.drand_genesis_ms : 0;
   return since / terms.drand_period_ms + 1 + terms.drand_margin;
 }
-
-}  // namespace
 
 LedgerEpoch* LedgerStep::FindEpoch(std::uint64_t number) {
   const auto epoch = run_->epochs.find(number);
@@ -227,7 +227,7 @@ LedgerStatus LedgerStep::On(const BeaconExternal& body) {
   if (epoch->phase != EpochPhase::kSealed)
     return Refuse(LedgerRefusal::kAlreadyDone, "this beacon is set");
   // One round is right, so there is none to choose.
-  const std::uint64_t round = DrandRound(run_->terms, epoch->sealed_ms);
+  const std::uint64_t round = ExternalRoundOf(run_->terms, epoch->sealed_ms);
   if (body.round != round)
     return Refuse(LedgerRefusal::kWrongBeacon,
                   fmt::format("sealed when it was, this epoch has round {}", round));

@@ -1,9 +1,24 @@
 // Pay and punishment (sheet markets.md 4.4, 4.6).
 #include <algorithm>
+#include <set>
 
 #include "ledger/step.h"
 
 namespace waggle {
+namespace {
+
+bool SaysBad(const AuditorSeat& seat) {
+  return seat.finding == Finding::kWrong || seat.finding == Finding::kInvalid;
+}
+// Of the batch: that it is good, or that it is bad.
+bool SaysSomething(const AuditorSeat& seat) {
+  return SaysBad(seat) || seat.finding == Finding::kAccepted;
+}
+bool MissedCanary(const LedgerBatch& batch, const AuditorSeat& seat) {
+  return batch.canary && SaysSomething(seat) && SaysBad(seat) != batch.canary_bad;
+}
+
+}  // namespace
 
 bool LedgerStep::CanSettle(const LedgerBatch& batch) const {
   if (!batch.disputes.empty()) return false;
@@ -91,15 +106,15 @@ void LedgerStep::SettleBatch(LedgerBatch& batch) {
   Finish(batch);
 }
 
-// Who said "ok" to a bad canary, or rejected a good one, looked at neither.
+// Who said "ok" to a bad canary, or rejected a good one, looked at neither: it loses its seat, and
+// what it has at stake.
 void LedgerStep::JudgeWatchers(const LedgerBatch& batch) {
   for (const AuditorSeat& seat : batch.auditors) {
-    const Finding found = seat.finding.value_or(Finding::kFault);
-    const bool said_bad = found == Finding::kWrong || found == Finding::kInvalid;
-    if (!said_bad && found != Finding::kAccepted) continue;
-    if (said_bad != batch.canary_bad) {
+    if (!SaysSomething(seat)) continue;
+    if (MissedCanary(batch, seat)) {
       Emit(LedgerEventKind::kCanaryMissed, seat.validator);
       Slash(seat.validator, run_->terms.canary_penalty, nullptr);
+      Retire(seat.validator);
       continue;
     }
     const Credits bonus = std::min(run_->terms.canary_bonus, run_->insurance + run_->budget);
@@ -142,9 +157,11 @@ void LedgerStep::PayRoles(LedgerEpoch& epoch) {
   PayValidators(epoch);
 }
 
-// By the items that each one replayed; floor, the rest goes back to the budget.
+// By the items that each one replayed; floor, the rest goes back to the budget, and so does the
+// part of whoever missed a canary.
 void LedgerStep::PayValidators(LedgerEpoch& epoch) {
   std::map<NodeId, std::int64_t> replayed;
+  std::set<NodeId> blind;  // missed a canary that was shown: what else did it not look at?
   std::int64_t all = 0;
   for (const auto& [worker, batch] : epoch.batches) {
     const auto items =
@@ -153,10 +170,12 @@ void LedgerStep::PayValidators(LedgerEpoch& epoch) {
       if (!seat.finding || *seat.finding == Finding::kFault) continue;
       replayed[seat.validator] += items;
       all += items;
+      if (MissedCanary(batch, seat)) blind.insert(seat.validator);
     }
   }
   Credits left = epoch.validators;
   for (const auto& [validator, items] : replayed) {
+    if (blind.contains(validator)) continue;
     const Credits part{MulDiv(epoch.validators.value, items, all)};
     left -= part;
     Earn(LedgerEventKind::kRolePaid, validator, part,

@@ -218,6 +218,7 @@ inline void LedgerModel::Roles(std::uint64_t e) {
   Gain(trainer, one.trainer);
   budget += one.data;  // nobody owns the data
   std::map<int, Money> looks;
+  std::map<int, bool> blind;
   Money all = 0;
   for (const Work& work : works) {
     if (work.epoch != e) continue;
@@ -225,11 +226,16 @@ inline void LedgerModel::Roles(std::uint64_t e) {
       if (seat.finding == 0 || seat.finding == static_cast<int>(Finding::kFault)) continue;
       looks[seat.validator] += static_cast<Money>(work.looked_at);
       all += static_cast<Money>(work.looked_at);
+      const bool bad = seat.finding == static_cast<int>(Finding::kWrong) ||
+                       seat.finding == static_cast<int>(Finding::kInvalid);
+      const bool good = seat.finding == static_cast<int>(Finding::kAccepted);
+      if (work.canary && (work.egg_bad ? good : bad)) blind[seat.validator] = true;
     }
   }
   Money left = one.validators;
   for (const auto& [who, mine] : looks) {
     const auto part = static_cast<Money>(static_cast<__int128_t>(one.validators) * mine / all);
+    if (blind.contains(who)) continue;
     Gain(who, part);
     left -= part;
   }
@@ -401,6 +407,7 @@ inline void LedgerModel::Watchers(const Work& work) {
       budget -= bonus - first;
     } else {
       Slash(seat.validator, t.canary_penalty.value, -1);
+      people[seat.validator].validator = false;
     }
   }
 }

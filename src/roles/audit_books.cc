@@ -3,18 +3,9 @@
 #include "base/files.h"
 #include "base/hex.h"
 #include "proofs/claims.h"
+#include "roles/canary_maker.h"
 
 namespace waggle {
-
-template <class T, class V>
-requires std::same_as<std::remove_const_t<T>, SignedWork>
-void Fields(T& x, V&& v) {
-  constexpr std::size_t kItemsMax = std::size_t{1} << 20;
-  v(1, "claim", x.claim);
-  v(2, "signature", x.signature);
-  v.Numbers(3, "leases", x.leases, kItemsMax);
-  v.Numbers(4, "groups", x.groups, kItemsMax);
-}
 
 namespace {
 
@@ -52,6 +43,7 @@ Result<std::unique_ptr<AuditBooks>> AuditBooks::Open(RunParts& run, const NodeId
   WG_TRY(WriteFileAtomic(run.folder.root() / "description.bin", TextOf(description)));
   if (!run.recipe.trust.audits) return books;
   WG_TRY(books->ReadWork());
+  WG_TRY(books->ReadCanaries());
   WG_ASSIGN(books->store_,
             LedgerStore::Open((run.folder.root() / "ledger.db").string(),
                               LedgerStore::Access::kWrite, HostGenesis(run.run_id, host)));
@@ -75,12 +67,52 @@ Status AuditBooks::ReadWork() {
 
 AuditDesk AuditBooks::MakeDesk(const Signer& key) {
   const Ledger& ledger = ledger_->ledger();
+  const LedgerRunState* state = ledger.FindRun(settings_.run);
+  const auto there = [&](const BatchClaim& claim) {
+    return ledger.BatchOf(settings_.run, claim.epoch, claim.worker) != nullptr;
+  };
   std::erase_if(work_, [&](const SignedWork& work) {
-    const LedgerRunState* state = ledger.FindRun(settings_.run);
     const bool open = state == nullptr || work.claim.epoch >= state->epoch;
-    return open && ledger.BatchOf(settings_.run, work.claim.epoch, work.claim.worker) == nullptr;
+    return open && !there(work.claim);
   });
-  return AuditDesk(key, settings_, std::move(*ledger_), std::move(records_), std::move(work_));
+  std::erase_if(canaries_, [&](const CanaryBatch& canary) {
+    if (there(canary.work.claim)) return false;
+    std::error_code ignored;  // settled, or never committed: nobody asks for it again
+    fs::remove(CanaryFile(canary), ignored);
+    return true;
+  });
+  return AuditDesk(key, settings_, std::move(*ledger_), std::move(records_), std::move(work_),
+                   std::move(canaries_));
+}
+
+std::filesystem::path AuditBooks::CanaryFile(const CanaryBatch& canary) const {
+  return run_.folder.audits() / fmt::format("{:08}.canary", canary.work.claim.epoch);
+}
+
+Status AuditBooks::ReadCanaries() {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(run_.folder.audits(), error)) {
+    if (entry.path().extension() != ".canary") continue;
+    WG_ASSIGN(const std::string text, ReadFile(entry.path(), kCanaryBytesMax));
+    auto canary = DecodeCanary(BytesOf(text));
+    if (!canary) return Fail(Blame::kMachine, "{}: {}", entry.path().string(), canary.error().what);
+    canaries_.push_back(std::move(*canary));
+  }
+  return {};
+}
+
+Status AuditBooks::Keep(const CanaryBatch& canary) {
+  return WriteFileAtomic(CanaryFile(canary), TextOf(Encode(canary)), {.mode = 0600});
+}
+
+Result<CanaryItemMade> AuditBooks::Make(const MakeCanaryItem& make, RunStore& store) {
+  WG_ASSIGN(const auto record, store.GroupOf(make.lease));
+  CanaryItemMade made{.lease = make.lease};
+  if (!record) return made;
+  made.record = MakeCanary(*record, make.lie, make.draw, [this](const GroupRecord& it) {
+    return ExamineGroup(it.lease, it.group);
+  });
+  return made;
 }
 
 Status AuditBooks::Keep(std::span<const LogRecord> records) { return store_->Append(records); }

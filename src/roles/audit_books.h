@@ -36,12 +36,17 @@ class AuditBooks {
     return ExamineWith(lease, group, nullptr).verdict;
   }
   Result<VerdictChecked> Check(const CheckVerdict& check, RunStore& store);
+  // Of a canary; one examination, or two.
+  Result<CanaryItemMade> Make(const MakeCanaryItem& make, RunStore& store);
+  Status Keep(const CanaryBatch& canary);
 
   const AuditSettings& settings() const { return settings_; }
 
  private:
   AuditBooks(RunParts& run, AuditSettings settings, std::unique_ptr<RunSite> site);
   Status ReadWork();
+  Status ReadCanaries();
+  std::filesystem::path CanaryFile(const CanaryBatch& canary) const;
   Examination ExamineWith(const Lease& lease, const Group& group, const GroupProbe* probe);
   Result<const Model*> ModelOf(PolicyVersion version);
 
@@ -56,6 +61,7 @@ class AuditBooks {
   std::optional<LedgerReplay> ledger_;  // as it was read
   std::vector<LogRecord> records_;      // the same
   std::vector<SignedWork> work_;
+  std::vector<CanaryBatch> canaries_;
 };
 
 }  // namespace waggle

@@ -9,7 +9,6 @@
 namespace waggle {
 namespace {
 
-constexpr unsigned kSpotChecks = 4;          // one verdict in so many
 constexpr std::uint32_t kRequestsMax = 256;  // of one node in one epoch
 constexpr std::size_t kPoliciesTold = 256;   // the newest, to who asks for the ledger
 
@@ -53,8 +52,13 @@ BatchWork WorkOf(const RunTerms& terms, const GroupRecord& record) {
 }
 
 AuditDesk::AuditDesk(const Signer& key, const AuditSettings& settings, LedgerReplay ledger,
-                     std::vector<LogRecord> records, std::vector<SignedWork> work)
-    : key_(key), settings_(settings), replay_(std::move(ledger)), records_(std::move(records)) {
+                     std::vector<LogRecord> records, std::vector<SignedWork> work,
+                     std::vector<CanaryBatch> canaries)
+    : key_(key),
+      settings_(settings),
+      replay_(std::move(ledger)),
+      records_(std::move(records)),
+      canaries_(key, settings.run, settings.terms, settings.canaries, std::move(canaries)) {
   Check(records_.size() == this->ledger().state().sequence, "the whole log, from entry 1 on");
   for (SignedWork& one : work) {
     for (const LeaseId lease : one.leases) placed_.insert(lease.value);
@@ -82,6 +86,7 @@ bool AuditDesk::Apply(LedgerRequest request, std::string* why) {
     if (why != nullptr) *why = outcome.error().what;
     return false;
   }
+  tally_.See(*outcome, wall_ms_);
   LogRecord record{.entry = Encode(entry)};
   replay_.Advance(record.entry);
   LedgerHead head = replay_.Head();
@@ -90,6 +95,10 @@ bool AuditDesk::Apply(LedgerRequest request, std::string* why) {
   effects_.push_back(KeepLedgerEntry{record});
   records_.push_back(std::move(record));
   TellNewest();
+  for (const LedgerEvent& seen : *outcome) {
+    if (seen.kind == LedgerEventKind::kCanaryMissed)
+      SendOut(seen.who, ToText(seen.who) + " gave a verdict on a canary without looking");
+  }
   return true;
 }
 
@@ -146,6 +155,7 @@ void AuditDesk::Advance() {
   CloseEpochIfDue();
   SealIfSigned();
   CloseBeacons();
+  RevealCanaries();
   Settle();
 }
 
@@ -173,6 +183,8 @@ void AuditDesk::CloseEpochIfDue() {
 void AuditDesk::Propose() {
   const std::uint64_t epoch = ledger().FindRun(settings_.run)->epoch;
   sign_until_ = now_ + settings_.sign_ms;
+  SeeForCanary();
+  if (canaries_.on()) Ask(CanaryCommit{settings_.run, epoch, canaries_.Commitment(epoch)});
   for (const auto& [worker, pieces] : open_) {
     if (banished_.contains(worker)) continue;
     SignedWork work{.claim = {.run = settings_.run, .epoch = epoch, .worker = worker}};
@@ -189,6 +201,7 @@ void AuditDesk::Propose() {
     effects_.push_back(Tell{worker, BatchProposal{ledger().id(), work.claim, work.leases}});
     proposed_.emplace(worker, std::move(work));
   }
+  canary_at_ = now_ + canaries_.Delay(epoch);
 }
 
 void AuditDesk::Heard(const NodeId& node, const BatchSignature& message) {
@@ -209,13 +222,19 @@ void AuditDesk::Heard(const NodeId& node, const BatchSignature& message) {
   }
   if (pieces.empty()) open_.erase(node);
   work_.insert_or_assign(std::pair(work.claim.epoch, node), std::move(work));
+  committed_at_ = now_;
 }
 
 // An epoch without a validator's seat stays open: its batches could not be drawn from.
 void AuditDesk::SealIfSigned() {
-  if (!sign_until_ || (!proposed_.empty() && now_ < *sign_until_)) return;
+  if (!sign_until_) return;
+  const bool waits = CanaryWaits();
+  if ((waits || !proposed_.empty()) && now_ < *sign_until_) return;
   proposed_.clear();
-  const std::uint64_t epoch = ledger().FindRun(settings_.run)->epoch;
+  const LedgerRunState& run = *ledger().FindRun(settings_.run);
+  const std::uint64_t epoch = run.epoch;
+  // A beacon from outside would draw from them, and nobody would be drawn.
+  if (run.terms.beacon == BeaconKind::kExternal && run.validators.empty()) return;
   if (!Ask(SealEpoch{settings_.run, epoch})) return;
   sign_until_.reset();
   requests_.clear();
@@ -230,6 +249,7 @@ void AuditDesk::CloseBeacons() {
         epoch.seats, [](const auto& seat) { return seat.second.secret.has_value(); });
     if (all || wall_ms_ >= epoch.sealed_ms + run.terms.reveal_ms) sealed.push_back(number);
   }
+  if (run.terms.beacon != BeaconKind::kValidators) return;  // a round ends it
   for (const std::uint64_t number : sealed) Ask(BeaconClose{settings_.run, number});
 }
 
@@ -292,6 +312,7 @@ void AuditDesk::Heard(const NodeId& node, const LedgerSubmission& message) {
 
 void AuditDesk::Heard(const NodeId& node, const AuditAsk& message) {
   AuditItem item{.epoch = message.epoch, .worker = message.worker, .index = message.index};
+  if (ShowCanary(node, item)) return;
   const auto found = work_.find(std::pair(message.epoch, message.worker));
   // Nobody sees another's work before the beacon has spoken.
   const LedgerBatch* batch = ledger().BatchOf(settings_.run, message.epoch, message.worker);
@@ -312,12 +333,17 @@ void AuditDesk::Heard(const NodeId& node, const EvidenceSubmission& message) {
   effects_.push_back(JudgeEvidence{node, message.evidence});
 }
 
-// One verdict in four, and which ones only this host can tell beforehand: "ok" without the forward
-// pass is caught as often (sheet markets.md 4.5).
+// One verdict in so many, and which ones only this host can tell beforehand: "ok" without the
+// forward pass is caught as often (sheet markets.md 4.5).
 void AuditDesk::SpotCheck(const NodeId& validator, const GiveVerdict& verdict) {
+  if (settings_.spot_checks == 0) return;
   if (verdict.run != settings_.run || verdict.finding != Finding::kAccepted) return;
   Bytes message = EncodeVerdictPlace(validator, verdict);
-  if (Sha256(key_.Sign("WGL-SPOT-CHECK-1", message))[0] % kSpotChecks != 0) return;
+  const Digest256 draw = Sha256(key_.Sign("WGL-SPOT-CHECK-1", message));
+  if (((draw[0] | std::uint32_t{draw[1]} << 8) | std::uint32_t{draw[2]} << 16) %
+          settings_.spot_checks !=
+      0)
+    return;
   const auto work = work_.find(std::pair(verdict.epoch, verdict.worker));
   const LedgerRunState& run = *ledger().FindRun(settings_.run);
   const auto epoch = run.epochs.find(verdict.epoch);
@@ -347,7 +373,8 @@ void AuditDesk::On(const EvidenceDecided& event) {
 }
 
 void AuditDesk::SendOut(const NodeId& liar, const std::string& why) {
-  if (liar == key_.id() || !banished_.emplace(liar, why).second) return;
+  // A canary's lie is ours: nobody hears of it before it is shown.
+  if (liar == key_.id() || canaries_.Is(liar) || !banished_.emplace(liar, why).second) return;
   open_.erase(liar);
   proposed_.erase(liar);
   effects_.push_back(Banish{liar, why});

@@ -22,7 +22,10 @@
 #include "ledger/log.h"
 #include "proofs/evidence.h"
 #include "protocol/messages.h"
+#include "roles/audit_tally.h"
+#include "roles/canary_desk.h"
 #include "roles/lease_book.h"
+#include "roles/signed_work.h"
 
 namespace waggle {
 
@@ -33,15 +36,8 @@ struct AuditSettings {
   std::uint64_t epoch_versions = 10;  // policy versions of one epoch
   Milliseconds sign_ms = 5'000;       // workers have this long to sign
   Hash256 description{};
-};
-
-// The batch of one worker in one epoch, as it was signed.
-struct SignedWork {
-  BatchClaim claim;
-  Signature signature{};
-  std::vector<LeaseId> leases;  // ascending
-  std::vector<Hash256> groups;  // their hashes, same order
-  bool operator==(const SignedWork&) const = default;
+  CanarySettings canaries = {};
+  std::uint32_t spot_checks = 4;  // one verdict of "accepted" in so many; 0: none
 };
 
 // Events
@@ -80,8 +76,15 @@ struct VerdictChecked {
 };
 struct AuditsEnd {};  // no group comes any more: close the epoch, settle what can be settled
 struct AuditTick {};
-using AuditEvent = std::variant<GroupTaken, PolicyMade, NodeCame, NodeGone, NodeSaid,
-                                EvidenceDecided, VerdictChecked, AuditsEnd, AuditTick>;
+// In answer to WantRound: the round, whose signature holds.
+struct RoundFound {
+  std::uint64_t epoch = 0, round = 0;
+  std::vector<std::uint8_t> signature, previous;
+  Digest256 randomness{};
+};
+using AuditEvent =
+    std::variant<GroupTaken, PolicyMade, NodeCame, NodeGone, NodeSaid, EvidenceDecided,
+                 VerdictChecked, AuditsEnd, AuditTick, CanaryItemMade, RoundFound>;
 
 // Effects, to be performed in order
 struct Tell {
@@ -115,16 +118,26 @@ struct Banish {  // proved to lie: nothing more of this node is taken
   NodeId node;
   std::string why;
 };
-using AuditEffect =
-    std::variant<Tell, KeepLedgerEntry, KeepWork, ShowItem, JudgeEvidence, CheckVerdict, Banish>;
+// To be on disk before any effect that comes after it.
+struct KeepCanary {
+  CanaryBatch canary;
+};
+// This round of drand is the beacon of a sealed epoch: asked for with each tick until it is there.
+struct WantRound {
+  std::uint64_t epoch = 0, round = 0;
+};
+using AuditEffect = std::variant<Tell, KeepLedgerEntry, KeepWork, ShowItem, JudgeEvidence,
+                                 CheckVerdict, Banish, MakeCanaryItem, KeepCanary, WantRound>;
 
 class AuditDesk {
  public:
   // `key`: orchestrator, trainer, sequencer and bridge of this ledger at once; outlives the desk.
   // ledger: as it was left; fresh: the run is opened with the first step. work: every batch that
   // was kept.
+  // canaries: the same of those.
   AuditDesk(const Signer& key, const AuditSettings& settings, LedgerReplay ledger,
-            std::vector<LogRecord> records, std::vector<SignedWork> work);
+            std::vector<LogRecord> records, std::vector<SignedWork> work,
+            std::vector<CanaryBatch> canaries = {});
 
   // now: as elsewhere in the host; wall_ms: since 1970, for the ledger.
   [[nodiscard]] std::vector<AuditEffect> Step(Milliseconds now, std::uint64_t wall_ms,
@@ -135,6 +148,8 @@ class AuditDesk {
   bool settled() const;
   bool InBatch(LeaseId lease) const { return placed_.contains(lease.value); }
   const std::map<NodeId, std::string>& banished() const { return banished_; }
+  // What was audited and paid since this desk began.
+  const AuditTally& tally() const { return tally_; }
 
  private:
   struct Piece {  // an accepted group that is in no batch
@@ -153,7 +168,9 @@ class AuditDesk {
   void On(const EvidenceDecided& event);
   void On(const VerdictChecked& event);
   void On(const AuditsEnd&);
-  void On(const AuditTick&) {}
+  void On(const AuditTick&);
+  void On(const CanaryItemMade& event) { canaries_.Made(event); }
+  void On(const RoundFound& event);
   void Heard(const NodeId& node, const BatchSignature& message);
   void Heard(const NodeId& node, const LedgerAsk& message);
   void Heard(const NodeId& node, const LedgerSubmission& message);
@@ -172,6 +189,11 @@ class AuditDesk {
   void CloseEpochIfDue();
   void Propose();
   void SealIfSigned();
+  void SeeForCanary();
+  bool CanaryWaits();
+  bool ShowCanary(const NodeId& node, AuditItem& item);
+  void WantRounds();
+  void RevealCanaries();
   void CloseBeacons();
   void Settle();
   void TellNewest();
@@ -193,6 +215,10 @@ class AuditDesk {
   std::map<std::pair<std::uint64_t, NodeId>, SignedWork> work_;
   std::optional<Milliseconds> sign_until_;  // an epoch is closing
   std::map<NodeId, SignedWork> proposed_;
+  CanaryDesk canaries_;
+  Milliseconds canary_at_ = 0;     // of the epoch that is closing: not before, nor
+  Milliseconds committed_at_ = 0;  // in the same moment as somebody's batch
+  AuditTally tally_;
   std::set<NodeId> followers_;  // who wants to hear of entries
   std::vector<PolicySigned> policies_;
   std::set<Digest256> judged_;                // evidence that came before

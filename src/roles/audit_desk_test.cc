@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "roles/test_recipe.h"
 #include "roles/trust_terms.h"
 #include "roles/validator_core.h"
@@ -26,6 +28,7 @@ class Desk : public ::testing::Test {
     recipe.trust.epoch_versions = 2;
     recipe.trust.window_seconds = 1;
     recipe.trust.dispute_epochs = 1;
+    recipe.trust.canary_every = 0;
     settings_ = AuditSettingsOf(recipe, run_, host_.id(), Hash256{9}).value();
     Open();
   }
@@ -181,6 +184,39 @@ TEST_F(Desk, FalseSignaturesCommitNothing) {
   Step(NodeSaid{anna_.id(), BatchSignature{0, Signature{7}}});
   EXPECT_EQ(desk_->ledger().BatchOf(settings_.run, 0, anna_.id()), nullptr);
   EXPECT_FALSE(desk_->InBatch(LeaseId{1}));
+}
+
+TEST_F(Desk, AsManyVerdictsAreSpotCheckedAsTheSettingSays) {
+  for (const std::uint32_t one_in : {0u, 1u, 2u}) {
+    settings_.spot_checks = one_in;
+    records_.clear();
+    kept_.clear();
+    Open();
+    std::size_t checked = 0;
+    JoinAsValidator(vera_);
+    for (std::uint64_t epoch = 0; epoch < 24; ++epoch) {
+      if (epoch > 0)
+        Submit(vera_, BeaconCommit{settings_.run, epoch,
+                                   BeaconHash(settings_.run, epoch, vera_.id(), Digest256{1})});
+      Take(anna_, 100 + epoch);
+      SignAll(Step(PolicyMade{PolicyVersion{2 * epoch + 2}, {}}), {&anna_});
+      Submit(vera_, BeaconReveal{settings_.run, epoch, Digest256{1}});
+      Submit(vera_, GiveVerdict{.run = settings_.run,
+                                .epoch = epoch,
+                                .worker = anna_.id(),
+                                .finding = Finding::kAccepted,
+                                .activation = Digest256{5}});
+      checked += static_cast<std::size_t>(std::ranges::count_if(
+          last_, [](const AuditEffect& e) { return std::holds_alternative<CheckVerdict>(e); }));
+    }
+    if (one_in < 2) {
+      EXPECT_EQ(checked, 24u * one_in);
+    }
+    if (one_in == 2) {
+      EXPECT_GT(checked, 5u);
+      EXPECT_LT(checked, 19u);
+    }
+  }
 }
 
 TEST_F(Desk, AVerdictWithoutWorkIsSpotCheckedAndItsAuthorSentAway) {

@@ -386,16 +386,13 @@ void HostCore::Audits(const AuditEvent& event) {
     } else if (const auto* banish = std::get_if<Banish>(&effect)) {
       effects_.push_back(*banish);
       Banished(*banish);
-    } else if (auto* entry = std::get_if<KeepLedgerEntry>(&effect)) {
-      effects_.push_back(std::move(*entry));
-    } else if (auto* work = std::get_if<KeepWork>(&effect)) {
-      effects_.push_back(std::move(*work));
-    } else if (auto* show = std::get_if<ShowItem>(&effect)) {
-      effects_.push_back(std::move(*show));
-    } else if (auto* check = std::get_if<CheckVerdict>(&effect)) {
-      effects_.push_back(std::move(*check));
     } else {
-      effects_.push_back(std::move(std::get<JudgeEvidence>(effect)));
+      std::visit(
+          [this](auto& other) {
+            if constexpr (!std::is_same_v<std::decay_t<decltype(other)>, Tell>)
+              effects_.push_back(std::move(other));
+          },
+          effect);
     }
   }
 }

@@ -104,9 +104,10 @@ struct ItemFound {  // in answer to ShowItem
   NodeId node;
   AuditItem item;
 };
-using HostEvent = std::variant<LinkOpened, FrameCame, LinkClosed, PolicyOut, HostRestarted,
-                               HostTick, DrainRun, DrainNode, DesksHeard, HostHeard, WorkRemembered,
-                               ItemFound, EvidenceDecided, VerdictChecked>;
+using HostEvent =
+    std::variant<LinkOpened, FrameCame, LinkClosed, PolicyOut, HostRestarted, HostTick, DrainRun,
+                 DrainNode, DesksHeard, HostHeard, WorkRemembered, ItemFound, EvidenceDecided,
+                 VerdictChecked, CanaryItemMade, RoundFound>;
 
 // Effects, to be performed in order
 struct SendFrame {
@@ -128,9 +129,10 @@ struct SaveCheckpointNow {
   std::string state;  // LeaseSource::SavePosition()
 };
 struct RunDrained {};  // after a SaveCheckpointNow: the process may end
-using HostEffect = std::variant<SendFrame, CloseLink, Keep, SaveCheckpointNow, TrainOn, Evaluated,
-                                RunFinished, RunDrained, RunBroken, KeepLedgerEntry, KeepWork,
-                                ShowItem, JudgeEvidence, CheckVerdict, Banish>;
+using HostEffect =
+    std::variant<SendFrame, CloseLink, Keep, SaveCheckpointNow, TrainOn, Evaluated, RunFinished,
+                 RunDrained, RunBroken, KeepLedgerEntry, KeepWork, ShowItem, JudgeEvidence,
+                 CheckVerdict, Banish, MakeCanaryItem, KeepCanary, WantRound>;
 
 class HostCore {
  public:
@@ -198,6 +200,8 @@ class HostCore {
   void On(const ItemFound& event);
   void On(const EvidenceDecided& event) { Audits(event); }
   void On(const VerdictChecked& event) { Audits(event); }
+  void On(const CanaryItemMade& event) { Audits(event); }
+  void On(const RoundFound& event) { Audits(event); }
 
   void Audits(const AuditEvent& event);
   void Banished(const Banish& banish);

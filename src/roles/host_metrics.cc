@@ -14,6 +14,9 @@ namespace {
 constexpr Outcome kOutcomes[] = {Outcome::kAccepted, Outcome::kStale,    Outcome::kRejected,
                                  Outcome::kExpired,  Outcome::kReturned, Outcome::kFault};
 
+constexpr Finding kFindings[] = {Finding::kAccepted,    Finding::kUnavailable, Finding::kInvalid,
+                                 Finding::kStatistical, Finding::kWrong,       Finding::kFault};
+
 prometheus::Histogram::BucketBoundaries BucketsOf(HostMetric metric) {
   if (metric == HostMetric::kStaleness) return {0, 1, 2, 3, 4, 6, 8, 11, 16, 32};
   return {0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000};
@@ -65,6 +68,29 @@ const std::vector<HostMetricDoc>& HostMetricDocs() {
       {M::kDraining, "waggle_draining", K::kGauge, "1 while the run drains, else 0."},
       {M::kDesks, "waggle_desks", K::kGauge, "Desks that are open."},
       {M::kDelegated, "waggle_leases_delegated", K::kGauge, "Leases in the hands of desks."},
+      {M::kBatches, "waggle_batches_total", K::kCounter, "Signed batches that the ledger took."},
+      {M::kAuditsDrawn, "waggle_batches_drawn_total", K::kCounter,
+       "Batches that a beacon drew to be audited."},
+      {M::kVerdicts, "waggle_verdicts_total", K::kCounter,
+       "Verdicts of validators on batches (label finding)."},
+      {M::kCanariesPlanted, "waggle_canaries_planted_total", K::kCounter,
+       "Canaries, counted when they are shown: until then nobody is told."},
+      {M::kCanariesFound, "waggle_canaries_found_total", K::kCounter,
+       "Verdicts on canaries that said what they are."},
+      {M::kCanariesMissed, "waggle_canaries_missed_total", K::kCounter,
+       "Verdicts on canaries that said the opposite: their validators lost seat and stake."},
+      {M::kPaid, "waggle_units_paid_total", K::kCounter,
+       "Units paid to workers for batches that were settled."},
+      {M::kForfeited, "waggle_units_forfeited_total", K::kCounter,
+       "Units of pay that workers lost because a batch was proved wrong."},
+      {M::kEpochsOpen, "waggle_epochs_open", K::kGauge,
+       "Epochs of the ledger that began and are not settled, the one under way included."},
+      {M::kVerdictSeconds, "waggle_seal_to_verdict_seconds", K::kHistogram,
+       "From the seal of an epoch to each verdict on a batch of it."},
+      {M::kWatchLevel, "waggle_watch_level", K::kGauge,
+       "Worst level of the last window of a run that is watched: 0 green, 1 amber, 2 red."},
+      {M::kOverLimit, "waggle_groups_over_limit_total", K::kCounter,
+       "Accepted groups that were left out of a step: above orchestrator.worker_parts."},
   };
   return docs;
 }
@@ -86,6 +112,7 @@ struct HostMetrics::Series {
   prometheus::Gauge* gauge = nullptr;
   prometheus::Histogram* histogram = nullptr;
   std::map<Outcome, prometheus::Counter*> by_outcome;
+  std::map<Finding, prometheus::Counter*> by_finding;
 };
 
 HostMetrics::HostMetrics() : registry_(std::make_unique<prometheus::Registry>()) {
@@ -102,11 +129,16 @@ HostMetrics::HostMetrics() : registry_(std::make_unique<prometheus::Registry>())
       series.histogram = &family.Add({}, BucketsOf(doc.metric));
     } else {
       auto& family = prometheus::BuildCounter().Name(doc.name).Help(doc.help).Register(*registry_);
+      // All labels from the start: a rate needs a zero to begin at.
+      if (doc.metric == HostMetric::kVerdicts) {
+        for (const Finding finding : kFindings)
+          series.by_finding[finding] = &family.Add({{"finding", ToString(finding)}});
+        continue;
+      }
       if (doc.metric != HostMetric::kLeases) {
         series.counter = &family.Add({});
         continue;
       }
-      // All of them from the start: a rate needs a zero to begin at.
       for (const Outcome outcome : kOutcomes)
         series.by_outcome[outcome] = &family.Add({{"outcome", ToString(outcome)}});
     }
@@ -121,6 +153,12 @@ void HostMetrics::Add(HostMetric metric, double amount) {
 
 void HostMetrics::CountOutcome(Outcome outcome) {
   series_[static_cast<std::size_t>(HostMetric::kLeases)].by_outcome.at(outcome)->Increment();
+}
+
+void HostMetrics::SetVerdicts(Finding finding, double value) {
+  prometheus::Counter& counter =
+      *series_[static_cast<std::size_t>(HostMetric::kVerdicts)].by_finding.at(finding);
+  if (value > counter.Value()) counter.Increment(value - counter.Value());
 }
 
 void HostMetrics::Set(HostMetric metric, double value) {

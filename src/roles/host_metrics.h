@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "ledger/entries.h"
 #include "protocol/messages.h"
 
 namespace prometheus {
@@ -42,6 +43,18 @@ enum class HostMetric : std::uint8_t {
   kDraining,
   kDesks,
   kDelegated,
+  kBatches,
+  kAuditsDrawn,
+  kVerdicts,
+  kCanariesPlanted,
+  kCanariesFound,
+  kCanariesMissed,
+  kPaid,
+  kForfeited,
+  kEpochsOpen,
+  kVerdictSeconds,
+  kWatchLevel,
+  kOverLimit,
 };
 enum class MetricKind : std::uint8_t { kCounter, kGauge, kHistogram };
 struct HostMetricDoc {
@@ -61,7 +74,8 @@ class HostMetrics {
   ~HostMetrics();
 
   void Add(HostMetric metric, double amount);
-  void CountOutcome(Outcome outcome);  // kLeases, by outcome
+  void CountOutcome(Outcome outcome);               // kLeases, by outcome
+  void SetVerdicts(Finding finding, double value);  // kVerdicts, by finding
   // A gauge, or the value a counter has reached (it never goes back).
   void Set(HostMetric metric, double value);
   void Observe(HostMetric metric, double value);

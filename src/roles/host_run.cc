@@ -11,7 +11,9 @@
 #include "roles/host_core.h"
 #include "roles/host_log.h"
 #include "roles/host_swarm.h"
+#include "roles/influence.h"
 #include "roles/listening.h"
+#include "roles/round_keeper.h"
 #include "roles/run_description.h"
 #include "roles/step_log.h"
 #include "roles/train_thread.h"
@@ -44,9 +46,11 @@ struct HostRun::Loop {
   PolicyShelf shelf;
   Invite invite;
   std::unique_ptr<RunStore> store;
-  std::unique_ptr<StepLog> steps;      // the same
-  std::vector<LeaseId> batch;          // of the step that is under way
-  std::unique_ptr<AuditBooks> books;   // where work is audited
+  std::unique_ptr<StepLog> steps;     // the same
+  std::vector<LeaseId> batch;         // of the step that is under way
+  std::unique_ptr<AuditBooks> books;  // where work is audited
+  std::optional<RoundKeeper> rounds;  // where drand draws what is
+  std::optional<Influence> influence;
   std::unique_ptr<NodeServer> server;  // none while the host catches up
   std::optional<HostCore> core;
   std::optional<TrainThread> training;
@@ -112,6 +116,8 @@ Status HostRun::Loop::Start(const HostOptions& options) {
       EncodeDescription(run.recipe, run.base->model.config, run.base->tokenizer, run.start);
   shelf.PutDescription(description);
   WG_TRY(OpenStore(options));
+  influence.emplace(run.run_id, run.recipe.orchestrator);
+  WG_ASSIGN(rounds, RoundKeeper::For(run.recipe.trust, options.drand_rounds));
   HostSettings settings{.software = options.software,
                         .sources = options.mirrors,
                         .chain = swarm->Chain(shelf),
@@ -308,6 +314,7 @@ Status HostRun::Loop::Commit(std::vector<HostEffect>& effects) {
     if (auto* entry = std::get_if<KeepLedgerEntry>(&effect))
       records.push_back(std::move(entry->record));
     if (const auto* work = std::get_if<KeepWork>(&effect)) WG_TRY(books->Keep(work->work));
+    if (const auto* kept = std::get_if<KeepCanary>(&effect)) WG_TRY(books->Keep(kept->canary));
     auto* keep = std::get_if<waggle::Keep>(&effect);
     if (keep == nullptr) continue;
     if (const auto* record = std::get_if<OutcomeRecord>(&keep->entry))
@@ -351,6 +358,13 @@ Status HostRun::Loop::Perform(HostEffect effect) {
   } else if (const auto* check = std::get_if<CheckVerdict>(&effect)) {
     WG_ASSIGN(VerdictChecked checked, books->Check(*check, *store));
     Step(std::move(checked));
+  } else if (const auto* make = std::get_if<MakeCanaryItem>(&effect)) {
+    WG_ASSIGN(CanaryItemMade made, books->Make(*make, *store));
+    Step(std::move(made));
+  } else if (const auto* want = std::get_if<WantRound>(&effect)) {
+    auto looked = rounds->Look(*want, run.clock.UnixSeconds());
+    if (!looked.say.empty()) run.telemetry->Say(looked.say);
+    if (looked.found) Step(std::move(*looked.found));
   } else if (const auto* banish = std::get_if<Banish>(&effect)) {
     run.telemetry->Say("out: " + banish->why);
   }  // Keep*, SendFrame: done by then
@@ -359,6 +373,10 @@ Status HostRun::Loop::Perform(HostEffect effect) {
 
 Status HostRun::Loop::Train(TrainOn batch) {
   WG_TRY(run.KeepBatch(batch));
+  WG_TRY(run.Watch(batch));
+  if (run.watch) board->Watched(*run.watch);
+  WG_ASSIGN(const std::size_t over, influence->Limit(batch, *store));
+  board->OverLimit(over);
   const PolicyVersion current = run.conduct->version();
   // What volunteers needed for it, all together: the trainer had published, and waits since.
   run.times.sample_seconds = static_cast<double>(NowMs() - published_ms) * 1e-3;

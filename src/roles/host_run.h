@@ -32,6 +32,7 @@ struct HostOptions {
   std::size_t volunteers_max = 1024;            // connected at a time
   std::size_t volunteers_per_address_max = 64;  // behind one router
   std::string http = "127.0.0.1:0";             // metrics, health, status, orders; "off"
+  std::string drand_rounds;  // file or folder (roles/round_keeper.h); where trust.beacon is "drand"
   // Asked often; true: drain, save, and end so that the run can be resumed.
   std::function<bool()> wants_to_end = [] { return false; };
 };

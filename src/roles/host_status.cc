@@ -190,6 +190,7 @@ void HostBoard::Tick(const HostCore& core, bool trainer_busy, const NodeServer::
   set(HostMetric::kDraining, core.draining() ? 1 : 0);
   set(HostMetric::kDesks, core.desks().views().size());
   set(HostMetric::kDelegated, core.desks().held());
+  if (core.audits() != nullptr) LookAtAudits(core.audits()->tally());
   if (http_) {
     set(HostMetric::kHttpBytes, http_->counts().body_bytes);
     set(HostMetric::kHttpTurnedAway, http_->counts().turned_away);
@@ -200,6 +201,40 @@ void HostBoard::Tick(const HostCore& core, bool trainer_busy, const NodeServer::
   if (!status_.empty() && !std::exchange(asked_, false)) return;
   status_ = StatusText(core, trainer_busy);
   written_.notify_all();
+}
+
+void HostBoard::Watched(const WatchKeeper& watch) {
+  const std::optional<Level> level = watch.level();
+  if (!level) return;
+  watch_ = ToString(*level);
+  metrics_.Set(HostMetric::kWatchLevel, static_cast<double>(*level));
+}
+
+void HostBoard::LookAtAudits(const AuditTally& tally) {
+  const AuditTally::Counts& counts = tally.counts();
+  const auto set = [&](HostMetric metric, auto value) {
+    metrics_.Set(metric, static_cast<double>(value));
+  };
+  const auto units = [](Credits credits) {
+    return static_cast<double>(credits.value) / static_cast<double>(kCreditsPerUnit);
+  };
+  set(HostMetric::kBatches, counts.batches);
+  set(HostMetric::kAuditsDrawn, counts.drawn);
+  set(HostMetric::kCanariesPlanted, counts.canaries);
+  set(HostMetric::kCanariesFound, counts.canaries_found);
+  set(HostMetric::kCanariesMissed, counts.canaries_missed);
+  set(HostMetric::kPaid, units(counts.paid));
+  set(HostMetric::kForfeited, units(counts.forfeited));
+  set(HostMetric::kEpochsOpen, counts.epochs_open);
+  for (auto finding = Finding::kAccepted; IsKnown(finding);
+       finding = static_cast<Finding>(static_cast<int>(finding) + 1))
+    metrics_.SetVerdicts(finding,
+                         static_cast<double>(counts.verdicts[static_cast<std::size_t>(finding)]));
+  const auto fresh = static_cast<std::size_t>(
+      std::min<std::uint64_t>(counts.timed - verdicts_timed_, tally.seconds().size()));
+  for (std::size_t i = tally.seconds().size() - fresh; i < tally.seconds().size(); ++i)
+    metrics_.Observe(HostMetric::kVerdictSeconds, tally.seconds()[i]);
+  verdicts_timed_ = counts.timed;
 }
 
 // Once a second: it may be a large one.
@@ -255,6 +290,7 @@ std::string HostBoard::StatusText(const HostCore& core, bool trainer_busy) {
                                {"tokens", worker.tokens},
                                {"idle_share", Share(times.idle, times.busy)}});
   }
+  if (!watch_.empty()) status["watch"] = watch_;
   status["desks"] = Json::array();
   for (const Delegations::View& desk : core.desks().views()) {
     status["desks"].push_back({{"desk", desk.seen.desk.value},

@@ -23,6 +23,7 @@
 #include "roles/host_core.h"
 #include "roles/host_metrics.h"
 #include "roles/recipe.h"
+#include "roles/watch_keeper.h"
 
 namespace waggle {
 
@@ -49,6 +50,10 @@ class HostBoard {
   void Sent(std::size_t frame_bytes);
   void Batch(const TrainOn& batch, PolicyVersion current);
   void Published(PolicyVersion version);
+  void OverLimit(std::size_t groups) {
+    metrics_.Add(HostMetric::kOverLimit, static_cast<double>(groups));
+  }
+  void Watched(const WatchKeeper& watch);
   // The line about feasibility, else empty: as soon as a step's time is known, and again when it is
   // known how long a version takes to come back as rollouts.
   std::string Stepped(double seconds);
@@ -62,6 +67,7 @@ class HostBoard {
   HttpResponse Answer(const HttpRequest& request);
   HttpResponse Order(const HttpRequest& request);
   void Arrived(const Group& group);
+  void LookAtAudits(const AuditTally& tally);
   void LookAtTheCrowd(const HostCore& core, std::int64_t now_ns);
   std::string StatusText(const HostCore& core, bool trainer_busy);
 
@@ -79,6 +85,8 @@ class HostBoard {
   double step_seconds_ = 0, batch_tokens_ = 0, staleness_ = 0;  // of the last step
   std::map<std::uint64_t, std::int64_t> announced_ns_;  // by version, until a group under it came
   std::optional<double> way_seconds_;
+  std::uint64_t verdicts_timed_ = 0;  // that were observed
+  std::string watch_;                 // level of the last window; empty: no watch, no window
   bool told_ = false, way_told_ = false;
   std::string token_;
   std::filesystem::path control_;

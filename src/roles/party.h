@@ -20,6 +20,7 @@ struct PartyNode {
   std::array<std::uint8_t, 32> seed{};  // of its key
   bool validator = false;
   std::function<void(const Lease&, Group&)> tamper = nullptr;  // JoinSettings::tamper
+  bool lazy = false;  // a validator that says "accepted", whatever it is shown
 };
 
 class Party {

@@ -24,6 +24,7 @@ constexpr std::string_view kYounger[] = {
     "swap = \"finish\"\n",
     "batches = \"wave\"\n",
     "stale = \"refuse\"\n",
+    "worker_parts = 0\n",
     "\n[orchestrator.difficulty]\ntasks = 0\npass_min = 0.0\npass_max = 1.0\nhard_max = 0.25\n"
     "normal_max = 0.75\nhard_weight = 0.2\nnormal_weight = 1.0\neasy_weight = 0.2\n"
     "unseen_weight = 1.0\n",
@@ -73,6 +74,11 @@ Status Validate(const Recipe& recipe) {
         "orchestrator.batches = \"arrival\" needs ahead above 0, and neither drop_uniform nor "
         "pools by difficulty, which look at whole waves");
   }
+  if (o.worker_parts > o.groups_per_step)
+    return Fail(Blame::kOperator,
+                "orchestrator.worker_parts = {}: a part of {} groups_per_step that is less than a "
+                "group",
+                o.worker_parts, o.groups_per_step);
   if (o.difficulty.hard_max > o.difficulty.normal_max ||
       o.difficulty.pass_min > o.difficulty.pass_max)
     return Fail(Blame::kOperator, "orchestrator.difficulty: a lower bound is above its upper one");

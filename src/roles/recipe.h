@@ -169,7 +169,7 @@ struct DifficultyRecipe {
 
 struct OrchestratorRecipe {
   std::uint64_t steps = 100;
-  std::uint32_t groups_per_step = 32, group_size = 8, waves_max = 1;
+  std::uint32_t groups_per_step = 32, group_size = 8, waves_max = 1, worker_parts = 0;
   std::uint64_t ahead = 0, lag_versions_max = 4;
   bool drop_uniform = false;
   std::string batches = "wave", stale = "refuse", reward = "environment";
@@ -201,6 +201,9 @@ struct OrchestratorRecipe {
       "mean of its group while its stale responses ship no tokens.");
     v("reward", reward, OneOf{"environment", "random"},
       "\"random\" is the control experiment: a coin instead of the grader.");
+    v("worker_parts", worker_parts, Range<std::uint32_t>{0, 65536},
+      "In runs that others join, one node is at most this part of a training step (8: an eighth, "
+      "of whole groups, drawn); what is above it is paid and not trained on. 0: no limit.");
     v.Section("difficulty", difficulty, "Pools of tasks by measured pass rate.");
   }
 };
@@ -227,6 +230,9 @@ struct TrustRecipe {
   std::uint64_t window_seconds = 60, sign_seconds = 5;
   double budget = 1000.0, price_rollout = 0.01, price_ktoken = 0.1, worker_stake = 0.0,
          validator_stake = 0.0, item_cost = 0.0;
+  std::uint64_t canary_every = 4;
+  std::uint32_t canary_groups = 64, spot_checks = 4;
+  std::string beacon = "commit-reveal", drand = "quicknet";
 
   template <class V>
   void Visit(V&& v) {
@@ -261,6 +267,18 @@ struct TrustRecipe {
       "What sampling a group costs an honest worker, in units: it says how often batches are "
       "audited (`waggle ledger plan`). 0: what it is paid at most, so that every batch is where "
       "nothing is at stake.");
+    v("canary_every", canary_every, Range<std::uint64_t>{0, 1000000},
+      "In one epoch of so many, on average, the host hides a batch of its own whose truth it has "
+      "committed to, mostly a bad one: whoever calls it good did not look. 0: none.");
+    v("canary_groups", canary_groups, Range<std::uint32_t>{1, 1000000},
+      "Groups of such a batch, at most (else it is as large as the others): the host replays each "
+      "once.");
+    v("spot_checks", spot_checks, Range<std::uint32_t>{0, 1000000},
+      "The host replays what one of so many verdicts of \"accepted\" is about; 1: all, 0: none.");
+    v("beacon", beacon, OneOf{"commit-reveal", "drand"},
+      "Where the draw of audits comes from: secrets of the validators, or the second round of "
+      "drand after the seal (`--drand-rounds`).");
+    v("drand", drand, OneOf{"quicknet", "default"}, "Which of drand's networks.");
   }
 };
 
@@ -270,11 +288,11 @@ struct WatchRecipe {
 
   template <class V>
   void Visit(V&& v) {
-    v("on", on, Any{},
-      "Look at every window of 256 rollouts for signs of reward hacking; local runs only.");
+    v("on", on, Any{}, "Look at every window of 256 rollouts for signs of reward hacking.");
     v("act", act, Any{},
       "On red: train nothing until two windows are green again, go back to the last green "
-      "checkpoint, and train on what the strict grader says from then on. Else only say it.");
+      "checkpoint, and train on what the strict grader says from then on: local runs only. Else "
+      "only say it.");
   }
 };
 

@@ -4,6 +4,7 @@
 
 #include "base/files.h"
 #include "base/hex.h"
+#include "roles/influence.h"
 #include "roles/train_thread.h"
 #include "store/run_store.h"
 
@@ -16,7 +17,11 @@ constexpr std::size_t kResultBytesMax = 1 << 20;
 class Replay {
  public:
   Replay(const ReplayOptions& options, RunParts& run, RunStore& store)
-      : options_(options), original_(options.original), run_(run), store_(store) {}
+      : options_(options),
+        original_(options.original),
+        run_(run),
+        store_(store),
+        influence_(run.run_id, run.recipe.orchestrator) {}
 
   Result<ReplaySummary> Run();
 
@@ -33,6 +38,7 @@ class Replay {
   const RunFolder original_;
   RunParts& run_;
   RunStore& store_;
+  Influence influence_;
   ReplaySummary summary_;
   bool published_ = false;  // since the last Proceed
 };
@@ -74,6 +80,7 @@ Status Replay::Perform(std::vector<OrchestratorEffect> effects) {
 }
 
 Status Replay::Train(TrainOn batch) {
+  WG_TRY(influence_.Limit(batch, store_));
   const PolicyVersion current = run_.conduct->version();
   std::vector<TrainerEffect> effects = run_.conduct->Step(BatchReady{std::move(batch)});
   if (auto* step = std::get_if<RunStep>(&effects.front())) {

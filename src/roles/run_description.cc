@@ -40,10 +40,11 @@ Status CheckJoinable(const Recipe& recipe) {
                 "a group of {} answers of {} tokens does not fit one message between nodes; make "
                 "orchestrator.group_size or sampling.tokens_max smaller",
                 o.group_size, recipe.sampling.tokens_max);
-  if (recipe.watch.on)
+  if (recipe.watch.on && recipe.watch.act)
     return Fail(Blame::kOperator,
-                "watch.on is for local runs so far: the host of a run that others join does not "
-                "look, and a setting that does nothing would promise what nobody keeps");
+                "watch.act = true is for local runs: where others join, going back to a checkpoint "
+                "would take back signed policies, and steps that anybody can verify; set "
+                "watch.act = false, and the host watches and says what it sees");
   if (recipe.trainer.rounding == "stochastic")
     return Fail(Blame::kOperator,
                 "trainer.rounding = \"stochastic\" needs the run's own trainer at every worker; a "

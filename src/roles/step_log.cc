@@ -5,6 +5,7 @@
 
 #include "base/files.h"
 #include "proofs/claim_fields.h"
+#include "roles/influence.h"
 #include "roles/step_check.h"
 #include "store/ledger_store.h"
 
@@ -51,8 +52,12 @@ Result<ReadSteps> ReadAll(const std::filesystem::path& path) {
 class Checking {
  public:
   Checking(const RunSite& site, RunStore& store, const NodeId& trainer_key,
-           std::unique_ptr<Trainer> trainer)
-      : site_(site), store_(store), key_(trainer_key), trainer_(std::move(trainer)) {}
+           std::unique_ptr<Trainer> trainer, const Hash256& run)
+      : site_(site),
+        store_(store),
+        key_(trainer_key),
+        trainer_(std::move(trainer)),
+        influence_(run, site.description.recipe.orchestrator) {}
 
   // Empty: it holds.
   Result<std::string> Take(const SignedStep& step, const Hash256& run) {
@@ -70,6 +75,8 @@ class Checking {
     }
     if (Sha256(EncodeRecords(records)) != claim.batch)
       return std::string("its batch is not made of the groups that the run accepted");
+    WG_ASSIGN(std::string over, influence_.WhyOver(step.leases, store_));
+    if (!over.empty()) return over;
     const RunDescription& d = site_.description;
     WG_ASSIGN(const Hash256 after,
               StepAgain(*trainer_, d.recipe, records, claim.version, *site_.codec, d.model.vocab));
@@ -82,6 +89,7 @@ class Checking {
   RunStore& store_;
   const NodeId key_;
   std::unique_ptr<Trainer> trainer_;
+  Influence influence_;
 };
 
 // As the run's terms name it.
@@ -168,7 +176,7 @@ Result<StepsChecked> CheckSteps(const RunFolder& folder, const StepRange& range,
                                     site->numerics, d.recipe.trainer, ops, pool));
   trainer->SetRunId(run);
   WG_ASSIGN(const NodeId key, TrainerOf(folder, run));
-  Checking checking(*site, *store, key, std::move(trainer));
+  Checking checking(*site, *store, key, std::move(trainer), run);
   for (std::uint64_t version = checked.begun; version < to; ++version) {
     WG_ASSIGN(checked.why, checking.Take(steps[version], run));
     if (!checked.why.empty()) {

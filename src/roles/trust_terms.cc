@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "base/hex.h"
+#include "crypto/drand.h"
 
 namespace waggle {
 
@@ -26,16 +27,31 @@ Credits FullPay(const Recipe& recipe) {
                    (trust.price_rollout + trust.price_ktoken * recipe.sampling.tokens_max / 1000));
 }
 
+void SetBeacon(const TrustRecipe& trust, RunTerms& terms) {
+  if (trust.beacon != "drand") return;
+  const DrandNetwork& network = *FindDrandNetwork(trust.drand);
+  terms.beacon = BeaconKind::kExternal;
+  terms.drand_genesis_ms = static_cast<std::uint64_t>(network.genesis) * 1000;
+  terms.drand_period_ms = static_cast<std::uint64_t>(network.period) * 1000;
+}
+
 }  // namespace
 
 Result<AuditSettings> AuditSettingsOf(const Recipe& recipe, const Hash256& run, const NodeId& host,
                                       const Hash256& description) {
   const TrustRecipe& trust = recipe.trust;
-  AuditSettings settings{.run = LedgerRun{run},
-                         .budget = CreditsOf(trust.budget),
-                         .epoch_versions = trust.epoch_versions,
-                         .sign_ms = trust.sign_seconds * 1000,
-                         .description = description};
+  AuditSettings settings{
+      .run = LedgerRun{run},
+      .budget = CreditsOf(trust.budget),
+      .epoch_versions = trust.epoch_versions,
+      .sign_ms = trust.sign_seconds * 1000,
+      .description = description,
+      .canaries = {.every = trust.canary_every, .groups_max = trust.canary_groups},
+      .spot_checks = trust.spot_checks};
+  if (trust.canary_every > 0 && trust.worker_stake > 0)
+    return Fail(Blame::kOperator,
+                "trust.canary_every: canaries have nothing at stake, so worker_stake must be 0; or "
+                "set canary_every = 0");
   const std::uint64_t epochs = recipe.orchestrator.steps / trust.epoch_versions + 1;
   RunTerms& terms = settings.terms;
   terms.orchestrator = terms.trainer = host;
@@ -59,6 +75,11 @@ Result<AuditSettings> AuditSettingsOf(const Recipe& recipe, const Hash256& run, 
   terms.validator_stake_min = CreditsOf(trust.validator_stake);
   terms.beacon_forfeit = std::min(terms.beacon_forfeit, terms.validator_stake_min);
   terms.accuse_bond = std::min(terms.accuse_bond, terms.validator_stake_min);
+  // What finds a canary earns may not be more than what an epoch gives to all validators.
+  terms.canary_bonus =
+      std::min(terms.canary_bonus, Credits{MulDiv(terms.epoch_budget.value, terms.validators.value,
+                                                  static_cast<std::int64_t>(kWhole.value))});
+  SetBeacon(trust, terms);
   terms.vesting_epochs = terms.vesting_over = 0;
   terms.referees = {host};
   terms.quorum = 1;

@@ -64,6 +64,7 @@ Result<std::vector<NodeMessage>> Validating::Work() {
   if (waiting_.empty()) return std::vector<NodeMessage>{};
   const ExamineGroup job = std::move(waiting_.front());
   waiting_.pop_front();
+  if (options_.pretend) return Step(GroupExamined{job.ticket, options_.pretend(job)});
   const ModelConfig& model = site_.description.model;
   const ExaminedRun examined{run_, site_.description.recipe, *site_.codec, model.vocab,
                              static_cast<std::uint32_t>(model.layers)};

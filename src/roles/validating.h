@@ -18,6 +18,8 @@ namespace waggle {
 struct ValidateOptions {
   Credits stake;                             // put at stake, from what the ledger says is ours
   std::filesystem::path evidence_directory;  // what is proved is kept here
+  // Instead of looking, for tests and demonstrations: as JoinSettings::tamper.
+  std::function<Examination(const ExamineGroup&)> pretend = nullptr;
 };
 
 class Validating {

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "roles/audit_desk.h"
+#include "roles/round_keeper.h"
 
 namespace waggle {
 namespace {
@@ -67,6 +68,10 @@ void ValidatorCore::Heard(const LedgerEntries& message) {
     if (!events) return Lie(events.error().what);
     const auto entry = DecodeEntry(message.entries[i]);
     if (entry->request.author == key_.id()) submitted_.reset();
+    if (const auto* drand = std::get_if<BeaconExternal>(&entry->request.body);
+        drand != nullptr && drand->run == Run()) {
+      if (auto why = WhyNotBeacon(ledger()->FindRun(Run())->terms, *drand)) return Lie(*why);
+    }
   }
   const LedgerRunState* run = ledger()->FindRun(Run());
   if (run != nullptr && run->terms.orchestrator != *host_)

@@ -1,4 +1,4 @@
-// A local run's watch against reward hacking: turns batches into observations, and the watch's
+// A run's watch against reward hacking: turns batches into observations, and the watch's
 // actions into what happens to the batch. Decides and says; the driver reads and writes.
 //
 // Which version may be gone back to, and everything else here, travels with checkpoints, so a
@@ -47,6 +47,10 @@ class WatchKeeper {
   void Checkpointed(std::uint64_t version);
 
   std::uint64_t green_version() const { return green_version_; }
+  // Of the newest window; nothing before the first.
+  std::optional<Level> level() const {
+    return newest_ ? std::optional(newest_->level) : std::nullopt;
+  }
   bool withholds() const { return recipe_.act && watch_.frozen(); }
 
   std::string Save() const;

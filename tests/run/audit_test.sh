@@ -7,7 +7,7 @@ set -eu
 . "$(dirname "$0")/lib.sh"
 
 local_run --set orchestrator.steps=24
-trust="--set trust.audits=true --set trust.epoch_versions=4 --set trust.window_seconds=1 --set trust.sign_seconds=3"
+trust="--set trust.audits=true --set trust.epoch_versions=4 --set trust.window_seconds=1 --set trust.sign_seconds=3 --set trust.canary_every=0"
 
 # shellcheck disable=SC2086
 host run "$source/tests/run/tiny.toml" --set orchestrator.steps=24 --set checkpoints_kept=30 $trust --out "$dir/run"
