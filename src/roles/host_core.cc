@@ -187,8 +187,12 @@ void HostCore::Dismiss(WorkerId worker, const Group& group, const Verdict& verdi
 
 std::optional<Verdict> HostCore::ExamineNewcomer(const NodeId& node, const Lease& lease,
                                                  const Group& group) const {
-  if (!settings_.examine || book_.AcceptedOf(node) >= settings_.newcomer_groups)
-    return std::nullopt;
+  if (!settings_.examine) return std::nullopt;
+  // So does whom the ledger suspects: unlikely work is not trained on twice.
+  const RunMember* member = audits_ ? audits_->ledger().MemberOf(LedgerRun{run_}, node) : nullptr;
+  const bool suspect = member != nullptr && member->suspect_until_epoch >
+                                                audits_->ledger().FindRun(LedgerRun{run_})->epoch;
+  if (book_.AcceptedOf(node) >= settings_.newcomer_groups && !suspect) return std::nullopt;
   Verdict verdict = settings_.examine(lease, group);
   if (std::holds_alternative<Accepted>(verdict)) return std::nullopt;
   return verdict;

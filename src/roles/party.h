@@ -20,6 +20,11 @@ struct PartyNode {
   std::array<std::uint8_t, 32> seed{};  // of its key
   bool validator = false;
   std::function<void(const Lease&, Group&)> tamper = nullptr;  // JoinSettings::tamper
+  bool cheats = false;                                         // for people
+  // JoinOptions of the same names.
+  const Ops* engine = nullptr;
+  FalsifyWeights falsify = nullptr;
+  bool draft = false;
 };
 
 class Party {

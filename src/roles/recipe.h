@@ -227,6 +227,10 @@ struct TrustRecipe {
   std::uint64_t window_seconds = 60, sign_seconds = 5;
   double budget = 1000.0, price_rollout = 0.01, price_ktoken = 0.1, worker_stake = 0.0,
          validator_stake = 0.0, item_cost = 0.0;
+  std::string tier = "exact";
+  std::vector<std::string> fingerprint_limits;
+
+  bool fingerprinted() const { return tier != "exact"; }
 
   template <class V>
   void Visit(V&& v) {
@@ -261,6 +265,14 @@ struct TrustRecipe {
       "What sampling a group costs an honest worker, in units: it says how often batches are "
       "audited (`waggle ledger plan`). 0: what it is paid at most, so that every batch is where "
       "nothing is at stake.");
+    v("tier", tier, OneOf{"exact", "toploc", "toploc+", "grail", "dense"},
+      "How rollouts are checked. exact: tokens and log-probs bit for bit, so workers are canonical "
+      "engines. Else any engine samples and posts a fingerprint (docs/fingerprints.md): toploc and "
+      "grail as they were published, with what passes them; toploc+ and dense with that closed.");
+    v("fingerprint_limits", fingerprint_limits, Any{},
+      "Limits of the tier's fingerprints, as `waggle calibrate` prints them: \"dense=0.001\"; "
+      "\"-\" "
+      "in place of a number is the published one. Empty: all published.");
   }
 };
 
@@ -312,10 +324,11 @@ struct Recipe {
   }
 };
 
-// Reads recipe.toml: `path` is the file, or a folder that holds recipe.toml. Then applies
-// "key=value" overrides.
+// Reads recipe.toml: `path` is the file, or a folder that holds recipe.toml. Then what PROFILE.toml
+// beside it says differently, if one is named; then "key=value" overrides.
 Result<Recipe> LoadRecipe(const std::filesystem::path& path,
-                          const std::vector<std::string>& overrides);
+                          const std::vector<std::string>& overrides,
+                          const std::string& profile = "");
 
 // What no single setting shows: combinations that cannot run, values that are none.
 Status Validate(const Recipe& recipe);
