@@ -251,7 +251,7 @@ std::string LimitsText(const CalibrationReport& report) {
   for (const SchemeReport& s : report.schemes) {
     std::string numbers;
     for (const double limit : s.calibrated)
-      numbers += (numbers.empty() ? "" : ",") +
+      numbers += (numbers.empty() ? "" : "/") +
                  (std::isfinite(limit) ? fmt::format("{:.3g}", limit) : std::string("-"));
     text +=
         fmt::format("{}\"{}={}\"", &s == report.schemes.data() ? "" : ", ", s.info.name, numbers);

@@ -187,7 +187,7 @@ class PartsTier : public FingerprintTier {
   Part sampling_;  // D sqrt(n) and |z| over a group; whether ends are looked at
 };
 
-// "NAME=1,-,3" for a fingerprint with three statistics.
+// "NAME=1/-/3" for a fingerprint with three statistics.
 Result<std::pair<std::string, std::vector<double>>> ReadLimits(const std::string& text) {
   const std::size_t equals = text.find('=');
   const std::string name = text.substr(0, equals);
@@ -197,7 +197,7 @@ Result<std::pair<std::string, std::vector<double>>> ReadLimits(const std::string
   const auto published = PublishedLimits(print->info());
   std::vector<double> limits;
   for (std::size_t at = equals + 1; at <= text.size();) {
-    const std::size_t end = std::min(text.find(',', at), text.size());
+    const std::size_t end = std::min(text.find('/', at), text.size());
     const std::string word = text.substr(at, end - at);
     double value = limits.size() < published.size() ? published[limits.size()] : 0;
     const auto [stop, error] = std::from_chars(word.data(), word.data() + word.size(), value);

@@ -53,7 +53,7 @@ struct GroupFinding {
 
 class FingerprintTier {
  public:
-  // `limits`: "NAME=number,number": one for each statistic of a fingerprint, "-" the published one.
+  // `limits`: "NAME=number/number": one for each statistic of a fingerprint, "-" the published one.
   // Fingerprints that the tier does not look at may stand there too: a calibration prints all.
   // Blame::kOperator: no such tier, or limits that are none.
   static Result<std::unique_ptr<FingerprintTier>> Make(std::string_view name,
