@@ -7,7 +7,8 @@
 // an empty payload, structs nest. Fields are append only: a number is never reused. Unknown,
 // missing, repeated or disordered fields, wrong lengths, unknown enum values, floats that are not
 // finite (NaN payloads differ between machines) and lists past their limit are refused. So one
-// value has one sequence of bytes, both ways.
+// value has one sequence of bytes, both ways. A last field that came to a struct whose bytes were
+// signed before stands only where it holds something (BlobsIfAny).
 //
 // A type T is encodable when its namespace has
 //   template <class T, class V> requires std::same_as<std::remove_const_t<T>, X>
@@ -103,6 +104,11 @@ class WireWriter {
     }
     End(begin);
   }
+  // The last field of its struct, left out where there are none.
+  void BlobsIfAny(std::uint8_t number, const char* name, const std::vector<Bytes>& blobs,
+                  std::size_t count_max, std::size_t bytes_max) {
+    if (!blobs.empty()) Blobs(number, name, blobs, count_max, bytes_max);
+  }
   template <class T>
   void Numbers(std::uint8_t number, const char*, const std::vector<T>& values, std::size_t) {
     const std::size_t begin = Begin(number);
@@ -193,6 +199,12 @@ class WireReader {
       if (element.size() > bytes_max) return Oversized(name, "longer than the limit");
       blob.assign(element.begin(), element.end());
     });
+  }
+  void BlobsIfAny(std::uint8_t number, const char* name, std::vector<Bytes>& blobs,
+                  std::size_t count_max, std::size_t bytes_max) {
+    if (!ok() || at_ == bytes_.size()) return;
+    Blobs(number, name, blobs, count_max, bytes_max);
+    if (ok() && blobs.empty()) Malformed(name, "stands there, and holds nothing");
   }
   template <class T>
   void Numbers(std::uint8_t number, const char* name, std::vector<T>& values, std::size_t limit) {

@@ -245,6 +245,20 @@ std::string BriefText(const CalibrationReport& report) {
          "cold and other-sample, one of tokens for zero-states and unrelated.\n";
 }
 
+// For a recipe's [trust], as far as numbers hold.
+std::string LimitsText(const CalibrationReport& report) {
+  std::string text = "\nfor [trust] of a recipe:\nfingerprint_limits = [";
+  for (const SchemeReport& s : report.schemes) {
+    std::string numbers;
+    for (const double limit : s.calibrated)
+      numbers += (numbers.empty() ? "" : "/") +
+                 (std::isfinite(limit) ? fmt::format("{:.3g}", limit) : std::string("-"));
+    text +=
+        fmt::format("{}\"{}={}\"", &s == report.schemes.data() ? "" : ", ", s.info.name, numbers);
+  }
+  return text + "]\n";
+}
+
 Status RunCalibrate(const CalibrateArguments& arguments) {
   WG_ASSIGN(const Ops* ops, arguments.machine.SelectedOps());
   ThreadPool pool(arguments.machine.Threads());
@@ -278,7 +292,7 @@ Status RunCalibrate(const CalibrateArguments& arguments) {
   }
   const CalibrationReport report = Calibrate(fingerprints, cases);
   if (!arguments.brief) fmt::print("{}\n", ReportText(report));
-  fmt::print("{}", BriefText(report));
+  fmt::print("{}{}", BriefText(report), LimitsText(report));
   if (arguments.out.empty()) return {};
   WG_TRY(WriteJson(arguments, subject, report));
   fmt::print("\nthresholds and both distributions: {}\n", arguments.out);

@@ -10,6 +10,7 @@
 #include "cli/common.h"
 #include "cli/node.h"
 #include "cli/swarm_flags.h"
+#include "kernels/fast/fast.h"
 #include "protocol/qr_code.h"
 #include "roles/join_run.h"
 #include "roles/telemetry.h"
@@ -26,9 +27,17 @@ struct JoinArguments {
   double patience_minutes = 10;
   std::vector<std::string> relays;
   SwarmFlags swarm{.listen = "0.0.0.0:0"};
+  std::string engine;
   bool no_swarm = false, quiet = false;
   MachineOptions machine;
 };
+
+std::string FastNames() {
+  std::string names;
+  for (const FastEngine engine : AllFastEngines())
+    names.append(names.empty() ? "" : ", ").append(FastOps(engine).name);
+  return names;
+}
 
 std::atomic<int> end_wanted{0};
 void OnSignal(int signal) {
@@ -48,6 +57,11 @@ Status JoinInvite(const JoinArguments& arguments) {
   options.invite = *invite;
   options.threads = arguments.machine.Threads();
   WG_ASSIGN(options.ops, arguments.machine.SelectedOps());
+  if (!arguments.engine.empty()) {
+    options.engine = FindFastOps(arguments.engine);
+    if (options.engine == nullptr)
+      return Fail(Blame::kOperator, "--engine {}: there are {}", arguments.engine, FastNames());
+  }
   options.kv_bytes = arguments.memory_mib << 20;
   options.rollouts_max = arguments.rollouts;
   options.patience_ms = static_cast<std::int64_t>(arguments.patience_minutes * 60'000);
@@ -108,6 +122,9 @@ Action DefineJoin(CLI::App& app) {
       ->check(CLI::Range(1u, 65536u));
   app.add_option("--memory", arguments->memory_mib, "MiB for keys and values.")
       ->check(CLI::Range(1u, 1u << 20));
+  app.add_option("--engine", arguments->engine,
+                 "Sample with arithmetic that is not canonical, as somebody else's engine does: " +
+                     FastNames() + ". For runs of a fingerprint tier (trust.tier).");
   app.add_option("--patience", arguments->patience_minutes,
                  "Minutes without the host after which it gives up.");
   app.add_option("--relay", arguments->relays,

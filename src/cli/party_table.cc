@@ -7,7 +7,9 @@ namespace waggle {
 namespace {
 
 std::string RoleOf(const PartyNode& node) {
-  return node.validator ? "validator" : node.tamper ? "volunteer, cheats" : "volunteer";
+  return node.validator               ? "validator"
+         : node.tamper || node.cheats ? "volunteer, cheats"
+                                      : "volunteer";
 }
 
 void PrintRow(const std::string& who, const Payout& payout) {

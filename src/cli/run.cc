@@ -48,6 +48,13 @@ std::filesystem::path FreeDirectory(const std::string& name) {
   return path;
 }
 
+void DefineRecipe(CLI::App& app, RunArguments& arguments) {
+  app.add_option("recipe", arguments.recipe, "recipe.toml, or a folder that holds one.")
+      ->required();
+  app.add_option("--profile", arguments.profile,
+                 "Which of the recipe's profiles: NAME.toml beside it says what is different.");
+}
+
 void DefineRunOptions(CLI::App& app, RunArguments& arguments) {
   app.add_option("--out", arguments.out,
                  "Folder of the run (default: runs/NAME, the next free one).");
@@ -156,7 +163,7 @@ void DefineHostOptions(CLI::App& app, RunArguments& arguments) {
 Status RunRecipe(const RunArguments& arguments) {
   std::vector<std::string> overrides = arguments.overrides;
   if (!arguments.model.empty()) overrides.push_back("model.path=" + arguments.model);
-  WG_ASSIGN(const Recipe recipe, LoadRecipe(arguments.recipe, overrides));
+  WG_ASSIGN(const Recipe recipe, LoadRecipe(arguments.recipe, overrides, arguments.profile));
   const std::filesystem::path directory =
       arguments.out.empty() ? FreeDirectory(recipe.name) : std::filesystem::path(arguments.out);
   WG_ASSIGN(const RunOptions options, OptionsFrom(arguments, directory));
@@ -207,8 +214,7 @@ Status ResumeRun(const RunArguments& arguments) {
 
 Action DefineRun(CLI::App& app) {
   auto arguments = std::make_shared<RunArguments>();
-  app.add_option("recipe", arguments->recipe, "recipe.toml, or a folder that holds one.")
-      ->required();
+  DefineRecipe(app, *arguments);
   app.add_option("--model", arguments->model, "Start from this model directory (sets model.path).");
   app.add_option("--stop-after", arguments->stop_after,
                  "Stop after this many policy versions; `waggle resume` goes on.");

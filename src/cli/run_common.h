@@ -14,7 +14,7 @@
 namespace waggle {
 
 struct RunArguments {
-  std::string recipe, out, model;
+  std::string recipe, profile, out, model;
   std::vector<std::string> overrides;
   std::uint64_t stop_after = 0;
   bool quiet = false;
@@ -27,6 +27,8 @@ struct RunArguments {
   std::size_t volunteers_max = 1024, per_address_max = 64;
 };
 
+// The recipe, and --profile.
+void DefineRecipe(CLI::App& app, RunArguments& arguments);
 // --out, --set, --quiet and the machine's.
 void DefineRunOptions(CLI::App& app, RunArguments& arguments);
 Result<RunOptions> OptionsFrom(const RunArguments& arguments,

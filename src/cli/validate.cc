@@ -40,11 +40,10 @@ Status ValidateRun(const ValidateArguments& arguments) {
   WG_ASSIGN(const JoinSummary summary, JoinAndSample(options, key, SystemClock()));
   const ValidatorCore::Counts& c = summary.validated;
   fmt::print(
-      "{} after {}\nbatches   {} accepted, {} rejected, {} not to be told\ngroups    {} replayed, "
-      "{} "
-      "tokens\nbeacons   {} taken part in\nearned    {} units\n",
-      summary.why, DurationText(summary.seconds), c.accepted, c.rejected, c.faults, c.groups,
-      c.tokens, c.beacons, CreditsText(summary.earned));
+      "{} after {}\nbatches   {} accepted, {} rejected ({} of them only unlikely), {} not to be "
+      "told\ngroups    {} replayed, {} tokens\nbeacons   {} taken part in\nearned    {} units\n",
+      summary.why, DurationText(summary.seconds), c.accepted, c.rejected, c.unlikely, c.faults,
+      c.groups, c.tokens, c.beacons, CreditsText(summary.earned));
   return {};
 }
 

@@ -19,6 +19,7 @@ using PolicyLookup = std::function<Result<const Model*>(PolicyVersion)>;
 struct GroupProbe {
   std::uint32_t rollout = 0, token = 0;
   std::uint32_t layer = 0;
+  Hash256 challenge{};  // what else the beacon draws in this group: positions of its fingerprints
 };
 
 struct GroupReplay {

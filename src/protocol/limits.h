@@ -47,13 +47,14 @@ static_assert(kProtocol.leases_max * 250 < kProtocol.grant_bytes_max);
 // Whether every group of a run fits one message: 9 bytes a token, and room for spans and frames.
 // A run that does not pass is not opened to others.
 constexpr bool GroupsFitOneMessage(std::size_t group_size, std::size_t tokens_max,
-                                   std::size_t prompt_tokens_max) {
+                                   std::size_t prompt_tokens_max, bool fingerprints = false) {
   constexpr std::size_t kSpanBytes = 32, kSpans = 64, kFrame = 64;
   constexpr std::size_t kAudit = 4096;  // what an AuditItem has around the group
   if (group_size > kWire.group_size_max || tokens_max > kWire.response_tokens_max ||
       prompt_tokens_max > kWire.prompt_tokens_max)
     return false;
-  const std::size_t rollout = tokens_max * 9 + kSpans * kSpanBytes + kFrame;
+  const std::size_t rollout = tokens_max * 9 + kSpans * kSpanBytes + kFrame +
+                              (fingerprints ? FingerprintBytesMax(tokens_max) : 0);
   return group_size * rollout + prompt_tokens_max * 4 + kFrame + kAudit <=
          kProtocol.group_bytes_max;
 }

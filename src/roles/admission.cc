@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "rollout/limits.h"
 
 namespace waggle {
 namespace {
@@ -67,6 +68,21 @@ std::optional<Reject> CheckSpans(const Rollout& rollout, PolicyVersion current,
   return std::nullopt;
 }
 
+// Form alone: how many, and how long.
+std::optional<Reject> CheckFingerprints(const Group& group, bool wanted) {
+  if (group.fingerprints.size() != (wanted ? group.rollouts.size() : 0))
+    return Reject{RejectReason::kMalformed, wanted ? "a fingerprint for every rollout"
+                                                   : "fingerprints that nobody asked for"};
+  for (std::size_t r = 0; r < group.fingerprints.size(); ++r) {
+    const auto sampled = static_cast<std::size_t>(std::count(
+        group.rollouts[r].loss_mask.begin(), group.rollouts[r].loss_mask.end(), std::uint8_t{1}));
+    if (group.fingerprints[r].size() > FingerprintBytesMax(sampled))
+      return Reject{RejectReason::kMalformed,
+                    fmt::format("a fingerprint of {} bytes", group.fingerprints[r].size())};
+  }
+  return std::nullopt;
+}
+
 double CoinReward(std::uint64_t seed, LeaseId lease, std::size_t sample) {
   const auto words =
       Philox({static_cast<std::uint32_t>(lease.value),
@@ -113,6 +129,7 @@ Admission Admit(const Lease& lease, const Task& task, const Group& group, Policy
   if (group.prompt != codec.PromptTokens(task)) {
     return Rejected({RejectReason::kWrongTask, "the prompt is not the one the lease names"});
   }
+  if (auto bad = CheckFingerprints(group, policy.fingerprints)) return Rejected(std::move(*bad));
   Admission admission{.verdict = Accepted{}, .scored = {.group = group}};
   ScoredGroup& scored = admission.scored;
   scored.temperature = lease.sampling.temperature;
@@ -156,7 +173,8 @@ Admission AdmitUnder(const Recipe& recipe, const Lease& lease, const Group& grou
       .length_mode = LengthModeOf(recipe.environment.length),
       .length_weight = recipe.environment.length.weight,
       .random_reward = recipe.orchestrator.reward == "random" && !lease.evaluation,
-      .random_seed = recipe.seed};
+      .random_seed = recipe.seed,
+      .fingerprints = recipe.trust.fingerprinted()};
   return Admit(lease, *task, group, current, codec, policy);
 }
 

@@ -21,6 +21,7 @@ struct AdmissionPolicy {
   double length_weight = 0;
   bool random_reward = false;  // control experiment: a coin from (lease, sample)
   std::uint64_t random_seed = 0;
+  bool fingerprints = false;  // one for every rollout; else none
 };
 
 struct Admission {

@@ -126,6 +126,9 @@ Decision Case::Group() {
     return {Decision::Kind::kFault, fault->what};
   const auto* reject = std::get_if<Reject>(&found.verdict);
   if (reject == nullptr) return NotProved(fmt::format("the group holds: {} is honest", Name()));
+  if (reject->reason == RejectReason::kFingerprint)
+    return NotProved("the group is unlikely, and a test with a tolerance proves nothing: " +
+                     reject->detail);
   if (reject->reason == RejectReason::kWrongLease)
     return NotProved("the lease in it is none that the run derives: " + reject->detail);
   // Which task a place of a pool has is the orchestrator's word.

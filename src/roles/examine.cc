@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "crypto/keccak.h"
+#include "proofs/fingerprint/group_prints.h"
 #include "roles/lease_maker.h"
 
 namespace waggle {
@@ -76,6 +77,43 @@ std::optional<Examination> FoundWithoutWeights(const ExaminedRun& run, const Lea
   return FalseClaim(group, admission.scored);
 }
 
+// A challenge that nobody but the group itself chooses, where no beacon looks.
+Hash256 ChallengeOf(const Group& group) {
+  constexpr std::string_view kLabel = "WGL-CHALLENGE-1";
+  const Hash256 hash = GroupHash(group);
+  Bytes message(kLabel.begin(), kLabel.end());
+  message.insert(message.end(), hash.begin(), hash.end());
+  return Sha256(message);
+}
+
+// In place of bit equality: what the group's fingerprints are worth against one's own prefill.
+Examination ExamineFingerprints(const ExaminedRun& run, const PolicyLookup& policies,
+                                ThreadPool& pool, const Lease& lease, const Group& group,
+                                const GroupProbe* probe) {
+  const TrustRecipe& trust = run.recipe.trust;
+  const auto tier = FingerprintTier::Make(trust.tier, trust.fingerprint_limits);
+  if (!tier) return {.verdict = Fault{tier.error().what}};
+  const SamplingOptions options = SamplingOptionsOf(lease, run.codec);
+  const auto judged =
+      JudgeFingerprints(**tier, policies, pool, {run.run, lease, options, group},
+                        probe != nullptr ? probe->challenge : ChallengeOf(group), probe);
+  if (!judged) {
+    const Error& error = judged.error();
+    if (error.blame == Blame::kPeer) return Rejected(RejectReason::kMalformed, error.what);
+    return {.verdict = Fault{error.what}};
+  }
+  Examination finding{.verdict = Accepted{}};
+  if (judged->unlikely)
+    finding =
+        Rejected(RejectReason::kFingerprint, judged->unlikely->why, judged->unlikely->rollout);
+  finding.tokens = judged->tokens;
+  if (probe != nullptr) {
+    const auto position = static_cast<std::uint32_t>(group.prompt.size()) - 1 + probe->token;
+    finding.activation = ActivationHash(probe->layer, position, judged->activation);
+  }
+  return finding;
+}
+
 }  // namespace
 
 std::vector<PolicyVersion> VersionsOf(const Group& group) {
@@ -110,12 +148,15 @@ GroupProbe ProbeOf(const Hash256& beacon, const Hash256& group_hash, const Group
   probe.token = stream.Below(static_cast<std::uint32_t>(tokens));
   // Not before the first layer: embeddings are to be had without computing.
   probe.layer = 1 + stream.Below(std::max<std::uint32_t>(1, layers));
+  for (std::uint8_t& byte : probe.challenge) byte = static_cast<std::uint8_t>(stream.Below(256));
   return probe;
 }
 
 Examination Examine(const ExaminedRun& run, const PolicyLookup& policies, ThreadPool& pool,
                     const Lease& lease, const Group& group, const GroupProbe* probe) {
   if (auto found = FoundWithoutWeights(run, lease, group)) return std::move(*found);
+  if (run.recipe.trust.fingerprinted())
+    return ExamineFingerprints(run, policies, pool, lease, group, probe);
   const auto replay =
       ReplayGroup(policies, pool, group, SamplingOptionsOf(lease, run.codec), probe);
   if (!replay) {

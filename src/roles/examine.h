@@ -36,7 +36,8 @@ GroupProbe ProbeOf(const Hash256& beacon, const Hash256& group_hash, const Group
 
 // In this order: the lease is one that the run derives; form, prompt, turns and termination
 // (Admit); a claimed reward is the graded one; every token and log-prob is what the race gives
-// under the versions that the spans name. How old those versions are is the host's business on
+// under the versions that the spans name, or, in a run of a fingerprint tier, near enough to it
+// (kFingerprint, which proves nothing). How old those versions are is the host's business on
 // arrival.
 Examination Examine(const ExaminedRun& run, const PolicyLookup& policies, ThreadPool& pool,
                     const Lease& lease, const Group& group, const GroupProbe* probe = nullptr);

@@ -17,6 +17,13 @@ std::uint64_t SampledTokens(const Group& group) {
   return tokens;
 }
 
+// A finding about its work is pending, or was settled as no more than unlikely.
+bool Suspects(const Ledger& ledger, const LedgerRun& run, const NodeId& node) {
+  const RunMember* member = ledger.MemberOf(run, node);
+  return member != nullptr &&
+         (member->frozen > 0 || member->suspect_until_epoch > ledger.FindRun(run)->epoch);
+}
+
 }  // namespace
 
 HostCore::HostCore(const Signer& key, const Hash256& run, const HostSettings& settings,
@@ -187,7 +194,9 @@ void HostCore::Dismiss(WorkerId worker, const Group& group, const Verdict& verdi
 
 std::optional<Verdict> HostCore::ExamineNewcomer(const NodeId& node, const Lease& lease,
                                                  const Group& group) const {
-  if (!settings_.examine || book_.AcceptedOf(node) >= settings_.newcomer_groups)
+  if (!settings_.examine) return std::nullopt;
+  if (book_.AcceptedOf(node) >= settings_.newcomer_groups &&
+      !(audits_ && Suspects(audits_->ledger(), LedgerRun{run_}, node)))
     return std::nullopt;
   Verdict verdict = settings_.examine(lease, group);
   if (std::holds_alternative<Accepted>(verdict)) return std::nullopt;

@@ -258,6 +258,7 @@ void JoinCore::Work(const WorkerEvent& event) {
     } else if (auto* submit = std::get_if<SubmitGroup>(&effect)) {
       const std::uint64_t lease = submit->group.lease.value;
       sampling_.erase(lease);
+      if (!Prove(submit->lease, submit->group)) continue;
       if (settings_.tamper) settings_.tamper(submit->lease, submit->group);
       const auto kept = unanswered_.insert_or_assign(lease, std::move(submit->group)).first;
       const Hash256 hash = GroupHash(kept->second);
@@ -267,6 +268,16 @@ void JoinCore::Work(const WorkerEvent& event) {
     }  // AskForWork: AskIfRoom() below knows more
   }
   AskIfRoom();
+}
+
+bool JoinCore::Prove(const Lease& lease, Group& group) {
+  if (!settings_.prove) return true;
+  const Status proved = settings_.prove(lease, group);
+  if (proved) return true;
+  held_.erase(lease.id.value);
+  Send(LeaseReturn{
+      .leases = {lease.id}, .cause = ReturnCause::kFault, .text = ForWire(proved.error().what)});
+  return false;
 }
 
 // Rollouts to ask for now; 0: none. Whoever calls asks.

@@ -33,6 +33,8 @@ struct JoinSettings {
   std::size_t response_tokens_max = 0;                // of the model's context
   Milliseconds retry_ms_min = 500;                    // after a broken link; doubles
   Milliseconds retry_ms_max = 30'000;
+  // What is posted beside a group (roles/prover.h). A group without it goes back as our own fault.
+  std::function<Status(const Lease&, Group&)> prove = nullptr;
   // What an adversary does to a group before it hands it in (src/zoo); nothing: an honest node.
   std::function<void(const Lease&, Group&)> tamper = nullptr;
   // The driver finds the way to a version through all that was announced: versions between are
@@ -170,6 +172,7 @@ class JoinCore {
   std::optional<std::string> WhyNot(const Lease& lease) const;
   std::optional<std::string> WhyNotSign(const BatchProposal& proposal) const;
   void Work(const WorkerEvent& event);
+  bool Prove(const Lease& lease, Group& group);
   void StartWhatWaits();
   void FetchNext();
   void DropAll();

@@ -16,7 +16,7 @@
 #include "net/client.h"
 #include "protocol/limits.h"
 #include "roles/base_model.h"
-#include "roles/policy_fetch.h"
+#include "roles/prover.h"
 #include "roles/public_inputs.h"
 #include "roles/run_site.h"
 #include "roles/work_journal.h"
@@ -45,7 +45,8 @@ PolicyFetch::Places PlacesFor(const JoinOptions& options, const NodeId& self) {
       .folder = options.cache_directory / "policies" / NameFor(options, self),
       .mirrors = options.mirrors,
       .swarm = options.swarm,
-      .say = options.say};
+      .say = options.say,
+      .falsify = options.falsify};
   if (options.validate) places.spare_bytes = kAuditedBytes;
   if (places.swarm) places.swarm->scratch = places.folder / "swarm";
   std::memcpy(&places.seed, self.value.data(), sizeof places.seed);
@@ -64,8 +65,12 @@ class Volunteering {
   void Say(const std::string& line) const {
     if (options_.say) options_.say(line);
   }
+  const Ops& SamplingOps() const {
+    return options_.engine != nullptr ? *options_.engine : *options_.ops;
+  }
   Status Ask();
   Status Describe();
+  Status PrepareToProve(JoinSettings& settings);
   Status Connect();
   Status Step(const JoinEvent& event);
   Status Perform(JoinEffect effect);
@@ -90,6 +95,7 @@ class Volunteering {
   std::unique_ptr<RunSite> site_;
   std::optional<JoinCore> core_;
   std::optional<Engine> engine_;
+  std::unique_ptr<Prover> prover_;        // of a fingerprint tier
   std::optional<Validating> validating_;  // instead of an engine
   std::unique_ptr<PolicyFetch> fetch_;    // before client_ is replaced, it has come to its end
   std::size_t host_ = 0;                  // of the invite, tried in order
@@ -230,10 +236,12 @@ Status Volunteering::Loaded(Result<PolicyFetch::Loaded> loaded) {
     EngineConfig config;
     config.kv_bytes = options_.kv_bytes;
     config.sequences_max = options_.rollouts_max;
-    engine_.emplace(loaded->model, loaded->version, config, pool_);
+    engine_.emplace(loaded->sampler, loaded->version, config, pool_);
   } else {
-    engine_->Swap(loaded->model, loaded->version, SwapPolicyOf(site_->description.recipe.sampling));
+    engine_->Swap(loaded->sampler, loaded->version,
+                  SwapPolicyOf(site_->description.recipe.sampling));
   }
+  if (prover_) prover_->Loaded(loaded->version, options_.draft ? loaded->model : loaded->sampler);
   log_->Write(LogEvent::kPolicyLoaded, {{"version", loaded->version.value},
                                         {"host_bytes", fetch_->totals().host_bytes},
                                         {"mirror_bytes", fetch_->totals().mirror_bytes}});
@@ -304,12 +312,29 @@ Status Volunteering::Pump() {
   return {};
 }
 
+// What the run's tier of trust asks for beside groups, and which engines it takes.
+Status Volunteering::PrepareToProve(JoinSettings& settings) {
+  const TrustRecipe& trust = site_->description.recipe.trust;
+  if (options_.engine != nullptr && !trust.fingerprinted())
+    return Fail(Blame::kOperator,
+                "this run replays bit for bit (trust.tier = \"exact\"): sample without --engine");
+  if (options_.validate) return {};
+  WG_ASSIGN(prover_,
+            Prover::Make(site_->description.recipe, options_.invite.run, *site_->codec, pool_));
+  if (!prover_) return {};
+  settings.prove = [this](const Lease& lease, Group& group) -> Status {
+    if (options_.draft) WG_TRY(prover_->Rescore(lease, group));
+    return prover_->Prove(lease, group);
+  };
+  return {};
+}
+
 Result<JoinSummary> Volunteering::Run() {
   const std::int64_t begin = clock_.MonotonicNs();
   WG_TRY(Describe());
   const RunDescription& d = site_->description;
   Say(fmt::format("run {}: {} on {}", ToHex(options_.invite.run).substr(0, 12),
-                  d.recipe.about.empty() ? d.recipe.name : d.recipe.about, options_.ops->name));
+                  d.recipe.about.empty() ? d.recipe.name : d.recipe.about, SamplingOps().name));
   WG_ASSIGN(log_, EventLog::Open(
                       options_.cache_directory / "logs" / (NameFor(options_, key_.id()) + ".jsonl"),
                       "volunteer", clock_));
@@ -324,6 +349,7 @@ Result<JoinSummary> Volunteering::Run() {
       .response_tokens_max = d.model.max_positions,
       .composes = true};
   settings.tamper = options_.tamper;
+  WG_TRY(PrepareToProve(settings));
   if (options_.validate) {
     settings.kinds = {WorkKind::kValidate};
     settings.rollouts_max = 0;
@@ -335,7 +361,7 @@ Result<JoinSummary> Volunteering::Run() {
   WG_TRY(Step(journal_->read()));
   WG_ASSIGN(fetch_, PolicyFetch::Open({options_.invite.run, d.model, site_->numerics,
                                        LoraConfigOf(d.recipe.trainer.lora)},
-                                      PlacesFor(options_, key_.id()), *options_.ops, clock_));
+                                      PlacesFor(options_, key_.id()), SamplingOps(), clock_));
   if (options_.validate) {
     validating_.emplace(*options_.validate, key_, options_.invite.run, *site_, description_,
                         PlacesFor(options_, key_.id()).folder, *options_.ops, pool_,

@@ -14,6 +14,7 @@
 #include "kernels/ops.h"
 #include "protocol/invite.h"
 #include "roles/join_core.h"
+#include "roles/policy_fetch.h"
 #include "roles/validating.h"
 #include "torrent/swarm.h"
 
@@ -30,8 +31,15 @@ struct JoinOptions {
   std::vector<std::string> mirrors;        // URLs where policies are, beside what the host says
   // In the run's swarm, if it has one; nothing: policies come from the host and mirrors alone.
   std::optional<SwarmOptions> swarm = std::nullopt;
+  // Samples in place of `ops`, in a run of a fingerprint tier only: it need not be canonical
+  // (kernels/fast). Null: `ops`.
+  const Ops* engine = nullptr;
   // JoinSettings::tamper.
   std::function<void(const Lease&, Group&)> tamper = nullptr;
+  // What an adversary samples under; `draft`: and its log-probs and fingerprints are of one prefill
+  // with the true weights afterwards. Null: an honest node.
+  FalsifyWeights falsify = nullptr;
+  bool draft = false;
   // Checks others instead of sampling (roles/validating.h).
   std::optional<ValidateOptions> validate = std::nullopt;
   std::string software;

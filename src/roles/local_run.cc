@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "engine/engine.h"
+#include "roles/prover.h"
 #include "roles/worker_core.h"
 
 namespace waggle {
@@ -26,6 +27,7 @@ struct LocalRun::Loop {
   RunParts& run;
   std::unique_ptr<Engine> engine;
   WorkerCore worker;
+  std::unique_ptr<Prover> prover;  // of a fingerprint tier
 
   std::deque<OrchestratorEvent> inbox;          // events for the orchestrator, in order
   std::optional<PolicyVersion> checkpoint_due;  // taken as soon as no lease is out
@@ -50,8 +52,11 @@ Result<std::unique_ptr<LocalRun>> LocalRun::Around(std::unique_ptr<RunParts> par
   config.step_tokens = sampling.step_tokens;
   config.sequences_max = sampling.sequences_max;
   auto engine = std::make_unique<Engine>(model, parts->conduct->version(), config, parts->pool);
-  return std::unique_ptr<LocalRun>(
-      new LocalRun(std::make_unique<Loop>(std::move(parts), std::move(engine))));
+  auto loop = std::make_unique<Loop>(std::move(parts), std::move(engine));
+  RunParts& run = loop->run;
+  WG_ASSIGN(loop->prover, Prover::Make(run.recipe, run.run_id, *run.codec, run.pool));
+  if (loop->prover) loop->prover->Loaded(run.conduct->version(), model);
+  return std::unique_ptr<LocalRun>(new LocalRun(std::move(loop)));
 }
 
 Result<std::unique_ptr<LocalRun>> LocalRun::Open(const Recipe& recipe, const RunOptions& options,
@@ -104,6 +109,7 @@ Status LocalRun::Loop::Perform(std::vector<WorkerEffect> effects) {
     } else if (auto* submit = std::get_if<SubmitGroup>(&effect)) {
       for (const Rollout& rollout : submit->group.rollouts)
         run.times.sampled_tokens += rollout.tokens.size();
+      if (prover) WG_TRY(prover->Prove(submit->lease, submit->group));
       inbox.push_back(GroupArrived{kLocalWorker, std::move(submit->group)});
     }  // the worker's own AskForWork adds nothing: AskForWork() below asks after every event
   }
@@ -137,6 +143,7 @@ Status LocalRun::Loop::RunBatch(std::vector<ScoredGroup> groups) {
 Status LocalRun::Loop::Publish(const PublishPolicy& publish) {
   WG_ASSIGN(const auto model, run.trainer->WorkingModel());
   engine->Swap(model, publish.version, SwapPolicyOf(run.recipe.sampling));
+  if (prover) prover->Loaded(publish.version, model);
   WG_TRY(run.Stepped(publish));
   // The orchestrator learns of it at once, so that the checkpoint which follows holds the state
   // after this step.

@@ -37,6 +37,9 @@ void Party::Add(const PartyNode& node) {
   options.ops = options_.ops;
   options.cache_directory = folder_ / node.name;
   options.tamper = node.tamper;
+  options.engine = node.engine;
+  options.falsify = node.falsify;
+  options.draft = node.draft;
   options.software = "waggle";
   if (node.validator)
     options.validate = ValidateOptions{.evidence_directory = folder_ / node.name / "evidence",

@@ -21,6 +21,11 @@ struct PartyNode {
   bool validator = false;
   std::function<void(const Lease&, Group&)> tamper = nullptr;  // JoinSettings::tamper
   bool lazy = false;  // a validator that says "accepted", whatever it is shown
+  bool cheats = false;                                         // for people
+  // JoinOptions of the same names.
+  const Ops* engine = nullptr;
+  FalsifyWeights falsify = nullptr;
+  bool draft = false;
 };
 
 class Party {

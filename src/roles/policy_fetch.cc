@@ -20,6 +20,24 @@ constexpr int kAttempts = 3;
 // half of it, or is this many.
 constexpr std::size_t kUpdatesMax = 64;
 
+class FalsifiedSource final : public TensorSource {
+ public:
+  FalsifiedSource(const PolicyImage& image, const FalsifyWeights& falsify)
+      : source_(image), falsify_(falsify) {}
+  std::optional<TensorInfo> Find(const std::string& name) const override {
+    return source_.Find(name);
+  }
+  void Read(const std::string& name, std::size_t first, std::size_t count,
+            float* out) const override {
+    source_.Read(name, first, count, out);
+    falsify_(name, first, std::span(out, count));
+  }
+
+ private:
+  const ImageSource source_;
+  const FalsifyWeights& falsify_;
+};
+
 }  // namespace
 
 Result<std::unique_ptr<PolicyFetch>> PolicyFetch::Open(Shape shape, Places places, const Ops& ops,
@@ -87,13 +105,19 @@ Result<PolicyFetch::Loaded> PolicyFetch::Run(NodeClient& client, const FetchPoli
   }
   WG_ASSIGN(auto model, Model::Create(shape_.model, shape_.numerics, ImageSource(image),
                                       lora ? &*lora : nullptr, ops_));
+  auto sampler = model;
+  if (places_.falsify) {
+    WG_ASSIGN(sampler,
+              Model::Create(shape_.model, shape_.numerics, FalsifiedSource(image, places_.falsify),
+                            lora ? &*lora : nullptr, ops_));
+  }
   WG_TRY(KeepShort(wanted.version, image));
   if (swarm_channel_) {  // a favour, and no reason not to sample
     const Status given = swarm_channel_->Follow(*store_);
     if (!given && places_.say) places_.say(fmt::format("not given on: {}", given.error().what));
   }
   image_.emplace(std::move(image));
-  return Loaded{wanted.version, std::move(model)};
+  return Loaded{wanted.version, std::move(model), std::move(sampler)};
 }
 
 // From the store, after what it lacks on the cheapest way has been fetched.

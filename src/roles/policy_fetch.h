@@ -22,6 +22,11 @@
 
 namespace waggle {
 
+// What an adversary does to weights before it samples under them: to values [first, first + n) of
+// a tensor.
+using FalsifyWeights =
+    std::function<void(const std::string& tensor, std::size_t first, std::span<float> values)>;
+
 class PolicyFetch {
  public:
   struct Shape {
@@ -38,6 +43,7 @@ class PolicyFetch {
     // Takes part in the run's swarm, from when the host first tells of one; nothing: does not.
     std::optional<SwarmOptions> swarm = std::nullopt;
     std::function<void(const std::string&)> say = nullptr;  // the fetch's thread
+    FalsifyWeights falsify = nullptr;                       // Loaded::sampler
   };
   // Blame::kOperator when another process has the folder.
   static Result<std::unique_ptr<PolicyFetch>> Open(Shape shape, Places places, const Ops& ops,
@@ -47,6 +53,7 @@ class PolicyFetch {
   struct Loaded {
     PolicyVersion version;
     std::shared_ptr<const Model> model;
+    std::shared_ptr<const Model> sampler;  // the same, but of an adversary
   };
   // One at a time; `client` outlives it.
   void Start(NodeClient& client, const FetchPolicy& wanted);

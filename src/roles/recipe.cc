@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "crypto/hash.h"
 #include "engine/engine.h"
+#include "proofs/fingerprint/tier.h"
 #include "rollout/limits.h"
 #include "training/shaping.h"
 
@@ -30,9 +31,14 @@ constexpr std::string_view kYounger[] = {
     "unseen_weight = 1.0\n",
     "\n[watch]\non = false\nact = true\n"};
 
-Status Apply(Recipe& recipe, const std::string& text, const std::string& file,
+// One layer of settings over another.
+struct RecipeText {
+  std::string file, text;
+};
+
+Status Apply(Recipe& recipe, const std::vector<RecipeText>& texts,
              const std::vector<std::string>& overrides) {
-  WG_TRY(ReadToml(text, file, recipe));
+  for (const RecipeText& one : texts) WG_TRY(ReadToml(one.text, one.file, recipe));
   for (const std::string& entry : overrides) {
     const std::size_t equals = entry.find('=');
     if (equals == std::string::npos)
@@ -45,16 +51,20 @@ Status Apply(Recipe& recipe, const std::string& text, const std::string& file,
 }  // namespace
 
 Result<Recipe> LoadRecipe(const std::filesystem::path& path,
-                          const std::vector<std::string>& overrides) {
+                          const std::vector<std::string>& overrides, const std::string& profile) {
   const auto file = std::filesystem::is_directory(path) ? path / "recipe.toml" : path;
-  WG_ASSIGN(const std::string text, ReadFile(file, kRecipeBytesMax));
+  std::vector<RecipeText> texts(1, {file.string(), ""});
+  if (!profile.empty()) texts.push_back({(file.parent_path() / (profile + ".toml")).string(), ""});
+  for (RecipeText& one : texts) {
+    WG_ASSIGN(one.text, ReadFile(one.file, kRecipeBytesMax));
+  }
   Recipe named;
-  WG_TRY(Apply(named, text, file.string(), overrides));
+  WG_TRY(Apply(named, texts, overrides));
   // The named algorithm's row gives the defaults of its section; what the recipe says on top of it
   // wins.
   Recipe recipe;
   WG_ASSIGN(recipe.trainer.algorithm, NamedAlgorithm(named.trainer.algorithm.name));
-  WG_TRY(Apply(recipe, text, file.string(), overrides));
+  WG_TRY(Apply(recipe, texts, overrides));
   if (const Status valid = Validate(recipe); !valid)
     return Fail(valid.error().blame, "{}: {}", file.string(), valid.error().what);
   return recipe;
@@ -82,6 +92,14 @@ Status Validate(const Recipe& recipe) {
   if (o.difficulty.hard_max > o.difficulty.normal_max ||
       o.difficulty.pass_min > o.difficulty.pass_max)
     return Fail(Blame::kOperator, "orchestrator.difficulty: a lower bound is above its upper one");
+  if (recipe.trust.fingerprinted()) {
+    WG_TRY(FingerprintTier::Make(recipe.trust.tier, recipe.trust.fingerprint_limits));
+    if (recipe.sampling.swap == "keep_kv")
+      return Fail(
+          Blame::kOperator,
+          "sampling.swap = \"keep_kv\" leaves keys and values of two versions in one answer, "
+          "which has no fingerprint");
+  }
   return LengthTargetsOf(recipe.environment.length).map([](const auto&) {});
 }
 

@@ -233,6 +233,10 @@ struct TrustRecipe {
   std::uint64_t canary_every = 4;
   std::uint32_t canary_groups = 64, spot_checks = 4;
   std::string beacon = "commit-reveal", drand = "quicknet";
+  std::string tier = "exact";
+  std::vector<std::string> fingerprint_limits;
+
+  bool fingerprinted() const { return tier != "exact"; }
 
   template <class V>
   void Visit(V&& v) {
@@ -279,6 +283,13 @@ struct TrustRecipe {
       "Where the draw of audits comes from: secrets of the validators, or the second round of "
       "drand after the seal (`--drand-rounds`).");
     v("drand", drand, OneOf{"quicknet", "default"}, "Which of drand's networks.");
+    v("tier", tier, OneOf{"exact", "toploc", "toploc+", "grail", "dense"},
+      "How rollouts are checked. exact: tokens and log-probs bit for bit, so workers are canonical "
+      "engines. Else any engine samples and posts a fingerprint (docs/fingerprints.md): toploc and "
+      "grail as they were published, with what passes them; toploc+ and dense with that closed.");
+    v("fingerprint_limits", fingerprint_limits, Any{},
+      "Limits of the tier's fingerprints, as `waggle calibrate` prints them: \"dense=0.001\"; "
+      "\"-\" in place of a number is the published one. Empty: all published.");
   }
 };
 
@@ -330,10 +341,11 @@ struct Recipe {
   }
 };
 
-// Reads recipe.toml: `path` is the file, or a folder that holds recipe.toml. Then applies
-// "key=value" overrides.
+// Reads recipe.toml: `path` is the file, or a folder that holds recipe.toml. Then what PROFILE.toml
+// beside it says differently, if one is named; then "key=value" overrides.
 Result<Recipe> LoadRecipe(const std::filesystem::path& path,
-                          const std::vector<std::string>& overrides);
+                          const std::vector<std::string>& overrides,
+                          const std::string& profile = "");
 
 // What no single setting shows: combinations that cannot run, values that are none.
 Status Validate(const Recipe& recipe);

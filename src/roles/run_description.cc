@@ -35,7 +35,8 @@ Status CheckJoinable(const Recipe& recipe) {
   const auto& o = recipe.orchestrator;
   const std::size_t prompt =
       std::min<std::uint64_t>(recipe.model.positions, kWire.prompt_tokens_max);
-  if (!GroupsFitOneMessage(o.group_size, recipe.sampling.tokens_max, prompt))
+  if (!GroupsFitOneMessage(o.group_size, recipe.sampling.tokens_max, prompt,
+                           recipe.trust.fingerprinted()))
     return Fail(Blame::kOperator,
                 "a group of {} answers of {} tokens does not fit one message between nodes; make "
                 "orchestrator.group_size or sampling.tokens_max smaller",

@@ -240,7 +240,11 @@ void ValidatorCore::On(const GroupExamined& event) {
     effects_.push_back(Noticed{"cannot examine: " + fault->what});
     if (duty.finding == Finding::kAccepted) duty.finding = Finding::kFault;
   } else if (const auto* reject = std::get_if<Reject>(&examination.verdict)) {
-    Accuse(ticket, *reject, examination);
+    if (reject->reason == RejectReason::kFingerprint) {
+      Suspect(ticket, *reject, examination);
+    } else {
+      Accuse(ticket, *reject, examination);
+    }
   }
   FinishItem(ticket.place);
 }
@@ -279,6 +283,19 @@ void ValidatorCore::Accuse(const Ticket& ticket, const Reject& reject,
                                    examination.rollout, examination.token, reject.detail)});
 }
 
+// A test with a tolerance says no: there is nothing to prove, and nobody to accuse.
+void ValidatorCore::Suspect(const Ticket& ticket, const Reject& reject,
+                            const Examination& examination) {
+  Duty& duty = duties_.at(ticket.place);
+  if (duty.finding != Finding::kWrong) {
+    duty.finding = Finding::kStatistical;
+    duty.reason = reject.reason;
+  }
+  effects_.push_back(Noticed{
+      fmt::format("unlikely: lease {} of {}, rollout {}: {}", LeaseName(ticket.item.lease->id),
+                  ToText(ticket.place.worker), examination.rollout, reject.detail)});
+}
+
 void ValidatorCore::FinishItem(const Place& place) {
   Duty& duty = duties_.at(place);
   if (duty.finding == Finding::kWrong) duty.to_ask.clear();  // one is enough
@@ -292,9 +309,11 @@ void ValidatorCore::GiveVerdictIfDone(const Place& place) {
     if (ticket.place == place) return;
   }
   ++counts_.batches;
-  ++(duty.finding == Finding::kAccepted ? counts_.accepted
-     : duty.finding == Finding::kWrong  ? counts_.rejected
-                                        : counts_.faults);
+  counts_.unlikely += duty.finding == Finding::kStatistical ? 1 : 0;
+  ++(duty.finding == Finding::kAccepted      ? counts_.accepted
+     : duty.finding == Finding::kWrong       ? counts_.rejected
+     : duty.finding == Finding::kStatistical ? counts_.rejected
+                                             : counts_.faults);
   wanted_.emplace_back(GiveVerdict{.run = Run(),
                                    .epoch = place.epoch,
                                    .worker = place.worker,

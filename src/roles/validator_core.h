@@ -75,6 +75,7 @@ class ValidatorCore {
   struct Counts {
     std::uint64_t batches = 0, groups = 0, tokens = 0;     // examined
     std::uint64_t accepted = 0, rejected = 0, faults = 0;  // batches
+    std::uint64_t unlikely = 0;                            // of them, by fingerprint alone
     std::uint64_t beacons = 0;
   };
   const Counts& counts() const { return counts_; }
@@ -120,6 +121,7 @@ class ValidatorCore {
   void AskNext();
   bool Examine(const Place& place, const AuditItem& item);
   void Accuse(const Ticket& ticket, const Reject& reject, const Examination& examination);
+  void Suspect(const Ticket& ticket, const Reject& reject, const Examination& examination);
   void FinishItem(const Place& place);
   void GiveVerdictIfDone(const Place& place);
   Digest256 SecretOf(std::uint64_t epoch) const;

@@ -46,6 +46,22 @@ TEST(Encoding, ReadsBackWhatItWrote) {
   EXPECT_TRUE(DecodeRecords(EncodeRecords({})).value().empty());
 }
 
+// A field that only some groups have: absent and empty are one value, and one of the two is
+// written.
+TEST(Encoding, FingerprintsStandOnlyWhereThereAreAny) {
+  const Bytes plain = Encode(SomeGroup());
+  Group group = SomeGroup();
+  group.fingerprints = {{1, 2, 3}, {}};
+  const Bytes printed = Encode(group);
+  EXPECT_EQ(DecodeGroup(printed).value(), group);
+  EXPECT_TRUE(std::equal(plain.begin(), plain.end(), printed.begin()));
+  for (std::size_t cut = plain.size() + 1; cut < printed.size(); ++cut)
+    EXPECT_FALSE(DecodeGroup(std::span(printed).first(cut))) << cut;
+  Bytes empty = plain;
+  empty.insert(empty.end(), {4, 0, 0, 0, 0});
+  EXPECT_FALSE(DecodeGroup(empty));
+}
+
 // Bytes that were written once must be read for ever: these never change.
 TEST(Encoding, Golden) {
   EXPECT_EQ(ToHex(Encode(SomeLease())),

@@ -59,6 +59,8 @@ void Fields(T& x, V&& v) {
   v(1, "lease", x.lease);
   v.Numbers(2, "prompt", x.prompt, kWire.prompt_tokens_max);
   v.Structs(3, "rollouts", x.rollouts, kWire.group_size_max);
+  v.BlobsIfAny(4, "fingerprints", x.fingerprints, kWire.group_size_max,
+               FingerprintBytesMax(kWire.response_tokens_max));
 }
 
 }  // namespace waggle

@@ -16,6 +16,10 @@ struct WireLimits {
 };
 inline constexpr WireLimits kWire{};
 
+// The fingerprint of a rollout of so many sampled tokens, of whichever tier: the largest is 16
+// bytes a token.
+constexpr std::size_t FingerprintBytesMax(std::size_t tokens) { return 512 + 17 * tokens; }
+
 // A full group fits one message: id, log-prob and mask are 9 bytes a token.
 static_assert(kWire.group_size_max * kWire.response_tokens_max * 9 <
               kWire.message_bytes_max - kWire.prompt_tokens_max * 4);

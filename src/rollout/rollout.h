@@ -68,6 +68,9 @@ struct Group {
   LeaseId lease;
   std::vector<TokenId> prompt;
   std::vector<Rollout> rollouts;
+  // Runs of a fingerprint tier: what the worker posts about each rollout
+  // (proofs/fingerprint/tier.h); it does not claim that its log-probs replay. Else none.
+  std::vector<std::vector<std::uint8_t>> fingerprints = {};
   bool operator==(const Group&) const = default;
 };
 

@@ -16,7 +16,7 @@ struct PolicyBatch {
   std::vector<LossSequence> sequences;
   std::vector<TrainingSample> samples;
   std::vector<std::size_t> prompt;  // tokens before the response
-  std::vector<bool> on_policy;      // every token was sampled under these very weights
+  std::vector<bool> on_policy;      // canonically, every token under these very weights
 };
 
 Result<PolicyBatch> MakeBatch(const ModelConfig& model, const AlgorithmConfig& algorithm,
@@ -41,8 +41,9 @@ Result<PolicyBatch> MakeBatch(const ModelConfig& model, const AlgorithmConfig& a
       const float temperature = groups[g].temperature > 0 ? groups[g].temperature : 1.0f;
       batch.samples.push_back(MakeTrainingSample(std::move(tokens), predicted, temperature));
       batch.prompt.push_back(group.prompt.size());
+      // Another engine's log-probs are near these weights', not theirs: the ratio says how near.
       batch.on_policy.push_back(
-          current && !rollout.spans.empty() &&
+          current && !rollout.spans.empty() && group.fingerprints.empty() &&
           std::all_of(rollout.spans.begin(), rollout.spans.end(),
                       [&](const VersionSpan& span) { return span.version == *current; }));
     }

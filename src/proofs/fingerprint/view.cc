@@ -81,7 +81,8 @@ Status CheckClaim(const RolloutClaim& claim, const ModelConfig& config) {
   return CheckOptions(claim.options, config.vocab);
 }
 
-Result<RolloutView> LookAt(const Model& model, ThreadPool& pool, const RolloutClaim& claim) {
+Result<RolloutView> LookAt(const Model& model, ThreadPool& pool, const RolloutClaim& claim,
+                           ActivationProbe* probe) {
   const ModelConfig& config = model.config();
   WG_TRY(CheckClaim(claim, config));
   const std::size_t n = claim.tokens.size() - 1, width = config.hidden, first = claim.prompt - 1;
@@ -102,6 +103,11 @@ Result<RolloutView> LookAt(const Model& model, ThreadPool& pool, const RolloutCl
     const std::size_t rows = std::min(kChunkTokens, n - at);
     hidden.resize(rows * width);
     const LayerTap tap = [&](std::size_t layer, std::span<const float> x) {
+      if (probe != nullptr && probe->layer == layer && probe->position >= at &&
+          probe->position < at + rows) {
+        const auto row = x.subspan((probe->position - at) * width, width);
+        probe->row.assign(row.begin(), row.end());
+      }
       const auto found = std::find(view.layers.begin(), view.layers.end(), layer);
       if (found == view.layers.end()) return;
       KeepRows(x, at, first, width,

@@ -50,9 +50,11 @@ struct RolloutView {
   }
 };
 
-// One prefill of prompt and response in chunks; no two calls share state. Errors: CheckClaim's; a
-// machine whose logits are no numbers (blame machine).
-Result<RolloutView> LookAt(const Model& model, ThreadPool& pool, const RolloutClaim& claim);
+// One prefill of prompt and response in chunks; no two calls share state. `probe` may be null: else
+// it is given the row it asks for. Errors: CheckClaim's; a machine whose logits are no numbers
+// (blame machine).
+Result<RolloutView> LookAt(const Model& model, ThreadPool& pool, const RolloutClaim& claim,
+                           ActivationProbe* probe = nullptr);
 
 // log-probs of the view, as a claim has them.
 std::vector<float> LogpsOf(const RolloutView& view);
