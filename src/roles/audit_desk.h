@@ -23,6 +23,7 @@
 #include "proofs/evidence.h"
 #include "protocol/messages.h"
 #include "roles/lease_book.h"
+#include "roles/step_desk.h"
 
 namespace waggle {
 
@@ -33,6 +34,7 @@ struct AuditSettings {
   std::uint64_t epoch_versions = 10;  // policy versions of one epoch
   Milliseconds sign_ms = 5'000;       // workers have this long to sign
   Hash256 description{};
+  StepTerms steps{};
 };
 
 // The batch of one worker in one epoch, as it was signed.
@@ -78,10 +80,13 @@ struct VerdictChecked {
   bool wrong = false;
   std::string text;
 };
+struct StepMade {  // signed; before the PolicyMade of its version
+  SignedStep step;
+};
 struct AuditsEnd {};  // no group comes any more: close the epoch, settle what can be settled
 struct AuditTick {};
 using AuditEvent = std::variant<GroupTaken, PolicyMade, NodeCame, NodeGone, NodeSaid,
-                                EvidenceDecided, VerdictChecked, AuditsEnd, AuditTick>;
+                                EvidenceDecided, VerdictChecked, AuditsEnd, AuditTick, StepMade>;
 
 // Effects, to be performed in order
 struct Tell {
@@ -115,8 +120,13 @@ struct Banish {  // proved to lie: nothing more of this node is taken
   NodeId node;
   std::string why;
 };
-using AuditEffect =
-    std::variant<Tell, KeepLedgerEntry, KeepWork, ShowItem, JudgeEvidence, CheckVerdict, Banish>;
+// StepAsk or PolicyAsk of a validator: the driver looks, and tells it (AuditShown).
+struct ShowForAudit {
+  NodeId node;
+  NodeMessage ask;
+};
+using AuditEffect = std::variant<Tell, KeepLedgerEntry, KeepWork, ShowItem, JudgeEvidence,
+                                 CheckVerdict, Banish, ShowForAudit>;
 
 class AuditDesk {
  public:
@@ -135,6 +145,12 @@ class AuditDesk {
   bool settled() const;
   bool InBatch(LeaseId lease) const { return placed_.contains(lease.value); }
   const std::map<NodeId, std::string>& banished() const { return banished_; }
+  // REQUIRES a first step. The oldest training step, and the oldest policy, that unsettled epochs
+  // may need.
+  std::uint64_t StepsFrom() const { return steps_.NeededFrom(*ledger().FindRun(settings_.run)); }
+  std::uint64_t PoliciesFrom() const {
+    return steps_.PoliciesFrom(*ledger().FindRun(settings_.run));
+  }
 
  private:
   struct Piece {  // an accepted group that is in no batch
@@ -154,11 +170,15 @@ class AuditDesk {
   void On(const VerdictChecked& event);
   void On(const AuditsEnd&);
   void On(const AuditTick&) {}
+  void On(const StepMade& event);
   void Heard(const NodeId& node, const BatchSignature& message);
   void Heard(const NodeId& node, const LedgerAsk& message);
   void Heard(const NodeId& node, const LedgerSubmission& message);
   void Heard(const NodeId& node, const AuditAsk& message);
   void Heard(const NodeId& node, const EvidenceSubmission& message);
+  void Heard(const NodeId& node, const StepAsk& message);
+  void Heard(const NodeId& node, const StepFound& message);
+  void Heard(const NodeId& node, const PolicyAsk& message);
   bool IsValidator(const NodeId& node) const;
   template <class T>
   void Heard(const NodeId&, const T&) {}  // not a worker's to say: the session refused it already
@@ -198,6 +218,7 @@ class AuditDesk {
   std::set<Digest256> judged_;                // evidence that came before
   std::map<NodeId, std::uint32_t> requests_;  // to the ledger, of this epoch
   std::map<NodeId, std::string> banished_;
+  StepDesk steps_;
 };
 
 // What a validator signs as the activations of a batch: over those of its drawn items, in order.

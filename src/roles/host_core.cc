@@ -394,6 +394,8 @@ void HostCore::Audits(const AuditEvent& event) {
       effects_.push_back(std::move(*show));
     } else if (auto* check = std::get_if<CheckVerdict>(&effect)) {
       effects_.push_back(std::move(*check));
+    } else if (auto* ask = std::get_if<ShowForAudit>(&effect)) {
+      effects_.push_back(std::move(*ask));
     } else {
       effects_.push_back(std::move(std::get<JudgeEvidence>(effect)));
     }
@@ -425,6 +427,12 @@ void HostCore::On(const WorkRemembered& event) {
 void HostCore::On(const ItemFound& event) {
   const auto link = link_of_.find(event.node);
   if (link != link_of_.end()) Send(link->second, event.item);
+}
+
+void HostCore::On(const AuditShown& event) {
+  const auto link = link_of_.find(event.node);
+  if (link == link_of_.end()) return;
+  for (const NodeMessage& message : event.messages) Send(link->second, message);
 }
 
 // Workers stay until they have signed for their last groups, validators until these are judged.

@@ -104,9 +104,13 @@ struct ItemFound {  // in answer to ShowItem
   NodeId node;
   AuditItem item;
 };
+struct AuditShown {  // in answer to ShowForAudit
+  NodeId node;
+  std::vector<NodeMessage> messages;
+};
 using HostEvent = std::variant<LinkOpened, FrameCame, LinkClosed, PolicyOut, HostRestarted,
                                HostTick, DrainRun, DrainNode, DesksHeard, HostHeard, WorkRemembered,
-                               ItemFound, EvidenceDecided, VerdictChecked>;
+                               ItemFound, EvidenceDecided, VerdictChecked, StepMade, AuditShown>;
 
 // Effects, to be performed in order
 struct SendFrame {
@@ -130,7 +134,7 @@ struct SaveCheckpointNow {
 struct RunDrained {};  // after a SaveCheckpointNow: the process may end
 using HostEffect = std::variant<SendFrame, CloseLink, Keep, SaveCheckpointNow, TrainOn, Evaluated,
                                 RunFinished, RunDrained, RunBroken, KeepLedgerEntry, KeepWork,
-                                ShowItem, JudgeEvidence, CheckVerdict, Banish>;
+                                ShowItem, JudgeEvidence, CheckVerdict, Banish, ShowForAudit>;
 
 class HostCore {
  public:
@@ -198,6 +202,8 @@ class HostCore {
   void On(const ItemFound& event);
   void On(const EvidenceDecided& event) { Audits(event); }
   void On(const VerdictChecked& event) { Audits(event); }
+  void On(const StepMade& event) { Audits(event); }
+  void On(const AuditShown& event);
 
   void Audits(const AuditEvent& event);
   void Banished(const Banish& banish);

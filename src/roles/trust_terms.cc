@@ -35,7 +35,8 @@ Result<AuditSettings> AuditSettingsOf(const Recipe& recipe, const Hash256& run, 
                          .budget = CreditsOf(trust.budget),
                          .epoch_versions = trust.epoch_versions,
                          .sign_ms = trust.sign_seconds * 1000,
-                         .description = description};
+                         .description = description,
+                         .steps = StepTermsOf(recipe, run)};
   const std::uint64_t epochs = recipe.orchestrator.steps / trust.epoch_versions + 1;
   RunTerms& terms = settings.terms;
   terms.orchestrator = terms.trainer = host;
