@@ -146,8 +146,10 @@ void StepAuditor::Draw(const LedgerRunState& run) {
 
 void StepAuditor::AskNext() {
   if (!linked_ || !validator_ || duties_.empty()) return;
-  auto& [version, duty] = *duties_.begin();  // one at a time: each uses the whole machine
-  if (duty.stage != Stage::kWaits) return;
+  for (const auto& [version, duty] : duties_) {
+    if (duty.stage != Stage::kWaits) return;  // one at a time: each uses the whole machine
+  }
+  auto& [version, duty] = *duties_.begin();
   duty.stage = Stage::kAsked;
   duty.since = now_;
   effects_.emplace_back(StepSay{StepAsk{version}});
@@ -205,11 +207,10 @@ void StepAuditor::SayFound(PolicyVersion version, StepFinding finding) {
 }
 
 void StepAuditor::On(const StepTick&) {
-  if (!duties_.empty()) {
-    auto& [version, duty] = *duties_.begin();
-    if (duty.stage == Stage::kAsked && now_ - duty.since > kAnswerMs)
-      TryAgain(version, "no answer");
-  }
+  const auto late = std::ranges::find_if(duties_, [&](const auto& one) {
+    return one.second.stage == Stage::kAsked && now_ - one.second.since > kAnswerMs;
+  });
+  if (late != duties_.end()) TryAgain(late->first, "no answer");
   for (auto at = undrawn_.begin(); at != undrawn_.end();) {
     if (now_ < at->second + kAnswerMs || !withheld_.insert(at->first).second) {
       ++at;
