@@ -21,6 +21,12 @@ class MachineClock final : public Clock {
 
 }  // namespace
 
+double ProcessCpuSeconds() {
+  timespec used{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) * 1e-9;
+}
+
 Clock& SystemClock() {
   static MachineClock clock;
   return clock;

@@ -14,6 +14,9 @@ class Clock {
   UnixSeconds() = 0;  // for people and for TensorBoard's axis; never part of a result
 };
 
+// CPU time of this process, all threads together, in seconds: what work has cost.
+double ProcessCpuSeconds();
+
 // The machine's clock. The one place in the project that reads it.
 Clock& SystemClock();
 

@@ -9,6 +9,7 @@
 #include "roles/host_metrics.h"
 #include "roles/recipe.h"
 #include "roles/telemetry.h"
+#include "roles/validator_metrics.h"
 #include "sim/scenario.h"
 
 namespace waggle {
@@ -57,6 +58,11 @@ std::string MetricsMarkdown() {
       "\n# Metrics of a host\n\nA host that listens serves these at `/metrics` (`--http`), in the "
       "text format of Prometheus.\n\n| name | kind | |\n|---|---|---|\n";
   for (const HostMetricDoc& metric : HostMetricDocs())
+    text += fmt::format("| `{}` | {} | {} |\n", metric.name, ToString(metric.kind), metric.help);
+  text +=
+      "\n# Metrics of a validator\n\n`waggle validate --metrics` serves these at `/metrics`.\n\n"
+      "| name | kind | |\n|---|---|---|\n";
+  for (const ValidatorMetricDoc& metric : ValidatorMetricDocs())
     text += fmt::format("| `{}` | {} | {} |\n", metric.name, ToString(metric.kind), metric.help);
   return text;
 }

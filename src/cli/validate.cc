@@ -7,13 +7,15 @@
 #include "roles/join_run.h"
 #include "roles/telemetry.h"
 #include "roles/trust_terms.h"
+#include "roles/validator_metrics.h"
 
 namespace waggle {
 namespace {
 
 struct ValidateArguments {
   std::string invite, key = DefaultKeyFile().string(), passphrase_file, evidence = "evidence";
-  double patience_minutes = 10, stake = 0;
+  double patience_minutes = 10, stake = 0, price_cpu_hour = 0;
+  std::string metrics;
   std::vector<std::string> relays;
   bool quiet = false;
   MachineOptions machine;
@@ -31,7 +33,9 @@ Status ValidateRun(const ValidateArguments& arguments) {
   options.cache_directory = CacheDirectory();
   options.mirrors = arguments.relays;
   options.validate = ValidateOptions{.stake = CreditsOf(arguments.stake),
-                                     .evidence_directory = arguments.evidence};
+                                     .evidence_directory = arguments.evidence,
+                                     .price_cpu_hour = arguments.price_cpu_hour,
+                                     .metrics = arguments.metrics};
   options.software = std::string("waggle ") + WAGGLE_VERSION;
   if (!arguments.quiet)
     options.say = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
@@ -44,6 +48,17 @@ Status ValidateRun(const ValidateArguments& arguments) {
       "told\ngroups    {} replayed, {} tokens\nbeacons   {} taken part in\nearned    {} units\n",
       summary.why, DurationText(summary.seconds), c.accepted, c.rejected, c.unlikely, c.faults,
       c.groups, c.tokens, c.beacons, CreditsText(summary.earned));
+  const StepAuditor::Counts& s = summary.steps;
+  const Validating::Costs& spent = summary.costs;
+  const ValidatorCost cost = CostOf(spent, arguments.price_cpu_hour);
+  fmt::print(
+      "steps     {} drawn, {} hold, {} withheld, {} not to be told\n"
+      "verified  {} tokens in {:.1f} s of computing: {:.0f} tokens/s, {:.3f} CPU seconds for "
+      "1000\n",
+      s.drawn, s.hold, s.withheld, s.faults, spent.tokens(), spent.seconds, cost.tokens_per_second,
+      cost.cpu_seconds_per_ktoken);
+  if (arguments.price_cpu_hour > 0)
+    fmt::print("cost      {:.6f} units for 1000 verified tokens\n", cost.units_per_ktoken);
   return {};
 }
 
@@ -56,6 +71,11 @@ Action DefineValidate(CLI::App& app) {
   app.add_option("--evidence", arguments->evidence, "Folder for evidence of what is proved.");
   app.add_option("--stake", arguments->stake,
                  "Units put at stake, of what the run's ledger says is this node's.");
+  app.add_option("--metrics", arguments->metrics,
+                 "address:port where it tells Prometheus, at /metrics (port 0: any free).");
+  app.add_option("--price-cpu-hour", arguments->price_cpu_hour,
+                 "Units that an hour of one CPU costs you: then it says what verifying costs.")
+      ->check(CLI::Range(0.0, 1e9));
   app.add_option("--patience", arguments->patience_minutes,
                  "Minutes without the host after which it gives up.");
   app.add_option("--relay", arguments->relays,

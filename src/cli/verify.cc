@@ -82,6 +82,10 @@ Status VerifySteps(const fs::path& run, const VerifyArguments& arguments) {
   WG_ASSIGN(const StepsChecked checked,
             CheckSteps(RunFolder(run), arguments.steps, *ops, pool, progress));
   if (!arguments.json) fmt::print(stderr, "\n");
+  if (!checked.left_out.empty()) {
+    fmt::print("wrong       {}\n", checked.left_out);
+    SetExitCode(1);
+  }
   if (!checked.wrong) {
     fmt::print("holds       {} steps taken again, from the checkpoint of version {}\n",
                checked.steps, checked.begun);

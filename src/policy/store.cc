@@ -320,7 +320,11 @@ std::optional<PolicyVersion> PolicyStore::OldestKept() const {
     return bytes;
   };
   std::size_t oldest = snapshots.size() - config_.snapshots_kept;  // the map is ordered by version
-  while (oldest > 0 && bytes_from(snapshots[oldest - 1]) <= config_.spare_bytes) --oldest;
+  while (oldest > 0) {
+    const std::uint64_t held = snapshots[oldest] > held_from_ ? config_.held_bytes : 0;
+    if (bytes_from(snapshots[oldest - 1]) > std::max(config_.spare_bytes, held)) break;
+    --oldest;
+  }
   return snapshots[oldest];
 }
 

@@ -30,6 +30,8 @@ struct StoreConfig {
   // Older ones stay too while everything from them on takes no more than this: versions that come
   // fast are small, and whoever was just told of one must still find it.
   std::uint64_t spare_bytes = 0;
+  // And while somebody may still need them (PolicyStore::Hold), within this.
+  std::uint64_t held_bytes = 0;
   std::uint64_t payload_bytes_max = std::uint64_t{1} << 40;
   std::size_t incoming_max = 16;  // versions on their way at once
 };
@@ -78,6 +80,9 @@ class PolicyStore {
   Result<std::optional<PolicyImage>> Restore(PolicyVersion version, const ImageForm& form,
                                              const PolicyImage* have = nullptr);
 
+  // From now on what leads to this version and those after it is kept, within held_bytes.
+  void Hold(PolicyVersion from) { held_from_ = from; }
+
   // Forgets whatever leads to `version` or beyond it: a history that was taken back.
   Status RemoveFrom(PolicyVersion version);
 
@@ -123,6 +128,7 @@ class PolicyStore {
   Hash256 run_;
   ThreadPool* pool_;
   StoreConfig config_;
+  PolicyVersion held_from_;  // at first: from the beginning
   struct Published {
     PolicyManifest manifest;
     Digest256 digest{};

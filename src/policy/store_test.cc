@@ -141,6 +141,27 @@ TEST(PolicyStore, OlderSnapshotsStayWhileThereIsRoom) {
   }
 }
 
+TEST(PolicyStore, WhatIsHeldStaysWithinItsRoom) {
+  PolicyLine line(5);
+  const Update updates[] = {line.Full(1), line.Full(2), line.Full(3), line.Full(4)};
+  const std::uint64_t one = updates[0].payload.size();
+  TempFolder folder, small;
+  PolicyStore store = line.Open(folder.path(), {.snapshots_kept = 1, .held_bytes = 9 * one});
+  PolicyStore narrow = line.Open(small.path(), {.snapshots_kept = 1, .held_bytes = 2 * one});
+  for (const Update& update : updates) {  // held from the beginning, until told otherwise
+    ASSERT_TRUE(store.Publish(update.manifest, update.payload));
+    ASSERT_TRUE(narrow.Publish(update.manifest, update.payload));
+  }
+  EXPECT_TRUE(store.Read({}, V(1)).value());
+  EXPECT_FALSE(narrow.Read({}, V(2)).value());
+  EXPECT_TRUE(narrow.Read({}, V(3)).value());
+  store.Hold(V(3));
+  const Update fifth = line.Full(5);
+  ASSERT_TRUE(store.Publish(fifth.manifest, fifth.payload));
+  EXPECT_FALSE(store.Read({}, V(2)).value());
+  EXPECT_TRUE(store.Read({}, V(3)).value());
+}
+
 TEST(PolicyStore, LimitsAreKept) {
   PolicyLine line(4);
   TempFolder folder;

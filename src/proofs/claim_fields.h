@@ -25,6 +25,14 @@ void Fields(T& x, V&& v) {
   v(6, "previous", x.previous);
 }
 template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, WindowClaim>
+void Fields(T& x, V&& v) {
+  v(1, "run", x.run);
+  v(2, "version", x.version);
+  v(3, "root", x.root);
+  v(4, "items", x.items);
+}
+template <class T, class V>
 requires std::same_as<std::remove_const_t<T>, AuditClaim>
 void Fields(T& x, V&& v) {
   v(1, "run", x.run);

@@ -9,6 +9,7 @@ namespace waggle {
 
 Bytes EncodeClaim(const PolicyClaim& claim) { return WireEncode(claim, kClaimBytesMax); }
 Bytes EncodeClaim(const StepClaim& claim) { return WireEncode(claim, kClaimBytesMax); }
+Bytes EncodeClaim(const WindowClaim& claim) { return WireEncode(claim, kClaimBytesMax); }
 Bytes EncodeClaim(const AuditClaim& claim) { return WireEncode(claim, kClaimBytesMax); }
 
 Hash256 GroupHash(const Group& group) { return Sha256(Encode(group)); }

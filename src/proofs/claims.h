@@ -40,6 +40,18 @@ struct StepClaim {
   bool operator==(const StepClaim&) const = default;
 };
 
+// A trainer: these groups were accepted since the step before, and this step could choose from them
+// and from what earlier windows left. Every accepted group of a training lease stands in one
+// window, so a receipt for a group that is in none shows what was dropped.
+struct WindowClaim {
+  static constexpr std::string_view kDomain = "WGL-WINDOW-1";
+  Hash256 run{};
+  PolicyVersion version;    // of the step
+  Hash256 root{};           // BatchRoot of the groups, in the order of acceptance; zeros: none
+  std::uint32_t items = 0;  // of them
+  bool operator==(const WindowClaim&) const = default;
+};
+
 // A validator: what the examination of one drawn group found.
 struct AuditClaim {
   static constexpr std::string_view kDomain = "WGL-AUDIT-1";
@@ -69,6 +81,7 @@ inline constexpr std::size_t kClaimBytesMax = 1024;
 
 Bytes EncodeClaim(const PolicyClaim& claim);
 Bytes EncodeClaim(const StepClaim& claim);
+Bytes EncodeClaim(const WindowClaim& claim);
 Bytes EncodeClaim(const AuditClaim& claim);
 
 template <class T>

@@ -5,7 +5,8 @@
 // Who is accused of what, by which part of the file:
 //   a worker     group: a batch that it signed, the path to a group in it, and the group
 //                twice: two different batches that it signed for one window
-//   a trainer    step: a step that it signed, and the batch
+//   a trainer    step: a step that it signed, and the batch; with a policy: that it published, and
+//                that is not what the step leads to
 //   a validator  verdict: what it signed about `group`, which is not what the examination finds
 // roles/evidence_check.h decides.
 #pragma once

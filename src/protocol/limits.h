@@ -20,6 +20,7 @@ struct ProtocolLimits {
   std::size_t ledger_bytes_max = std::size_t{2} << 20;  // payload of LedgerEntries, BatchProposal
   std::size_t entries_max = 64;                         // in one LedgerEntries
   std::size_t batch_leases_max = std::size_t{1} << 17;  // in one BatchProposal
+  std::size_t manifests_max = std::size_t{1} << 12;     // in one PolicyShown
   std::size_t leases_max = 64;                          // in one LeaseGrant, or one LeaseReturn
   std::size_t text_bytes_max = 200;                     // any sentence for people
   std::size_t software_bytes_max = 64;                  // "waggle 0.1.0"
@@ -40,6 +41,8 @@ static_assert(kProtocol.environments_max * (kWire.name_bytes_max + 4) <
 static_assert(kProtocol.sources_max * (kProtocol.source_bytes_max + 4) <
               kProtocol.payload_bytes_max);
 static_assert(kProtocol.batch_leases_max * 8 + 1024 < kProtocol.ledger_bytes_max);
+static_assert(kProtocol.batch_leases_max * (8 + 8 + 32) + 1024 < kProtocol.group_bytes_max);
+static_assert(kProtocol.manifests_max * 32 + 1024 < kProtocol.ledger_bytes_max);
 static_assert(kProtocol.entries_max * (kEntryBytesMax + 4 + 64) < kProtocol.ledger_bytes_max);
 // A lease is at most 250 bytes with its frame.
 static_assert(kProtocol.leases_max * 250 < kProtocol.grant_bytes_max);

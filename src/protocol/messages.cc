@@ -1,5 +1,6 @@
 #include "protocol/messages.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "protocol/limits.h"
@@ -19,6 +20,9 @@ bool IsKnown(SlowDownCause cause) {
 }
 bool IsKnown(RefusalKind kind) {
   return kind >= RefusalKind::kTruncated && kind <= RefusalKind::kFull;
+}
+bool IsKnown(StepFinding finding) {
+  return finding >= StepFinding::kHolds && finding <= StepFinding::kFault;
 }
 
 template <class T, class V>
@@ -180,6 +184,47 @@ void Fields(T& x, V&& v) {
 template <class T, class V>
 requires std::same_as<std::remove_const_t<T>, EvidenceSubmission>
 void Fields(T& x, V&& v) { v.Numbers(1, "evidence", x.evidence, kProtocol.group_bytes_max); }
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, StepSigned>
+void Fields(T& x, V&& v) {
+  v(1, "version", x.version);
+  v(2, "before", x.before);
+  v(3, "after", x.after);
+  v(4, "batch", x.batch);
+  v(5, "previous", x.previous);
+  v(6, "signature", x.signature);
+  v.Numbers(7, "leases", x.leases, kProtocol.batch_leases_max);
+  v(8, "window", x.window);
+  v(9, "window_signature", x.window_signature);
+  v.Numbers(10, "window_leases", x.window_leases, kProtocol.batch_leases_max);
+  v.Numbers(11, "window_groups", x.window_groups, kProtocol.batch_leases_max);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, StepAsk>
+void Fields(T& x, V&& v) { v(1, "version", x.version); }
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, StepShown>
+void Fields(T& x, V&& v) {
+  v(1, "version", x.version);
+  v(2, "begin", x.begin);
+  v(3, "state", x.state);
+  v.Text(4, "text", x.text, kProtocol.text_bytes_max);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, StepFound>
+void Fields(T& x, V&& v) {
+  v(1, "version", x.version);
+  v(2, "finding", x.finding);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, PolicyAsk>
+void Fields(T& x, V&& v) { v(1, "version", x.version); }
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, PolicyShown>
+void Fields(T& x, V&& v) {
+  v(1, "version", x.version);
+  v.Numbers(2, "manifests", x.manifests, kProtocol.manifests_max);
+}
 
 namespace {
 
@@ -207,7 +252,16 @@ constexpr MessageRule kRules[] = {
     {kPolicySigned, "PolicySigned", Sender::kAcceptor, kProtocol.payload_bytes_max},
     {kAuditAsk, "AuditAsk", Sender::kInitiator, kProtocol.payload_bytes_max},
     {kAuditItem, "AuditItem", Sender::kAcceptor, kProtocol.group_bytes_max},
-    {kEvidenceSubmission, "EvidenceSubmission", Sender::kInitiator, kProtocol.group_bytes_max}};
+    {kEvidenceSubmission, "EvidenceSubmission", Sender::kInitiator, kProtocol.group_bytes_max},
+    {kStepSigned, "StepSigned", Sender::kAcceptor, kProtocol.group_bytes_max},
+    {kStepAsk, "StepAsk", Sender::kInitiator, kProtocol.payload_bytes_max},
+    {kStepShown, "StepShown", Sender::kAcceptor, kProtocol.payload_bytes_max},
+    {kStepFound, "StepFound", Sender::kInitiator, kProtocol.payload_bytes_max},
+    {kPolicyAsk, "PolicyAsk", Sender::kInitiator, kProtocol.payload_bytes_max},
+    {kPolicyShown, "PolicyShown", Sender::kAcceptor, kProtocol.ledger_bytes_max}};
+static_assert(std::size(kRules) == std::variant_size_v<NodeMessage>);
+static_assert(std::is_sorted(std::begin(kRules), std::end(kRules),
+                             [](const auto& a, const auto& b) { return a.kind < b.kind; }));
 
 bool Printable(const std::string& text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
@@ -287,6 +341,20 @@ const char* Wrong(const AuditItem& x) {
   return x.lease.has_value() == x.group.has_value() ? nullptr : "a lease without its group";
 }
 const char* Wrong(const EvidenceSubmission&) { return nullptr; }
+const char* Wrong(const StepSigned& x) {
+  if (x.window_leases.size() != x.window_groups.size()) return "not one group for each lease";
+  const bool none = x.window_groups.empty();
+  if (none != (x.window == Hash256{})) return "a window without groups has no root";
+  return none || x.window_signature ? nullptr : "a window that nobody signed";
+}
+const char* Wrong(const StepAsk&) { return nullptr; }
+const char* Wrong(const StepShown& x) {
+  if (x.begin > x.version) return "a state from after the step";
+  return Printable(x.text) ? nullptr : kNotPrintable;
+}
+const char* Wrong(const StepFound&) { return nullptr; }
+const char* Wrong(const PolicyAsk&) { return nullptr; }
+const char* Wrong(const PolicyShown&) { return nullptr; }
 
 template <std::size_t kIndex = 0>
 tl::expected<NodeMessage, WireError> DecodeAs(std::size_t index,
@@ -307,7 +375,10 @@ tl::expected<NodeMessage, WireError> DecodeAs(std::size_t index,
 std::span<const MessageRule> MessageRules() { return kRules; }
 
 const MessageRule* FindRule(std::uint8_t kind) {
-  return kind >= 1 && kind <= std::size(kRules) ? &kRules[kind - 1] : nullptr;
+  const auto found = std::find_if(std::begin(kRules), std::end(kRules), [&](const auto& rule) {
+    return static_cast<std::uint8_t>(rule.kind) == kind;
+  });
+  return found != std::end(kRules) ? &*found : nullptr;
 }
 
 MessageKind KindOf(const NodeMessage& message) { return kRules[message.index()].kind; }
@@ -335,7 +406,8 @@ tl::expected<NodeMessage, WireError> DecodeMessage(MessageKind kind,
                                                    std::span<const std::uint8_t> payload) {
   const MessageRule* rule = FindRule(static_cast<std::uint8_t>(kind));
   Check(rule != nullptr, "unknown kinds are refused before their payload is read");
-  auto message = DecodeAs(static_cast<std::size_t>(kind) - 1, payload, rule->payload_bytes_max);
+  auto message =
+      DecodeAs(static_cast<std::size_t>(rule - kRules), payload, rule->payload_bytes_max);
   if (!message) return message;
   if (std::string problem = Problem(*message); !problem.empty())
     return tl::unexpected(WireError{WireProblem::kMalformed, std::move(problem)});
@@ -355,6 +427,20 @@ const char* ToString(Outcome outcome) {
     case Outcome::kReturned:
       return "returned";
     case Outcome::kFault:
+      return "fault";
+  }
+  return "?";
+}
+
+const char* ToString(StepFinding finding) {
+  switch (finding) {
+    case StepFinding::kHolds:
+      return "holds";
+    case StepFinding::kWrong:
+      return "wrong";
+    case StepFinding::kWithheld:
+      return "withheld";
+    case StepFinding::kFault:
       return "fault";
   }
   return "?";

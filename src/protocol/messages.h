@@ -252,12 +252,67 @@ struct EvidenceSubmission {
   bool operator==(const EvidenceSubmission&) const = default;
 };
 
+// --- Training steps (docs/adr/0025-step-audits.md) -----------------------------------------------
+
+// Acceptor: a step as its trainer signed it (StepClaim), the leases of its batch, and the window
+// that it could choose from (WindowClaim): the groups accepted since the step before.
+struct StepSigned {
+  PolicyVersion version;  // that it began from
+  Hash256 before{}, after{}, batch{}, previous{};
+  Signature signature{};
+  std::vector<LeaseId> leases;                // of the batch, in its order
+  Hash256 window{};                           // root over window_groups; zeros: no group came
+  std::optional<Signature> window_signature;  // absent: steps of older programs name no window
+  std::vector<LeaseId> window_leases;
+  std::vector<Hash256> window_groups;  // hashes, one for each of these leases
+  bool operator==(const StepSigned&) const = default;
+};
+// Initiator: show me what it takes to take this step again: the trainer's state at or before it,
+// and every batch from there on.
+struct StepAsk {
+  PolicyVersion version;
+  bool operator==(const StepAsk&) const = default;
+};
+// Acceptor: to be fetched as blobs: the listing of the state (roles/state_listing.h) under its
+// hash, batches under the hashes that their steps name. Absent: not to be had, and why.
+struct StepShown {
+  PolicyVersion version;
+  PolicyVersion begin;  // of the state
+  std::optional<Hash256> state;
+  std::string text;
+  bool operator==(const StepShown&) const = default;
+};
+// Initiator: what came of it.
+enum class StepFinding : std::uint8_t {
+  kHolds = 1,
+  kWrong = 2,
+  kWithheld = 3,  // what was asked for did not come
+  kFault = 4,     // trouble of the initiator's own
+};
+struct StepFound {
+  PolicyVersion version;
+  StepFinding finding = StepFinding::kFault;
+  bool operator==(const StepFound&) const = default;
+};
+// Initiator: where is this version, which is announced no more?
+struct PolicyAsk {
+  PolicyVersion version;
+  bool operator==(const PolicyAsk&) const = default;
+};
+// Acceptor: manifests that lead to it, a snapshot first. Empty: not to be had.
+struct PolicyShown {
+  PolicyVersion version;
+  std::vector<Hash256> manifests;
+  bool operator==(const PolicyShown&) const = default;
+};
+
 // In the order of their numbers: Hello is kind 1.
 using NodeMessage =
     std::variant<Hello, Welcome, LeaseRequest, LeaseGrant, GroupSubmission, LeaseReturn,
                  OutcomeRecord, Heartbeat, SlowDown, PolicyAnnouncement, Drain, Refusal,
                  BatchProposal, BatchSignature, LedgerAsk, LedgerEntries, LedgerSubmission,
-                 LedgerDeclined, PolicySigned, AuditAsk, AuditItem, EvidenceSubmission>;
+                 LedgerDeclined, PolicySigned, AuditAsk, AuditItem, EvidenceSubmission, StepSigned,
+                 StepAsk, StepShown, StepFound, PolicyAsk, PolicyShown>;
 enum class MessageKind : std::uint8_t {
   kHello = 1,
   kWelcome = 2,
@@ -281,9 +336,13 @@ enum class MessageKind : std::uint8_t {
   kAuditAsk = 20,
   kAuditItem = 21,
   kEvidenceSubmission = 22,
+  kStepSigned = 34,
+  kStepAsk = 35,
+  kStepShown = 36,
+  kStepFound = 37,
+  kPolicyAsk = 38,
+  kPolicyShown = 39,
 };
-static_assert(std::variant_size_v<NodeMessage> ==
-              static_cast<std::size_t>(MessageKind::kEvidenceSubmission));
 
 enum class Sender : std::uint8_t { kInitiator, kAcceptor, kEither };
 struct MessageRule {
@@ -299,6 +358,7 @@ const MessageRule* FindRule(std::uint8_t kind);  // null: unknown
 MessageKind KindOf(const NodeMessage& message);
 const char* ToString(RefusalKind kind);
 const char* ToString(Outcome outcome);
+const char* ToString(StepFinding finding);
 
 // Why these values are none that a node may send, or empty: texts that are not printable ASCII
 // (they end in terminals), durations past the limit, fields that contradict each other. Encode()

@@ -169,7 +169,49 @@ NodeMessage AnyPaidMessage(MessageKind kind) {
       return EvidenceSubmission{AnyNumbers<std::uint8_t>()};
   }
 }
+// Of those about training steps and past policies.
+NodeMessage AnyStepMessage(MessageKind kind) {
+  switch (kind) {
+    case MessageKind::kStepSigned: {
+      StepSigned x{.version = AnyVersion(),
+                   .before = AnyBytes<32>(),
+                   .after = AnyBytes<32>(),
+                   .batch = AnyBytes<32>(),
+                   .previous = AnyBytes<32>(),
+                   .signature = AnyBytes<64>()};
+      x.leases.resize(*rc::gen::inRange<std::size_t>(0, 4));
+      for (LeaseId& lease : x.leases) lease = LeaseId{Any<std::uint64_t>()};
+      x.window_leases.resize(*rc::gen::inRange<std::size_t>(0, 4));
+      x.window_groups.resize(x.window_leases.size());
+      for (Hash256& group : x.window_groups) group = AnyBytes<32>();
+      if (!x.window_groups.empty()) {
+        x.window = TestBytes<32>(1);
+        x.window_signature = AnyBytes<64>();
+      }
+      return x;
+    }
+    case MessageKind::kStepAsk:
+      return StepAsk{AnyVersion()};
+    case MessageKind::kStepShown: {
+      StepShown x{.version = AnyVersion(), .text = AnyText(kProtocol.text_bytes_max)};
+      x.begin = PolicyVersion{x.version.value / 2};
+      if (Any<bool>()) x.state = AnyBytes<32>();
+      return x;
+    }
+    case MessageKind::kStepFound:
+      return StepFound{AnyVersion(), static_cast<StepFinding>(*rc::gen::inRange(1, 5))};
+    case MessageKind::kPolicyAsk:
+      return PolicyAsk{AnyVersion()};
+    default: {
+      PolicyShown x{.version = AnyVersion()};
+      x.manifests.resize(*rc::gen::inRange<std::size_t>(0, 4));
+      for (Hash256& manifest : x.manifests) manifest = AnyBytes<32>();
+      return x;
+    }
+  }
+}
 NodeMessage AnyMessage(MessageKind kind) {
+  if (kind >= MessageKind::kStepSigned) return AnyStepMessage(kind);
   if (kind >= MessageKind::kBatchProposal) return AnyPaidMessage(kind);
   switch (kind) {
     case MessageKind::kLeaseGrant: {
@@ -240,14 +282,16 @@ TEST(Messages, EveryCutIsTruncated) {
 
 TEST(Messages, RulesAreInOrderAndNamed) {
   ASSERT_EQ(MessageRules().size(), std::variant_size_v<NodeMessage>);
-  for (std::size_t i = 0; i < MessageRules().size(); ++i) {
-    EXPECT_EQ(static_cast<std::size_t>(MessageRules()[i].kind), i + 1);
-    EXPECT_EQ(FindRule(static_cast<std::uint8_t>(i + 1)), &MessageRules()[i]);
-    EXPECT_LE(MessageRules()[i].payload_bytes_max + kEnvelopeFrameBytes,
-              kProtocol.envelope_bytes_max);
+  std::uint8_t before = 0;  // numbers ascend; some are kept for others
+  for (const MessageRule& rule : MessageRules()) {
+    const auto kind = static_cast<std::uint8_t>(rule.kind);
+    EXPECT_GT(kind, before);
+    before = kind;
+    EXPECT_EQ(FindRule(kind), &rule);
+    EXPECT_LE(rule.payload_bytes_max + kEnvelopeFrameBytes, kProtocol.envelope_bytes_max);
   }
   EXPECT_EQ(FindRule(0), nullptr);
-  EXPECT_EQ(FindRule(static_cast<std::uint8_t>(MessageRules().size() + 1)), nullptr);
+  EXPECT_EQ(FindRule(static_cast<std::uint8_t>(before + 1)), nullptr);
   for (std::uint8_t kind = 1; kind <= kRefusalKinds; ++kind)
     EXPECT_STRNE(ToString(static_cast<RefusalKind>(kind)), "?");
 }

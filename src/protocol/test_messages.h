@@ -104,7 +104,27 @@ inline std::vector<NodeMessage> TestMessages() {
                     .siblings = {TestBytes<32>(0x80)},
                     .lease = TestLease(),
                     .group = TestGroup()},
-          EvidenceSubmission{.evidence = {1, 1, 2, 3, 5, 8}}};
+          EvidenceSubmission{.evidence = {1, 1, 2, 3, 5, 8}},
+          StepSigned{.version = PolicyVersion{4},
+                     .before = TestBytes<32>(0x11),
+                     .after = TestBytes<32>(0x12),
+                     .batch = TestBytes<32>(0x13),
+                     .previous = TestBytes<32>(0x14),
+                     .signature = TestBytes<64>(0x15),
+                     .leases = {TestLease().id, LeaseId{3}},
+                     .window = TestBytes<32>(0x16),
+                     .window_signature = TestBytes<64>(0x17),
+                     .window_leases = {LeaseId{3}, TestLease().id},
+                     .window_groups = {TestBytes<32>(0x18), TestBytes<32>(0x19)}},
+          StepAsk{.version = PolicyVersion{4}},
+          StepShown{.version = PolicyVersion{4},
+                    .begin = PolicyVersion{2},
+                    .state = TestBytes<32>(0x1a),
+                    .text = ""},
+          StepFound{.version = PolicyVersion{4}, .finding = StepFinding::kHolds},
+          PolicyAsk{.version = PolicyVersion{3}},
+          PolicyShown{.version = PolicyVersion{3},
+                      .manifests = {TestBytes<32>(0x1b), TestBytes<32>(0x1c)}}};
 }
 
 // Both ends of one session, after Hello and Welcome.

@@ -9,8 +9,9 @@
 namespace waggle {
 namespace {
 
-constexpr std::uint32_t kRequestsMax = 256;  // of one node in one epoch
-constexpr std::size_t kPoliciesTold = 256;   // the newest, to who asks for the ledger
+constexpr std::uint32_t kRequestsMax = 256;    // of one node in one epoch
+constexpr std::size_t kPoliciesTold = 256;     // the newest, to who asks for the ledger
+constexpr std::size_t kPoliciesNeeded = 8192;  // and those of unsettled epochs, up to so many
 
 // Entries of one message: within its limits.
 LedgerEntries Portion(const std::vector<LogRecord>& records, std::uint64_t first) {
@@ -58,7 +59,8 @@ AuditDesk::AuditDesk(const Signer& key, const AuditSettings& settings, LedgerRep
       settings_(settings),
       replay_(std::move(ledger)),
       records_(std::move(records)),
-      canaries_(key, settings.run, settings.terms, settings.canaries, std::move(canaries)) {
+      canaries_(key, settings.run, settings.terms, settings.canaries, std::move(canaries)),
+      steps_(settings.steps) {
   Check(records_.size() == this->ledger().state().sequence, "the whole log, from entry 1 on");
   for (SignedWork& one : work) {
     for (const LeaseId lease : one.leases) placed_.insert(lease.value);
@@ -144,18 +146,30 @@ void AuditDesk::On(const PolicyMade& event) {
   const auto claim = SignClaim(
       PolicyClaim{settings_.run.value, event.version, event.root, settings_.description}, key_);
   policies_.push_back({event.version, event.root, settings_.description, claim.signature});
-  if (policies_.size() > kPoliciesTold) policies_.erase(policies_.begin());
+  const bool needed =
+      policies_.front().version.value >= PoliciesFrom() && policies_.size() <= kPoliciesNeeded;
+  if (policies_.size() > kPoliciesTold && !needed) policies_.erase(policies_.begin());
   for (const NodeId& node : followers_) effects_.push_back(Tell{node, policies_.back()});
 }
 
 void AuditDesk::On(const AuditsEnd&) { ending_ = true; }
-void AuditDesk::On(const NodeGone& event) { followers_.erase(event.node); }
+void AuditDesk::On(const NodeGone& event) {
+  followers_.erase(event.node);
+  steps_.Gone(event.node);
+}
+
+void AuditDesk::On(const StepMade& event) {
+  const auto told = steps_.Made(event.step);
+  if (!told) return;
+  for (const NodeId& node : followers_) effects_.push_back(Tell{node, *told});
+}
 
 void AuditDesk::Advance() {
   CloseEpochIfDue();
   SealIfSigned();
   CloseBeacons();
   RevealCanaries();
+  steps_.Look(*ledger().FindRun(settings_.run), followers_);
   Settle();
 }
 
@@ -262,7 +276,7 @@ void AuditDesk::Settle() {
 
 bool AuditDesk::settled() const {
   const LedgerRunState& run = *ledger().FindRun(settings_.run);
-  if (sign_until_) return false;
+  if (sign_until_ || steps_.Awaits()) return false;
   for (const auto& [number, epoch] : run.epochs) {
     if (epoch.phase == EpochPhase::kSealed) return false;
     for (const auto& [worker, batch] : epoch.batches) {
@@ -288,6 +302,29 @@ void AuditDesk::Heard(const NodeId& node, const LedgerAsk& message) {
   if (!followers_.insert(node).second) return;
   TellEntries(node, message.from);
   for (const PolicySigned& policy : policies_) effects_.push_back(Tell{node, policy});
+  for (NodeMessage& step : steps_.Told(*ledger().FindRun(settings_.run)))
+    effects_.push_back(Tell{node, std::move(step)});
+}
+
+void AuditDesk::Heard(const NodeId& node, const StepAsk& message) {
+  if (IsValidator(node) && steps_.IsDrawn(message.version)) {
+    effects_.push_back(ShowForAudit{node, message});
+  } else {
+    StepShown shown{.version = message.version, .begin = message.version, .text = "not drawn"};
+    effects_.push_back(Tell{node, std::move(shown)});
+  }
+}
+
+void AuditDesk::Heard(const NodeId& node, const StepFound& message) {
+  if (IsValidator(node)) steps_.Found(node, message);
+}
+
+void AuditDesk::Heard(const NodeId& node, const PolicyAsk& message) {
+  if (IsValidator(node)) {
+    effects_.push_back(ShowForAudit{node, message});
+  } else {
+    effects_.push_back(Tell{node, PolicyShown{.version = message.version}});
+  }
 }
 
 void AuditDesk::Heard(const NodeId& node, const LedgerSubmission& message) {

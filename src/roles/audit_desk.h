@@ -26,6 +26,7 @@
 #include "roles/canary_desk.h"
 #include "roles/lease_book.h"
 #include "roles/signed_work.h"
+#include "roles/step_desk.h"
 
 namespace waggle {
 
@@ -38,6 +39,7 @@ struct AuditSettings {
   Hash256 description{};
   CanarySettings canaries = {};
   std::uint32_t spot_checks = 4;  // one verdict of "accepted" in so many; 0: none
+  StepTerms steps{};
 };
 
 // Events
@@ -74,6 +76,9 @@ struct VerdictChecked {
   bool wrong = false;
   std::string text;
 };
+struct StepMade {  // signed; before the PolicyMade of its version
+  SignedStep step;
+};
 struct AuditsEnd {};  // no group comes any more: close the epoch, settle what can be settled
 struct AuditTick {};
 // In answer to WantRound: the round, whose signature holds.
@@ -84,7 +89,7 @@ struct RoundFound {
 };
 using AuditEvent =
     std::variant<GroupTaken, PolicyMade, NodeCame, NodeGone, NodeSaid, EvidenceDecided,
-                 VerdictChecked, AuditsEnd, AuditTick, CanaryItemMade, RoundFound>;
+                 VerdictChecked, AuditsEnd, AuditTick, CanaryItemMade, RoundFound, StepMade>;
 
 // Effects, to be performed in order
 struct Tell {
@@ -126,8 +131,14 @@ struct KeepCanary {
 struct WantRound {
   std::uint64_t epoch = 0, round = 0;
 };
-using AuditEffect = std::variant<Tell, KeepLedgerEntry, KeepWork, ShowItem, JudgeEvidence,
-                                 CheckVerdict, Banish, MakeCanaryItem, KeepCanary, WantRound>;
+// StepAsk or PolicyAsk of a validator: the driver looks, and tells it (AuditShown).
+struct ShowForAudit {
+  NodeId node;
+  NodeMessage ask;
+};
+using AuditEffect =
+    std::variant<Tell, KeepLedgerEntry, KeepWork, ShowItem, JudgeEvidence, CheckVerdict, Banish,
+                 MakeCanaryItem, KeepCanary, WantRound, ShowForAudit>;
 
 class AuditDesk {
  public:
@@ -150,6 +161,12 @@ class AuditDesk {
   const std::map<NodeId, std::string>& banished() const { return banished_; }
   // What was audited and paid since this desk began.
   const AuditTally& tally() const { return tally_; }
+  // REQUIRES a first step. The oldest training step, and the oldest policy, that unsettled epochs
+  // may need.
+  std::uint64_t StepsFrom() const { return steps_.NeededFrom(*ledger().FindRun(settings_.run)); }
+  std::uint64_t PoliciesFrom() const {
+    return steps_.PoliciesFrom(*ledger().FindRun(settings_.run));
+  }
 
  private:
   struct Piece {  // an accepted group that is in no batch
@@ -171,11 +188,15 @@ class AuditDesk {
   void On(const AuditTick&);
   void On(const CanaryItemMade& event) { canaries_.Made(event); }
   void On(const RoundFound& event);
+  void On(const StepMade& event);
   void Heard(const NodeId& node, const BatchSignature& message);
   void Heard(const NodeId& node, const LedgerAsk& message);
   void Heard(const NodeId& node, const LedgerSubmission& message);
   void Heard(const NodeId& node, const AuditAsk& message);
   void Heard(const NodeId& node, const EvidenceSubmission& message);
+  void Heard(const NodeId& node, const StepAsk& message);
+  void Heard(const NodeId& node, const StepFound& message);
+  void Heard(const NodeId& node, const PolicyAsk& message);
   bool IsValidator(const NodeId& node) const;
   template <class T>
   void Heard(const NodeId&, const T&) {}  // not a worker's to say: the session refused it already
@@ -224,6 +245,7 @@ class AuditDesk {
   std::set<Digest256> judged_;                // evidence that came before
   std::map<NodeId, std::uint32_t> requests_;  // to the ledger, of this epoch
   std::map<NodeId, std::string> banished_;
+  StepDesk steps_;
 };
 
 // What a validator signs as the activations of a batch: over those of its drawn items, in order.

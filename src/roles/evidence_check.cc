@@ -6,6 +6,7 @@
 
 #include "roles/examine.h"
 #include "roles/step_check.h"
+#include "roles/train_thread.h"
 
 namespace waggle {
 namespace {
@@ -26,6 +27,7 @@ class Case {
   Decision VerdictOn();
 
  private:
+  Decision PolicyAfter(const Trainer& trainer, const StepClaim& step);
   std::optional<Decision> OpenSite();
   std::optional<Decision> CheckPolicies() const;
   std::optional<Decision> CheckGroupSigned(const NodeId& worker) const;
@@ -182,6 +184,19 @@ Decision Case::VerdictOn() {
                                  : "the examination finds something else"));
 }
 
+// A trainer that is the orchestrator too, and gives out other weights than its step leads to.
+Decision Case::PolicyAfter(const Trainer& trainer, const StepClaim& step) {
+  for (const Signed<PolicyClaim>& policy : e_.policies) {
+    if (policy.claim.version.value != step.version.value + 1 || e_.orchestrator != e_.accused)
+      continue;
+    const PolicyImage image = ImageOfTrainer(trainer, site_->numerics.weights, pool_, nullptr);
+    if (policy.claim.root == image.root()) break;
+    return Proved(fmt::format("{} published other weights as version {} than its step leads to",
+                              Name(), policy.claim.version.value));
+  }
+  return NotProved(fmt::format("the step holds: {} is honest", Name()));
+}
+
 Decision Case::Step() {
   const StepClaim& step = e_.step->step.claim;
   if (e_.reason != RejectReason::kWrongStep) return NotProved("accuses of something else");
@@ -189,6 +204,7 @@ Decision Case::Step() {
     return NotProved("the accused did not sign this step");
   if (Sha256(e_.step->records) != step.batch)
     return NotProved("the batch in it is not the one that was signed");
+  if (auto no = CheckPolicies()) return *no;
   if (auto no = OpenSite()) return *no;
   const auto records = DecodeRecords(e_.step->records);
   if (!records)
@@ -203,7 +219,7 @@ Decision Case::Step() {
     return Proved(
         fmt::format("{} signed a step on groups that are none: {}", Name(), after.error().what));
   }
-  if (*after == step.after) return NotProved(fmt::format("the step holds: {} is honest", Name()));
+  if (*after == step.after) return PolicyAfter(**trainer, step);
   return Proved(
       fmt::format("{} signed that the step from version {} leads to another state than "
                   "its batch gives",

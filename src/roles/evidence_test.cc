@@ -6,6 +6,7 @@
 
 #include "roles/step_check.h"
 #include "roles/test_audit.h"
+#include "roles/train_thread.h"
 
 namespace waggle {
 namespace {
@@ -214,6 +215,23 @@ TEST_F(Evidences, WrongStepsAreProvedAndRightOnesAreNot) {
     seen += audit_->DecideFile(evidence).kind == Kind::kProved ? 1 : 0;
   }
   EXPECT_GT(seen, 0);
+  // A step that holds, and a policy that was published and is not what it leads to.
+  accuse(records);
+  const auto root =
+      ImageOfTrainer(*trainer, audit_->run->numerics.weights, audit_->run->pool, nullptr).root();
+  const auto publish = [&](PolicyVersion version, const Hash256& published, const KeyPair& key) {
+    evidence.policies = {
+        SignClaim(PolicyClaim{run.run, version, published, evidence.description_hash}, key)};
+  };
+  publish(PolicyVersion{1}, root, audit_->orchestrator);
+  Expect(evidence, Kind::kNotProved, "the step holds");
+  publish(PolicyVersion{1}, Hash256{1}, audit_->orchestrator);
+  Expect(evidence, Kind::kProved, "published other weights as version 1");
+  publish(PolicyVersion{2}, Hash256{1}, audit_->orchestrator);
+  Expect(evidence, Kind::kNotProved, "the step holds");
+  publish(PolicyVersion{1}, Hash256{1}, audit_->worker);
+  Expect(evidence, Kind::kNotProved, "not signed by the orchestrator");
+  evidence.policies.clear();
   claim.before[0] ^= 1;
   accuse(records);
   Expect(evidence, Kind::kFault, "no such state");

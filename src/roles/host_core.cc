@@ -433,6 +433,12 @@ void HostCore::On(const ItemFound& event) {
   if (link != link_of_.end()) Send(link->second, event.item);
 }
 
+void HostCore::On(const AuditShown& event) {
+  const auto link = link_of_.find(event.node);
+  if (link == link_of_.end()) return;
+  for (const NodeMessage& message : event.messages) Send(link->second, message);
+}
+
 // Workers stay until they have signed for their last groups, validators until these are judged.
 bool HostCore::AuditsDone() {
   if (!audits_) return true;

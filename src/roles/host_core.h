@@ -104,10 +104,14 @@ struct ItemFound {  // in answer to ShowItem
   NodeId node;
   AuditItem item;
 };
+struct AuditShown {  // in answer to ShowForAudit
+  NodeId node;
+  std::vector<NodeMessage> messages;
+};
 using HostEvent =
     std::variant<LinkOpened, FrameCame, LinkClosed, PolicyOut, HostRestarted, HostTick, DrainRun,
                  DrainNode, DesksHeard, HostHeard, WorkRemembered, ItemFound, EvidenceDecided,
-                 VerdictChecked, CanaryItemMade, RoundFound>;
+                 VerdictChecked, CanaryItemMade, RoundFound, StepMade, AuditShown>;
 
 // Effects, to be performed in order
 struct SendFrame {
@@ -132,7 +136,7 @@ struct RunDrained {};  // after a SaveCheckpointNow: the process may end
 using HostEffect =
     std::variant<SendFrame, CloseLink, Keep, SaveCheckpointNow, TrainOn, Evaluated, RunFinished,
                  RunDrained, RunBroken, KeepLedgerEntry, KeepWork, ShowItem, JudgeEvidence,
-                 CheckVerdict, Banish, MakeCanaryItem, KeepCanary, WantRound>;
+                 CheckVerdict, Banish, MakeCanaryItem, KeepCanary, WantRound, ShowForAudit>;
 
 class HostCore {
  public:
@@ -202,6 +206,8 @@ class HostCore {
   void On(const VerdictChecked& event) { Audits(event); }
   void On(const CanaryItemMade& event) { Audits(event); }
   void On(const RoundFound& event) { Audits(event); }
+  void On(const StepMade& event) { Audits(event); }
+  void On(const AuditShown& event);
 
   void Audits(const AuditEvent& event);
   void Banished(const Banish& banish);

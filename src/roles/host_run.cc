@@ -15,7 +15,7 @@
 #include "roles/listening.h"
 #include "roles/round_keeper.h"
 #include "roles/run_description.h"
-#include "roles/step_log.h"
+#include "roles/step_keeper.h"
 #include "roles/train_thread.h"
 
 namespace waggle {
@@ -46,7 +46,7 @@ struct HostRun::Loop {
   PolicyShelf shelf;
   Invite invite;
   std::unique_ptr<RunStore> store;
-  std::unique_ptr<StepLog> steps;     // the same
+  std::unique_ptr<StepKeeper> steps;  // the same
   std::vector<LeaseId> batch;         // of the step that is under way
   std::unique_ptr<AuditBooks> books;  // where work is audited
   std::optional<RoundKeeper> rounds;  // where drand draws what is
@@ -57,6 +57,7 @@ struct HostRun::Loop {
   std::unique_ptr<HostBoard> board;
   std::optional<HostLog> log;
   std::function<bool()> wants_to_end;
+  std::function<void(PolicyVersion, std::vector<ScoredGroup>&)> tamper;
   std::vector<HostEffect> pending;  // not performed yet
   std::int64_t ticked_ms = 0, heard_ms = 0, published_ms = NowMs(), started_ms = NowMs();
   bool watch_said = false;
@@ -69,6 +70,7 @@ struct HostRun::Loop {
   Status OpenBooks(const Bytes& description, HostSettings& settings);
   Status OpenDesk();
   Status Show(ShowItem show);
+  BlobSource* Blobs() { return steps ? static_cast<BlobSource*>(steps.get()) : &shelf; }
   Status TellDesks();
   Status HearDesks();
   Status CatchUp();
@@ -109,6 +111,10 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   WG_TRY(CheckJoinable(run.recipe));
   const WeightFormat format = run.numerics.weights;
   WG_TRY(OpenSwarm(options));
+  if (run.recipe.trust.audits) {  // until the ledger has told what is needed
+    shelf.Hold(PolicyVersion{0});
+    run.audited_from = 0;
+  }
   WG_TRY(shelf.Open(run.folder.root() / "policies"));
   WG_TRY(shelf.Put(run.conduct->version(), ImageOfTrainer(*run.trainer, format, run.pool, nullptr),
                    DeltaKindOf(run.recipe)));
@@ -124,6 +130,7 @@ Status HostRun::Loop::Start(const HostOptions& options) {
                         .older_chain = true};
   settings.leases.workers_max = options.volunteers_max + options.volunteers_max / 4;
   wants_to_end = options.wants_to_end;
+  tamper = options.tamper;
   WG_ASSIGN(board, HostBoard::Open(options.http, run.folder.root(), run.run_id, run.recipe,
                                    run.clock, &shelf));
   WG_ASSIGN(log, HostLog::Open(run.folder.root(), "host", run.clock));
@@ -176,7 +183,7 @@ Status HostRun::Loop::OpenBooks(const Bytes& description, HostSettings& settings
 // What was accepted before and stands in no batch goes into the next one.
 Status HostRun::Loop::OpenDesk() {
   if (books == nullptr || !run.recipe.trust.audits) return {};
-  WG_ASSIGN(steps, StepLog::Open(run.folder));
+  WG_ASSIGN(steps, StepKeeper::Open(run, *store, shelf, key));
   training->HashStates();
   AuditDesk desk = books->MakeDesk(key);
   WorkRemembered remembered;
@@ -199,6 +206,7 @@ Status HostRun::Loop::OpenDesk() {
                                  WorkOf(books->settings().terms, record)});
   }
   core->Audit(std::move(desk));
+  for (const SignedStep& step : steps->steps()) Step(StepMade{step});
   Step(remembered);
   return {};
 }
@@ -280,7 +288,7 @@ Status HostRun::Loop::Listen(const HostOptions& options) {
             LoadOrMakeCertificate(tls / "certificate.pem", tls / "key.pem"));
   WG_ASSIGN(const NetLimits limits,
             LimitsFor(options.volunteers_max, options.volunteers_per_address_max));
-  WG_ASSIGN(server, NodeServer::Start(options.listen, certificate, limits, &shelf, run.clock));
+  WG_ASSIGN(server, NodeServer::Start(options.listen, certificate, limits, Blobs(), run.clock));
   WG_ASSIGN(invite.hosts, EndpointsFor(options.listen, options.hosts, server->port()));
   invite.pin = certificate.pin;
   invite.run = run.run_id;
@@ -355,6 +363,8 @@ Status HostRun::Loop::Perform(HostEffect effect) {
       run.telemetry->Say(fmt::format("evidence {} does not prove: {}",
                                      ToHex(decided.evidence).substr(0, 16), decided.text));
     Step(std::move(decided));
+  } else if (auto* ask = std::get_if<ShowForAudit>(&effect)) {
+    steps->Ask(std::move(*ask));
   } else if (const auto* check = std::get_if<CheckVerdict>(&effect)) {
     WG_ASSIGN(VerdictChecked checked, books->Check(*check, *store));
     Step(std::move(checked));
@@ -386,6 +396,7 @@ Status HostRun::Loop::Train(TrainOn batch) {
   log->Batch(batch, current);
   std::vector<TrainerEffect> effects = run.conduct->Step(BatchReady{std::move(batch)});
   if (auto* step = std::get_if<RunStep>(&effects.front())) {
+    if (tamper) tamper(current, step->groups);
     training->Start(std::move(step->groups), current);
     return {};
   }
@@ -422,20 +433,9 @@ Status HostRun::Loop::Trained(StepDone done) {
 }
 
 Status HostRun::Loop::SignStep(const Hash256& before, const Hash256& after) {
-  std::vector<GroupRecord> records;
-  for (const LeaseId lease : batch) {
-    WG_ASSIGN(auto record, store->GroupOf(lease));
-    if (!record)
-      return Fail(Blame::kBug, "the trained group of lease {} is not kept", LeaseName(lease));
-    records.push_back(std::move(*record));
-  }
-  return steps->Add(key,
-                    {.run = run.run_id,
-                     .version = run.conduct->version(),
-                     .before = before,
-                     .after = after,
-                     .batch = Sha256(EncodeRecords(records))},
-                    batch);
+  WG_ASSIGN(StepMade made, steps->Sign(before, after, batch));
+  Step(std::move(made));
+  return {};
 }
 
 Status HostRun::Loop::Publish(const PolicyOut& out) {
@@ -445,6 +445,10 @@ Status HostRun::Loop::Publish(const PolicyOut& out) {
   log->Published(out);
   published_ms = NowMs();
   if (books) books->Published(out.version, out.root);
+  if (steps) {
+    steps->Published(out.version, out.manifest, out.snapshot);
+    steps->Need(core->audits()->StepsFrom(), core->audits()->PoliciesFrom());
+  }
   swarm->Publish(out);
   if (!catching_up) board->Published(out.version);
   Step(out);
@@ -491,6 +495,9 @@ Status HostRun::Loop::Pump() {
   }
   if (auto done = training->Take()) WG_TRY(Trained(std::move(*done)));
   WG_TRY(HearDesks());
+  if (steps) {
+    for (AuditShown& shown : steps->Work()) Step(std::move(shown));
+  }
   if (const std::int64_t now = NowMs(); now >= ticked_ms + kTickMs) {
     ticked_ms = now;
     Step(HostTick{});

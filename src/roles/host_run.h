@@ -35,6 +35,8 @@ struct HostOptions {
   std::string drand_rounds;  // file or folder (roles/round_keeper.h); where trust.beacon is "drand"
   // Asked often; true: drain, save, and end so that the run can be resumed.
   std::function<bool()> wants_to_end = [] { return false; };
+  // What a lying trainer (src/zoo) does to a batch before it trains on it; nothing: an honest host.
+  std::function<void(PolicyVersion, std::vector<ScoredGroup>&)> tamper = nullptr;
 };
 
 class HostRun {

@@ -165,6 +165,9 @@ class JoinCore {
   void Heard(const LedgerDeclined& message) { effects_.push_back(Told{message}); }
   void Heard(const PolicySigned& message) { effects_.push_back(Told{message}); }
   void Heard(const AuditItem& message) { effects_.push_back(Told{message}); }
+  void Heard(const StepSigned& message) { effects_.push_back(Told{message}); }
+  void Heard(const StepShown& message) { effects_.push_back(Told{message}); }
+  void Heard(const PolicyShown& message) { effects_.push_back(Told{message}); }
   template <class T>
   void Heard(const T&) {}  // not the host's to say: the session refused it already
 

@@ -12,6 +12,7 @@
 #include "base/hex.h"
 #include "crypto/random.h"
 #include "engine/engine.h"
+#include "http/server.h"
 #include "log/event_log.h"
 #include "net/client.h"
 #include "protocol/limits.h"
@@ -19,6 +20,7 @@
 #include "roles/prover.h"
 #include "roles/public_inputs.h"
 #include "roles/run_site.h"
+#include "roles/validator_metrics.h"
 #include "roles/work_journal.h"
 
 namespace waggle {
@@ -79,6 +81,8 @@ class Volunteering {
   Status Hear(const Event& event);
   Status Sample();
   Status Validate(Result<std::vector<NodeMessage>> messages);
+  Status OpenMetrics();
+  void SetMetrics();
   Status Pump();
   void LogEnd(const OutcomeRecord& record);
   std::uint32_t Rate() const;
@@ -97,6 +101,8 @@ class Volunteering {
   std::optional<Engine> engine_;
   std::unique_ptr<Prover> prover_;        // of a fingerprint tier
   std::optional<Validating> validating_;  // instead of an engine
+  ValidatorMetrics metrics_;              // of it
+  std::unique_ptr<HttpServer> http_;      // that tells them; null: nowhere
   std::unique_ptr<PolicyFetch> fetch_;    // before client_ is replaced, it has come to its end
   std::size_t host_ = 0;                  // of the invite, tried in order
   bool opened_ = false, drain_said_ = false;
@@ -110,6 +116,7 @@ Status Volunteering::Connect() {
   if (fetch_) {
     while (fetch_->busy()) WG_TRY(Loaded(*fetch_->Take(1'000'000)));
   }
+  if (validating_) validating_->Release();
   opened_ = false;
   WG_ASSIGN(client_, NodeClient::Connect(fmt::format("{}:{}", endpoint.host, endpoint.port),
                                          options_.invite.pin, Limits(), clock_));
@@ -282,6 +289,26 @@ Status Volunteering::Validate(Result<std::vector<NodeMessage>> messages) {
   return {};
 }
 
+Status Volunteering::OpenMetrics() {
+  if (!options_.validate || options_.validate->metrics.empty()) return {};
+  WG_ASSIGN(http_, HttpServer::Start(options_.validate->metrics, {}, clock_,
+                                     [this](const HttpRequest& request) {
+                                       if (request.path != "/metrics")
+                                         return HttpResponse{.status = 404, .text = "not here\n"};
+                                       return HttpResponse{.text = metrics_.Text()};
+                                     }));
+  Say(fmt::format("metrics on port {}", http_->port()));
+  return {};
+}
+
+void Volunteering::SetMetrics() {
+  if (!http_ || !validating_) return;
+  const Ledger* ledger = validating_->core().ledger();
+  metrics_.Set(validating_->core().counts(), validating_->steps().counts(), validating_->costs(),
+               options_.validate->price_cpu_hour,
+               ledger == nullptr ? Credits{} : ledger->BalanceOf(key_.id()));
+}
+
 Status Volunteering::Pump() {
   const bool sampling = engine_ ? !engine_->idle() : validating_ && !validating_->idle();
   Event event;
@@ -303,9 +330,10 @@ Status Volunteering::Pump() {
       WG_TRY(Step(DrainWanted{}));
     }
     WG_TRY(Step(JoinTick{Rate()}));
+    SetMetrics();
   }
   if (validating_) {
-    WG_TRY(Validate(validating_->Work()));
+    WG_TRY(Validate(validating_->Work(core_->connected() ? client_.get() : nullptr)));
   } else if (sampling) {
     WG_TRY(Sample());
   }
@@ -363,10 +391,15 @@ Result<JoinSummary> Volunteering::Run() {
                                        LoraConfigOf(d.recipe.trainer.lora)},
                                       PlacesFor(options_, key_.id()), SamplingOps(), clock_));
   if (options_.validate) {
-    validating_.emplace(*options_.validate, key_, options_.invite.run, *site_, description_,
-                        PlacesFor(options_, key_.id()).folder, *options_.ops, pool_,
-                        [this](const std::string& line) { Say(line); });
+    const PolicyFetch::Places places = PlacesFor(options_, key_.id());
+    validating_.emplace(
+        *options_.validate, key_, options_.invite.run, *site_, description_,
+        Validating::Places{places.folder,
+                           options_.cache_directory / "audits" / NameFor(options_, key_.id()),
+                           options_.mirrors, places.seed},
+        *options_.ops, pool_, clock_, [this](const std::string& line) { Say(line); });
   }
+  WG_TRY(OpenMetrics());
   linked_ms_ = NowMs();
   while (!left_) {
     WG_TRY(Pump());
@@ -375,6 +408,7 @@ Result<JoinSummary> Volunteering::Run() {
                   options_.patience_ms / 1000);
   }
   log_->Write(LogEvent::kEnded, {{"why", *left_}});
+  if (validating_) validating_->Release();
   if (client_) client_->Close();
   fetch_->Hurry();
   while (fetch_->busy()) (void)fetch_->Take(1'000'000);
@@ -384,6 +418,8 @@ Result<JoinSummary> Volunteering::Run() {
   JoinSummary summary{.counts = core_->counts(), .policies = policies, .swarm = swarm};
   if (validating_) {
     summary.validated = validating_->core().counts();
+    summary.steps = validating_->steps().counts();
+    summary.costs = validating_->costs();
     if (const Ledger* ledger = validating_->core().ledger())
       summary.earned = ledger->BalanceOf(key_.id());
   }

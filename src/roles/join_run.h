@@ -52,6 +52,8 @@ struct JoinSummary {
   BlobFetcher::Totals policies;  // what they cost to fetch
   Swarm::Counts swarm;
   ValidatorCore::Counts validated;
+  StepAuditor::Counts steps;  // of validators, as what follows
+  Validating::Costs costs;
   Credits earned;   // as the ledger that we follow says; of validators
   std::string why;  // it left
   double seconds = 0;

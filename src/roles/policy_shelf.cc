@@ -16,7 +16,9 @@ constexpr StoreConfig kRing{.snapshots_kept = 2, .spare_bytes = 32 << 20};
 }  // namespace
 
 Status PolicyShelf::Open(const std::filesystem::path& folder) {
-  WG_ASSIGN(PolicyStore store, PolicyStore::Open(folder, run_, pool_, kRing));
+  StoreConfig ring = kRing;
+  if (held_from_ != kNothingHeld) ring.held_bytes = kHeldPolicyBytes;
+  WG_ASSIGN(PolicyStore store, PolicyStore::Open(folder, run_, pool_, ring));
   store_.emplace(std::move(store));
   return {};
 }
@@ -75,6 +77,7 @@ bool PolicyShelf::NewChainDue(PolicyVersion version) const {
 Result<PolicyShelf::Manifests> PolicyShelf::Put(PolicyVersion version, PolicyImage image,
                                                 PolicyKind delta_kind) {
   Check(store_.has_value(), "the shelf is open");
+  store_->Hold(PolicyVersion{held_from_});
   Manifests out{.version = version};
   bool snapshot = false;
   if (!newest_) {

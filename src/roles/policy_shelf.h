@@ -2,6 +2,7 @@
 // same manifests, and served from there as blobs, by hash, beside the run's description.
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <optional>
 #include <vector>
@@ -11,12 +12,18 @@
 
 namespace waggle {
 
+// Of policies that are kept for audits; past it the oldest go, needed or not.
+inline constexpr std::uint64_t kHeldPolicyBytes = std::uint64_t{16} << 30;
+
 class PolicyShelf final : public BlobSource {
  public:
   // pool outlives the shelf.
   PolicyShelf(const Hash256& run, ThreadPool& pool) : run_(run), pool_(pool) {}
   // Before Put. What a run before this one left in `folder` is taken over.
   Status Open(const std::filesystem::path& folder);
+  // Before Open, and again whenever it changes; any thread. Versions from this one on stay on the
+  // shelf until it moves on, within kHeldPolicyBytes (audits need them). Without it: the newest.
+  void Hold(PolicyVersion from) { held_from_ = from.value; }
   // Before Put. What is published is given there too; null: nowhere. Outlives the shelf's use.
   void GiveTo(SwarmChannel* swarm) { swarm_ = swarm; }
 
@@ -55,6 +62,8 @@ class PolicyShelf final : public BlobSource {
   ThreadPool& pool_;
   std::optional<PolicyStore> store_;
   SwarmChannel* swarm_ = nullptr;
+  static constexpr std::uint64_t kNothingHeld = ~std::uint64_t{0};
+  std::atomic<std::uint64_t> held_from_ = kNothingHeld;
   BlobCatalog blobs_;
   std::optional<PolicyImage> newest_;
   PolicyVersion version_;

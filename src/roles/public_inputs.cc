@@ -80,6 +80,13 @@ std::vector<FolderInputs::Update> FolderInputs::UpdatesOf(const Hash256& run) co
   return updates;
 }
 
+bool FolderInputs::Has(const Hash256& run, PolicyVersion version) const {
+  std::vector<PolicyLink> links;
+  for (const Update& update : UpdatesOf(run))
+    links.push_back({update.manifest.base, update.manifest.version, update.manifest.payload_bytes});
+  return ShortestChain(links, version, std::nullopt).has_value();
+}
+
 Result<PolicyImage> FolderInputs::ImageOf(const std::vector<Update>& updates, const ImageForm& form,
                                           PolicyVersion version, const Hash256& root) {
   std::vector<PolicyLink> links;

@@ -21,6 +21,8 @@ class FolderInputs final : public PublicInputs {
   Result<Bytes> Description(const Hash256& run, const Hash256& hash) override;
   Result<std::shared_ptr<const Model>> Policy(const RunSite& site, const Hash256& run,
                                               PolicyVersion version, const Hash256& root) override;
+  // Whether Policy() would find a way to this version.
+  bool Has(const Hash256& run, PolicyVersion version) const;
   Result<std::unique_ptr<Trainer>> State(const RunSite& site, const Hash256& run,
                                          PolicyVersion version, const Hash256& hash) override;
 

@@ -226,7 +226,7 @@ struct EvaluationRecipe {
 struct TrustRecipe {
   bool audits = false;
   std::uint64_t epoch_versions = 10, newcomer_groups = 0;
-  std::uint32_t audit_items = 1, auditors = 1, dispute_epochs = 1;
+  std::uint32_t audit_items = 1, auditors = 1, dispute_epochs = 1, step_audits = 1;
   std::uint64_t window_seconds = 60, sign_seconds = 5;
   double budget = 1000.0, price_rollout = 0.01, price_ktoken = 0.1, worker_stake = 0.0,
          validator_stake = 0.0, item_cost = 0.0;
@@ -252,6 +252,8 @@ struct TrustRecipe {
       "Groups replayed of a batch that is audited.");
     v("auditors", auditors, Range<std::uint32_t>{1, 16},
       "Validators drawn for a batch that is audited; one honest one is enough.");
+    v("step_audits", step_audits, Range<std::uint32_t>{0, 64},
+      "Training steps of every epoch that the beacon names for validators to take again; 0: none.");
     v("dispute_epochs", dispute_epochs, Range<std::uint32_t>{0, 10000},
       "Pay is withheld until so many later epochs have ended.");
     v("window_seconds", window_seconds, Range<std::uint64_t>{1, 31622400},

@@ -106,8 +106,14 @@ Status RunFolder::CommitCheckpoint(std::uint64_t version) const {
   return {};
 }
 
-Status RunFolder::Prune(std::uint64_t kept, std::optional<std::uint64_t> besides) const {
+Status RunFolder::Prune(std::uint64_t kept, std::optional<std::uint64_t> besides,
+                        std::optional<std::uint64_t> audited_from) const {
   auto versions = Checkpoints();
+  if (audited_from) {
+    const auto after = std::upper_bound(versions.begin(), versions.end(), *audited_from);
+    const auto needed = static_cast<std::uint64_t>(versions.end() - after) + 1;
+    kept = std::max(kept, std::min(needed, kAuditedStatesMax));
+  }
   std::error_code error;
   // One that is kept anyway counts as one of the newest.
   const auto spared = std::find(versions.begin(), versions.end(), besides);

@@ -17,6 +17,9 @@ namespace waggle {
 // process dies, however it does.
 using FolderLock = Descriptor;
 
+// Checkpoints of a run that audits, at most; past it the oldest go, needed or not.
+inline constexpr std::uint64_t kAuditedStatesMax = 32;
+
 class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path root) : root_(std::move(root)) {}
@@ -50,7 +53,10 @@ class RunFolder {
   Result<std::filesystem::path> StageCheckpoint(std::uint64_t version) const;
   Status CommitCheckpoint(std::uint64_t version) const;
   // Deletes all but the newest `kept` and `besides`, and what crashed runs left half done.
-  Status Prune(std::uint64_t kept, std::optional<std::uint64_t> besides = std::nullopt) const;
+  // audited_from: somebody may want to take steps from this version on again, so that the newest
+  // checkpoint at or before it stays, and all after it, up to kAuditedStatesMax of them.
+  Status Prune(std::uint64_t kept, std::optional<std::uint64_t> besides = std::nullopt,
+               std::optional<std::uint64_t> audited_from = std::nullopt) const;
 
  private:
   std::filesystem::path root_;

@@ -48,6 +48,19 @@ TEST_F(RunFolderTest, PruneKeepsTheNewestAndSweepsWhatCrashesLeft) {
   EXPECT_FALSE(std::filesystem::exists(root_ / "checkpoints" / "step-00000021.staged"));
 }
 
+TEST_F(RunFolderTest, WhatAuditsNeedStays) {
+  for (const std::uint64_t version : {5, 10, 20, 30, 40}) Add(version);
+  ASSERT_TRUE(folder_.Prune(2, std::nullopt, 12).has_value());  // taken again from 10 on
+  EXPECT_EQ(folder_.Checkpoints(), (std::vector<std::uint64_t>{10, 20, 30, 40}));
+  ASSERT_TRUE(folder_.Prune(2, std::nullopt, 30).has_value());
+  EXPECT_EQ(folder_.Checkpoints(), (std::vector<std::uint64_t>{30, 40}));
+  ASSERT_TRUE(folder_.Prune(2, std::nullopt, 99).has_value());
+  EXPECT_EQ(folder_.Checkpoints(), (std::vector<std::uint64_t>{30, 40}));
+  for (std::uint64_t version = 50; version < 50 + 2 * kAuditedStatesMax; ++version) Add(version);
+  ASSERT_TRUE(folder_.Prune(2, std::nullopt, 0).has_value());
+  EXPECT_EQ(folder_.Checkpoints().size(), kAuditedStatesMax);
+}
+
 TEST_F(RunFolderTest, CommitReplacesAnEarlierCheckpointOfTheSameVersion) {
   Add(4);
   Add(4);

@@ -225,7 +225,7 @@ Status RunParts::Checkpoint(const std::string& state, PolicyVersion version) {
   WG_TRY(folder.CommitCheckpoint(version.value));
   saved_version = version;
   return folder.Prune(recipe.checkpoints_kept,
-                      watch ? std::optional(watch->green_version()) : std::nullopt);
+                      watch ? std::optional(watch->green_version()) : std::nullopt, audited_from);
 }
 
 // The version goes on counting: what is published next is what was published then.

@@ -92,7 +92,8 @@ struct RunParts {
 
   StepTimes times;
   std::optional<Evaluation> first_evaluation, last_evaluation;
-  PolicyVersion saved_version;  // of the newest checkpoint
+  PolicyVersion saved_version;                // of the newest checkpoint
+  std::optional<std::uint64_t> audited_from;  // as RunFolder::Prune takes it
 
  private:
   static Result<std::unique_ptr<RunParts>> Begin(const Recipe& recipe, const RunOptions& options,

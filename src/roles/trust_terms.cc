@@ -47,7 +47,8 @@ Result<AuditSettings> AuditSettingsOf(const Recipe& recipe, const Hash256& run, 
       .sign_ms = trust.sign_seconds * 1000,
       .description = description,
       .canaries = {.every = trust.canary_every, .groups_max = trust.canary_groups},
-      .spot_checks = trust.spot_checks};
+      .spot_checks = trust.spot_checks,
+      .steps = StepTermsOf(recipe, run)};
   if (trust.canary_every > 0 && trust.worker_stake > 0)
     return Fail(Blame::kOperator,
                 "trust.canary_every: canaries have nothing at stake, so worker_stake must be 0; or "

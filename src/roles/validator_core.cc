@@ -82,7 +82,9 @@ void ValidatorCore::Heard(const LedgerEntries& message) {
 void ValidatorCore::Heard(const LedgerDeclined& message) {
   if (submitted_ != message.nonce) return;
   submitted_.reset();
-  declined_at_ = ledger()->state().sequence;  // not again before something has changed
+  // Not again before something has changed. Once it has joined, nothing is said twice, and what is
+  // due next does not wait.
+  if (!joined()) declined_at_ = ledger()->state().sequence;
   if (!beacon_submitted_) effects_.push_back(Noticed{"the ledger declined: " + message.text});
 }
 
@@ -152,6 +154,7 @@ bool ValidatorCore::Reveal(const LedgerRunState& run) {
     if (epoch.phase != EpochPhase::kSealed || revealed_.contains(number)) continue;
     const auto seat = epoch.seats.find(key_.id());
     if (seat == epoch.seats.end() || seat->second.secret) continue;
+    if (settings_.holds_steps && !settings_.holds_steps(number)) continue;
     revealed_.insert(number);
     ++counts_.beacons;
     Submit(BeaconReveal{Run(), number, SecretOf(number)});

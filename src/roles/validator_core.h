@@ -5,6 +5,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -26,6 +27,8 @@ struct ValidatorSettings {
   Hash256 description_hash{};
   Bytes description;                   // goes into evidence if it is short
   std::optional<NodeId> orchestrator;  // who must have signed; unknown: the host that answered
+  // Whether the steps of this epoch are known: before that its secret is not shown.
+  std::function<bool(std::uint64_t epoch)> holds_steps = nullptr;
 };
 
 // Events
@@ -81,6 +84,11 @@ class ValidatorCore {
   const Counts& counts() const { return counts_; }
   const Ledger* ledger() const { return replay_ ? &replay_->ledger() : nullptr; }
   bool joined() const;  // a validator of the run
+  // As the host signed it; null: not told.
+  const Signed<PolicyClaim>* PolicyOf(PolicyVersion version) const {
+    const auto found = policies_.find(version);
+    return found == policies_.end() ? nullptr : &found->second;
+  }
 
  private:
   struct Place {
