@@ -45,8 +45,8 @@ inline Group TestGroup() {
   return group;
 }
 
-// In the order of their kinds.
-inline std::vector<NodeMessage> TestMessages() {
+// Kinds 1 to 22.
+inline std::vector<NodeMessage> TestFirstMessages() {
   return {Hello{.software = "waggle 0.1.0",
                 .capabilities = {.tokens_per_second = 250,
                                  .memory_bytes = 8ull << 30,
@@ -104,8 +104,12 @@ inline std::vector<NodeMessage> TestMessages() {
                     .siblings = {TestBytes<32>(0x80)},
                     .lease = TestLease(),
                     .group = TestGroup()},
-          EvidenceSubmission{.evidence = {1, 1, 2, 3, 5, 8}},
-          StepSigned{.version = PolicyVersion{4},
+          EvidenceSubmission{.evidence = {1, 1, 2, 3, 5, 8}}};
+}
+
+// Those about training steps and past policies.
+inline std::vector<NodeMessage> TestStepMessages() {
+  return {StepSigned{.version = PolicyVersion{4},
                      .before = TestBytes<32>(0x11),
                      .after = TestBytes<32>(0x12),
                      .batch = TestBytes<32>(0x13),
@@ -125,6 +129,13 @@ inline std::vector<NodeMessage> TestMessages() {
           PolicyAsk{.version = PolicyVersion{3}},
           PolicyShown{.version = PolicyVersion{3},
                       .manifests = {TestBytes<32>(0x1b), TestBytes<32>(0x1c)}}};
+}
+
+// In the order of their kinds.
+inline std::vector<NodeMessage> TestMessages() {
+  std::vector<NodeMessage> messages = TestFirstMessages();
+  for (NodeMessage& message : TestStepMessages()) messages.push_back(std::move(message));
+  return messages;
 }
 
 // Both ends of one session, after Hello and Welcome.

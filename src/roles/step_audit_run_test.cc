@@ -168,6 +168,22 @@ TEST(StepAuditRun, SwappedDataIsProved) {
   });
 }
 
+// A refusal is no proof, and no success either.
+TEST(StepAuditRun, WhatIsNotShownIsWithheld) {
+  const TempFolder folder;
+  Recipe recipe = SteppedRecipe();
+  recipe.orchestrator.steps = 4;
+  recipe.checkpoint_every = 100;
+  const auto vera = WatchALiar(folder, recipe, [&](PolicyVersion, std::vector<ScoredGroup>&) {
+    std::filesystem::remove_all(RunFolder(folder.path() / "hosted").checkpoint(0));
+  });
+  ASSERT_TRUE(vera) << vera.error().what;
+  EXPECT_EQ(vera->steps.drawn, 2u);
+  EXPECT_EQ(vera->steps.withheld, 2u);
+  EXPECT_EQ(vera->steps.hold, 0u);
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "vera/evidence"));
+}
+
 // Everything is unsettled, since an epoch waits for a validator; what its groups name is announced
 // no more.
 TEST(StepAuditRun, WhoJoinsLateCanCheckWhatItDraws) {

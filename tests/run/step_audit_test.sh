@@ -39,7 +39,7 @@ metrics() {
   at=$(sed -n 's/^metrics on port \([0-9]*\)$/\1/p' "$dir/vera.log" | tail -n 1)
   curl -s "http://127.0.0.1:$at/metrics" | grep -q '^waggle_validator_cpu_seconds_per_1000_tokens [0-9]'
 }
-until_true 60 "no metrics" metrics
+if command -v curl >/dev/null; then until_true 60 "no metrics" metrics; fi
 wait "$host_pid" || fail "the host"
 for pid in "$anna" "$ben" "$vera" "$vito"; do wait "$pid" || fail "a node ended badly"; done
 
