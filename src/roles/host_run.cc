@@ -546,6 +546,7 @@ Result<std::unique_ptr<HostRun>> HostRun::Open(const Recipe& recipe, const RunOp
   WG_TRY(CheckReachable(host.listen, host.hosts));
   WG_TRY(LimitsFor(host.volunteers_max, host.volunteers_per_address_max));
   WG_TRY(CheckJoinable(recipe));
+  WG_TRY(RoundKeeper::For(recipe.trust, host.drand_rounds));
   WG_ASSIGN(auto parts, RunParts::Open(recipe, options, clock));
   return Around(std::move(parts), std::move(host), std::move(key));
 }
