@@ -255,7 +255,9 @@ struct EvidenceSubmission {
 // --- Training steps (docs/adr/0025-step-audits.md) -----------------------------------------------
 
 // Acceptor: a step as its trainer signed it (StepClaim), the leases of its batch, and the window
-// that it could choose from (WindowClaim): the groups accepted since the step before.
+// that it could choose from (WindowClaim): the groups accepted since the step before. Once when it
+// is signed, without window_groups, which tell a canary from a batch; and again, with them, when
+// its epoch is settled.
 struct StepSigned {
   PolicyVersion version;  // that it began from
   Hash256 before{}, after{}, batch{}, previous{};
@@ -264,7 +266,7 @@ struct StepSigned {
   Hash256 window{};                           // root over window_groups; zeros: no group came
   std::optional<Signature> window_signature;  // absent: steps of older programs name no window
   std::vector<LeaseId> window_leases;
-  std::vector<Hash256> window_groups;  // hashes, one for each of these leases
+  std::vector<Hash256> window_groups;  // hashes, one for each of these leases; or not shown yet
   bool operator==(const StepSigned&) const = default;
 };
 // Initiator: show me what it takes to take this step again: the trainer's state at or before it,

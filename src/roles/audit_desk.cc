@@ -171,6 +171,9 @@ void AuditDesk::Advance() {
   RevealCanaries();
   steps_.Look(*ledger().FindRun(settings_.run), followers_);
   Settle();
+  for (const NodeMessage& shown : steps_.Shown(*ledger().FindRun(settings_.run))) {
+    for (const NodeId& node : followers_) effects_.push_back(Tell{node, shown});
+  }
 }
 
 void AuditDesk::CloseEpochIfDue() {
@@ -307,10 +310,14 @@ void AuditDesk::Heard(const NodeId& node, const LedgerAsk& message) {
 }
 
 void AuditDesk::Heard(const NodeId& node, const StepAsk& message) {
-  if (IsValidator(node) && steps_.IsDrawn(message.version)) {
+  const LedgerRunState& run = *ledger().FindRun(settings_.run);
+  const bool drawn = IsValidator(node) && steps_.IsDrawn(message.version);
+  if (drawn && !steps_.IsEarly(run, message.version, node)) {
     effects_.push_back(ShowForAudit{node, message});
   } else {
-    StepShown shown{.version = message.version, .begin = message.version, .text = "not drawn"};
+    StepShown shown{.version = message.version,
+                    .begin = message.version,
+                    .text = drawn ? "your verdicts of its epoch come first" : "not drawn"};
     effects_.push_back(Tell{node, std::move(shown)});
   }
 }

@@ -257,14 +257,8 @@ Status StepAuditing::Judge(const SignedStep& step, StepRetaken taken) {
     return Wrong(step, EncodeRecords(taken.records), nullptr, taken.why);
   if (taken.kind != Kind::kHolds) return Finish(StepFinding::kWithheld, taken.why);
   tokens_ += SampledTokens(taken.records);
-  for (const GroupRecord& record : taken.records) {
-    const Hash256* named = core_.GroupInWindow(record.lease.id);
-    if (named != nullptr && *named != GroupHash(record.group))
-      return Fail(Blame::kPeer,
-                  "the host lied: the step from version {} trained on another group of lease {} "
-                  "than its window names",
-                  version.value, LeaseName(record.lease.id));
-  }
+  for (const GroupRecord& record : taken.records)
+    WG_TRY(Handle(GroupTrained{version, record.lease.id, GroupHash(record.group)}));
   const Signed<PolicyClaim>* policy = policies_(PolicyVersion{version.value + 1});
   if (policy != nullptr && policy->claim.root != taking_->steps->PolicyRoot(pool_)) {
     return Wrong(step, EncodeRecords(taken.records), policy,

@@ -11,6 +11,14 @@ constexpr Milliseconds kAnswerMs = 60'000;  // for what was asked, or must have 
 constexpr int kTries = 3;
 constexpr std::size_t kWindowedMax = std::size_t{1} << 22;  // groups; beyond, windows are not kept
 
+// Whether a step says the same, be its window shown or not.
+bool SameClaims(const SignedStep& a, const SignedStep& b) {
+  if (a.step != b.step || a.leases != b.leases || a.window.has_value() != b.window.has_value())
+    return false;
+  return !a.window ||
+         (a.window->window == b.window->window && a.window->leases == b.window->leases);
+}
+
 }  // namespace
 
 StepAuditor::StepAuditor(const StepTerms& terms, std::set<PolicyVersion> taken) : terms_(terms) {
@@ -62,7 +70,7 @@ std::string StepAuditor::WhyNot(const SignedStep& step) const {
   if (!ClaimHolds(step.step, *host_) || !WindowHolds(step, *host_))
     return fmt::format("the step from version {} is not signed as it says", version);
   const auto known = steps_.find(PolicyVersion{version});
-  if (known != steps_.end() && known->second != step)
+  if (known != steps_.end() && !SameClaims(known->second, step))
     return fmt::format("two different steps from version {}", version);
   const auto before = version == 0 ? steps_.end() : steps_.find(PolicyVersion{version - 1});
   const auto after = steps_.find(PolicyVersion{version + 1});
@@ -78,29 +86,63 @@ std::string StepAuditor::WhyNot(const SignedStep& step) const {
 std::string StepAuditor::NoteWindow(const SignedStep& step) {
   const std::uint64_t version = step.step.claim.version.value;
   if (!windows_ || version < windows_until_) return {};
-  windows_ = version == windows_until_ && step.window &&
-             windowed_.size() + step.window->groups.size() <= kWindowedMax;
-  if (!windows_) {
-    windowed_.clear();
-    seen_.clear();
+  if (version != windows_until_ || !step.window ||
+      windowed_.size() + step.window->leases.size() > kWindowedMax) {
+    ForgetWindows();
     return {};
   }
   ++windows_until_;
-  for (std::size_t i = 0; i < step.window->leases.size(); ++i) {
-    if (!windowed_.emplace(step.window->leases[i], step.window->groups[i]).second)
-      return fmt::format("lease {} stands in two windows", step.window->leases[i].value);
+  for (const LeaseId lease : step.window->leases) {
+    if (!windowed_.emplace(lease, std::nullopt).second)
+      return fmt::format("lease {:x} stands in two windows", lease.value);
   }
   for (const LeaseId lease : step.leases) {
     if (!windowed_.contains(lease))
       return fmt::format("step {} trains on lease {:x}, which no window names", version,
                          lease.value);
   }
-  for (const GroupSeen& seen : std::exchange(seen_, {})) {
-    const auto found = windowed_.find(seen.lease);
-    if (found == windowed_.end() || found->second != seen.group)
+  return {};
+}
+
+void StepAuditor::ForgetWindows() {
+  windows_ = false;
+  windowed_.clear();
+  seen_.clear();
+  trained_.clear();
+}
+
+// The groups of a window that was heard before.
+std::string StepAuditor::NoteShown(SignedStep& known, const SignedWindow& window) {
+  known.window->groups = window.groups;
+  const std::uint64_t version = known.step.claim.version.value;
+  if (!windows_ || version < shown_until_) return {};
+  if (version != shown_until_) {
+    ForgetWindows();
+    return {};
+  }
+  ++shown_until_;
+  for (std::size_t i = 0; i < window.leases.size(); ++i) {
+    const LeaseId lease = window.leases[i];
+    windowed_.at(lease) = window.groups[i];
+    const auto trained = trained_.find(lease);
+    if (trained == trained_.end()) continue;
+    if (trained->second.group != window.groups[i])
+      return fmt::format("step {} trained on another group of lease {:x} than its window names",
+                         trained->second.version.value, lease.value);
+    trained_.erase(trained);
+  }
+  return WhyUnnamed();
+}
+
+// A group that was paid as work and stands in no window, once all that could name it are shown.
+std::string StepAuditor::WhyUnnamed() const {
+  for (const Seen& seen : seen_) {
+    if (!seen.paid || seen.by >= shown_until_) continue;
+    const auto found = windowed_.find(seen.group.lease);
+    if (found == windowed_.end() || found->second != seen.group.group)
       return fmt::format(
           "the group of lease {:x}, which it accepted, is in no window up to step {}",
-          seen.lease.value, version);
+          seen.group.lease.value, shown_until_ - 1);
   }
   return {};
 }
@@ -108,20 +150,59 @@ std::string StepAuditor::NoteWindow(const SignedStep& step) {
 void StepAuditor::Heard(const StepSigned& message) {
   SignedStep step = StepOf(terms_.run, message);
   if (std::string why = WhyNot(step); !why.empty()) return Lie(std::move(why));
-  if (steps_.contains(message.version)) return;
-  if (std::string why = NoteWindow(step); !why.empty()) return Lie(std::move(why));
-  steps_.emplace(message.version, std::move(step));
+  const auto known = steps_.find(message.version);
+  if (known == steps_.end()) {
+    if (std::string why = NoteWindow(step); !why.empty()) return Lie(std::move(why));
+    steps_.emplace(message.version, step);
+  }
+  if (!step.window || !step.window->shown()) return;
+  std::string why = NoteShown(steps_.at(message.version), *step.window);
+  if (!why.empty()) return Lie(std::move(why));
+  std::erase_if(seen_, [&](const Seen& seen) { return seen.paid && seen.by < shown_until_; });
 }
 
+// It was accepted before it was sealed, so the next window names it at the latest.
 void StepAuditor::On(const GroupSeen& event) {
-  if (windows_) seen_.push_back(event);
+  if (windows_) seen_.push_back({.group = event, .by = windows_until_});
+}
+
+void StepAuditor::On(const GroupTrained& event) {
+  if (!windows_) return;
+  const auto named = windowed_.find(event.lease);
+  if (named == windowed_.end() || !named->second) {
+    trained_.emplace(event.lease, event);
+  } else if (*named->second != event.group) {
+    Lie(fmt::format("step {} trained on another group of lease {:x} than its window names",
+                    event.version.value, event.lease.value));
+  }
+}
+
+// What was shown as a canary need not stand in a window, nor what the ledger forgot before anybody
+// saw how it ended.
+void StepAuditor::SeePaid(const LedgerRunState& run) {
+  std::erase_if(seen_, [&](Seen& seen) {
+    if (seen.paid) return false;
+    const auto epoch = run.epochs.find(seen.group.epoch);
+    if (epoch == run.epochs.end()) return true;
+    const auto batch = epoch->second.batches.find(seen.group.worker);
+    if (batch == epoch->second.batches.end() || batch->second.canary) return true;
+    seen.paid = batch->second.state != BatchState::kPending;
+    return false;
+  });
 }
 
 // --- What was drawn ------------------------------------------------------------------------------
 
 void StepAuditor::On(const StepLedger& event) {
   validator_ = event.validator;
-  if (event.run != nullptr && validator_) Draw(*event.run);
+  if (event.run == nullptr) return;
+  SeePaid(*event.run);
+  if (std::string why = WhyUnnamed(); !why.empty()) return Lie(std::move(why));
+  owed_.clear();
+  for (const auto& [epoch, beacon] : OpenBeacons(*event.run)) {
+    if (OwesVerdict(*event.run, epoch, event.self)) owed_.insert(epoch);
+  }
+  if (validator_) Draw(*event.run);
 }
 
 void StepAuditor::Draw(const LedgerRunState& run) {
@@ -138,7 +219,7 @@ void StepAuditor::Draw(const LedgerRunState& run) {
     for (const PolicyVersion version : DrawnSteps(terms_, epoch, beacon, digest)) {
       if (const auto taken = taken_.find(version); taken != taken_.end()) {
         SayFound(version, taken->second);  // to a host that came back, or of before we did
-      } else if (duties_.emplace(version, Duty{}).second)
+      } else if (duties_.emplace(version, Duty{.epoch = epoch}).second)
         ++counts_.drawn;
     }
   }
@@ -149,7 +230,11 @@ void StepAuditor::AskNext() {
   for (const auto& [version, duty] : duties_) {
     if (duty.stage != Stage::kWaits) return;  // one at a time: each uses the whole machine
   }
-  auto& [version, duty] = *duties_.begin();
+  // Verdicts come first: before they are given, the host does not show what it accepted.
+  const auto next = std::ranges::find_if(
+      duties_, [this](const auto& one) { return !owed_.contains(one.second.epoch); });
+  if (next == duties_.end()) return;
+  auto& [version, duty] = *next;
   duty.stage = Stage::kAsked;
   duty.since = now_;
   effects_.emplace_back(StepSay{StepAsk{version}});

@@ -28,6 +28,7 @@ struct StepHeard {
 struct StepLedger {  // as it stands; a validator of the run, or not
   const LedgerRunState* run = nullptr;
   bool validator = false;
+  NodeId self = {};
 };
 struct StepFetched {  // in answer to FetchSteps
   PolicyVersion version;
@@ -38,13 +39,20 @@ struct StepTaken {  // after StepFetched without trouble
   StepFinding finding = StepFinding::kFault;
   std::string text;
 };
-struct GroupSeen {  // in a batch that its worker signed: it was accepted
+struct GroupSeen {  // in a batch that its worker signed: it was accepted, or is a canary's
+  LeaseId lease;
+  Hash256 group{};
+  std::uint64_t epoch = 0;
+  NodeId worker = {};
+};
+struct GroupTrained {  // in a batch of a step that was taken again
+  PolicyVersion version;
   LeaseId lease;
   Hash256 group{};
 };
 struct StepTick {};
-using StepAuditEvent =
-    std::variant<StepLinkUp, StepHeard, StepLedger, StepFetched, StepTaken, GroupSeen, StepTick>;
+using StepAuditEvent = std::variant<StepLinkUp, StepHeard, StepLedger, StepFetched, StepTaken,
+                                    GroupSeen, GroupTrained, StepTick>;
 
 // Effects, to be performed in order
 struct StepSay {
@@ -80,12 +88,6 @@ class StepAuditor {
   // its secret to itself: the host must not know the draw while it can still choose what to sign.
   bool Holds(std::uint64_t epoch) const;
 
-  // The group of this lease as a window names it; null: not known here.
-  const Hash256* GroupInWindow(LeaseId lease) const {
-    const auto found = windowed_.find(lease);
-    return found == windowed_.end() ? nullptr : &found->second;
-  }
-
   struct Counts {
     std::uint64_t drawn = 0, hold = 0, wrong = 0, withheld = 0, faults = 0;
   };
@@ -94,9 +96,16 @@ class StepAuditor {
  private:
   enum class Stage : std::uint8_t { kWaits, kAsked, kFetched, kTaken };
   struct Duty {
+    std::uint64_t epoch = 0;
     Stage stage = Stage::kWaits;
     int tries = 0;
     Milliseconds since = 0;
+  };
+
+  struct Seen {
+    GroupSeen group;
+    std::uint64_t by = 0;  // the window of this version names it, or an earlier one
+    bool paid = false;     // as work: it is no canary's
   };
 
   void On(const StepLinkUp& event);
@@ -105,6 +114,7 @@ class StepAuditor {
   void On(const StepFetched& event);
   void On(const StepTaken& event);
   void On(const GroupSeen& event);
+  void On(const GroupTrained& event);
   void On(const StepTick&);
   void Heard(const StepSigned& message);
   void Heard(const StepShown& message);
@@ -113,6 +123,10 @@ class StepAuditor {
 
   std::string WhyNot(const SignedStep& step) const;
   std::string NoteWindow(const SignedStep& step);
+  std::string NoteShown(SignedStep& known, const SignedWindow& window);
+  std::string WhyUnnamed() const;
+  void ForgetWindows();
+  void SeePaid(const LedgerRunState& run);
   bool Chained(const SignedStep& first, const SignedStep& second) const;
   void Draw(const LedgerRunState& run);
   void AskNext();
@@ -132,10 +146,13 @@ class StepAuditor {
   std::map<PolicyVersion, Duty> duties_;           // drawn and not done
   std::map<std::uint64_t, Milliseconds> undrawn_;  // epochs whose steps were not told
   std::set<std::uint64_t> withheld_;               // the same, for too long
-  std::map<LeaseId, Hash256> windowed_;            // while windows_ is true
-  std::uint64_t windows_until_ = 0;                // version of the next window
-  bool windows_ = true;                            // all of them, from version 0, were heard
-  std::vector<GroupSeen> seen_;                    // to be found in a window
+  std::set<std::uint64_t> owed_;                   // epochs in which it has verdicts to give
+  // While windows_ is true: all of them, from version 0, were heard.
+  bool windows_ = true;
+  std::map<LeaseId, std::optional<Hash256>> windowed_;  // the group: once it was shown
+  std::uint64_t windows_until_ = 0, shown_until_ = 0;   // version of the next window; shown
+  std::vector<Seen> seen_;                              // to be found in a window
+  std::map<LeaseId, GroupTrained> trained_;             // the same
   Counts counts_;
 };
 

@@ -31,7 +31,20 @@ class Auditor : public ::testing::Test {
     return core_->Step(now_, event);
   }
   std::vector<StepAuditEffect> Hear(const SignedStep& step) {
-    return Step(StepHeard{MessageOf(step)});
+    return Step(StepHeard{MessageOf(step, false)});
+  }
+  std::vector<StepAuditEffect> Show(const SignedStep& step) {
+    return Step(StepHeard{MessageOf(step, true)});
+  }
+  // A batch of this worker, as the ledger has it.
+  std::vector<StepAuditEffect> Batch(const NodeId& worker, BatchState state, bool canary = false) {
+    LedgerBatch& batch = ledger_.epochs[0].batches[worker];
+    batch.state = state;
+    batch.canary = canary;
+    return Step(StepLedger{&ledger_, true, vera_.id()});
+  }
+  GroupSeen Seen(LeaseId lease, std::uint64_t group) const {
+    return {lease, TestHash(group), 0, anna_.id()};
   }
   void HearAll() {
     for (const SignedStep& step : steps_) ASSERT_TRUE(Hear(step).empty());
@@ -39,7 +52,7 @@ class Auditor : public ::testing::Test {
   std::vector<StepAuditEffect> CloseBeacon(std::uint64_t epoch) {
     ledger_.epochs[epoch].phase = EpochPhase::kAudited;
     ledger_.epochs[epoch].beacon = TestHash(77 + epoch);
-    return Step(StepLedger{&ledger_, true});
+    return Step(StepLedger{&ledger_, true, vera_.id()});
   }
   std::uint64_t DrawnOf(std::uint64_t epoch) const {
     const SignedStep& last = steps_[StepsOfEpoch(terms_, epoch).end - 1];
@@ -79,7 +92,7 @@ class Auditor : public ::testing::Test {
   }
 
   const Hash256 run_{3};
-  const KeyPair host_ = Key(1), vera_ = Key(4);
+  const KeyPair host_ = Key(1), vera_ = Key(4), anna_ = Key(5);
   StepTerms terms_;
   std::vector<SignedStep> steps_;
   LedgerRunState ledger_;
@@ -97,7 +110,7 @@ TEST_F(Auditor, TakesWhatIsDrawnAndSaysWhatItFound) {
   const auto fetch = Step(StepHeard{StepShown{drawn, PolicyVersion{0}, TestHash(5), ""}});
   ASSERT_NE(Find<FetchSteps>(fetch), nullptr);
   EXPECT_EQ(Find<FetchSteps>(fetch)->steps.size(), drawn.value + 1);
-  EXPECT_EQ(Find<FetchSteps>(fetch)->steps.back(), steps_[drawn.value]);
+  EXPECT_EQ(Find<FetchSteps>(fetch)->steps.back().step, steps_[drawn.value].step);
   EXPECT_TRUE(Step(StepFetched{drawn, ""}).empty());
   const auto done = Step(StepTaken{drawn, StepFinding::kHolds, ""});
   ASSERT_NE(Said<StepFound>(done), nullptr);
@@ -167,7 +180,16 @@ TEST_F(Auditor, LiesAboutStepsAreSeen) {
 TEST_F(Auditor, LiesAboutWindowsAreSeen) {
   SignedStep forged = steps_[0];
   forged.window->groups[0] = TestHash(666);
+  ExpectLie(Show(forged), "not signed");
+  Begin({});
+  forged = steps_[0];
+  forged.window->leases.push_back(LeaseId{666});
   ExpectLie(Hear(forged), "not signed");
+  Begin({});
+  Hear(steps_[0]);
+  forged = steps_[0];
+  forged.window->leases[0] = LeaseId{666};  // other leases than were heard
+  ExpectLie(Show(forged), "two different steps");
   Begin({});
   SignedStep unnamed = steps_[0];
   unnamed.leases.push_back(LeaseId{666});
@@ -177,25 +199,114 @@ TEST_F(Auditor, LiesAboutWindowsAreSeen) {
   SignedStep twice = steps_[1];
   twice.window->leases[1] = steps_[0].leases[0];
   ExpectLie(Hear(Again(twice)), "two windows");
-  // A group that the host accepted, and pays for, and never could have trained on.
+}
+
+// A group that the host accepted, and pays for, and never could have trained on.
+TEST_F(Auditor, APaidGroupStandsInAWindowWhenAllThatCouldNameItAreShown) {
+  const LeaseId lease = TestLeaseOf(0, 1);
+  Hear(steps_[0]);
+  Step(Seen(lease, lease.value));
+  Step(Seen(LeaseId{4242}, 1));
+  Hear(steps_[1]);
+  ASSERT_TRUE(Show(steps_[0]).empty());
+  ASSERT_TRUE(Show(steps_[1]).empty());  // nobody has paid it yet
+  ASSERT_TRUE(Batch(anna_.id(), BatchState::kPending).empty());
+  ExpectLie(Batch(anna_.id(), BatchState::kDone), "lease 1092, which it accepted, is in no");
   Begin({});
   Hear(steps_[0]);
-  EXPECT_TRUE(Step(GroupSeen{TestLeaseOf(0, 1), TestHash(TestLeaseOf(0, 1).value)}).empty());
-  EXPECT_TRUE(Hear(steps_[1]).empty());
-  Step(GroupSeen{LeaseId{4242}, TestHash(1)});
-  ExpectLie(Hear(steps_[2]), "in no window");
+  Step(Seen(lease, 666));  // another group of that lease
+  Hear(steps_[1]);
+  ASSERT_TRUE(Batch(anna_.id(), BatchState::kDone).empty());
+  ASSERT_TRUE(Show(steps_[0]).empty());  // the next window may name it
+  ExpectLie(Show(steps_[1]), "in no window");
+  Begin({});
+  HearAll();
+  ASSERT_TRUE(Batch(anna_.id(), BatchState::kDone).empty());
+  for (const SignedStep& step : steps_) {
+    Step(Seen(TestLeaseOf(0, 0), TestLeaseOf(0, 0).value));
+    ASSERT_TRUE(Show(step).empty());
+  }
+}
+
+TEST_F(Auditor, ACanaryStandsInNoWindow) {
+  Hear(steps_[0]);
+  Step(Seen(TestLeaseOf(0, 1), 666));
+  Hear(steps_[1]);
+  ASSERT_TRUE(Batch(anna_.id(), BatchState::kPending, true).empty());
+  ASSERT_TRUE(Batch(anna_.id(), BatchState::kDone, true).empty());
+  ASSERT_TRUE(Show(steps_[0]).empty());
+  EXPECT_TRUE(Show(steps_[1]).empty());
+  // The ledger forgot how it ended: nothing can be told.
   Begin({});
   Hear(steps_[0]);
-  Step(GroupSeen{TestLeaseOf(0, 1), TestHash(666)});  // another group of that lease
-  ExpectLie(Hear(steps_[1]), "in no window");
+  Step(Seen(TestLeaseOf(0, 1), 666));
+  ledger_.epochs.clear();
+  Step(StepLedger{&ledger_, true, vera_.id()});
+  ASSERT_TRUE(Show(steps_[0]).empty());
+  ASSERT_TRUE(Hear(steps_[1]).empty());
+  EXPECT_TRUE(Show(steps_[1]).empty());
+}
+
+TEST_F(Auditor, WhatAStepTrainedOnIsWhatItsWindowNames) {
+  const LeaseId lease = TestLeaseOf(0, 1);
+  Hear(steps_[0]);
+  Step(GroupTrained{PolicyVersion{0}, lease, TestHash(lease.value)});
+  ASSERT_TRUE(Show(steps_[0]).empty());
+  ExpectLie(Step(GroupTrained{PolicyVersion{0}, lease, TestHash(666)}), "another group");
+  Begin({});
+  Hear(steps_[0]);
+  Step(GroupTrained{PolicyVersion{0}, lease, TestHash(666)});
+  ExpectLie(Show(steps_[0]), "another group");
+}
+
+// Whoever has seen what was accepted tells a canary without looking.
+TEST_F(Auditor, VerdictsComeBeforeSteps) {
+  HearAll();
+  LedgerBatch& batch = ledger_.epochs[0].batches[anna_.id()];
+  batch.audited = true;
+  batch.auditors.push_back({.validator = vera_.id(), .finding = {}});
+  StepDesk desk(terms_);
+  for (const SignedStep& step : steps_) desk.Made(step);
+  EXPECT_EQ(Said<StepAsk>(CloseBeacon(0)), nullptr);
+  desk.Look(ledger_, {vera_.id()});
+  const PolicyVersion drawn{DrawnOf(0)};
+  ASSERT_TRUE(desk.IsDrawn(drawn));
+  EXPECT_TRUE(desk.IsEarly(ledger_, drawn, vera_.id()));
+  EXPECT_FALSE(desk.IsEarly(ledger_, drawn, anna_.id()));
+  batch.auditors[0].finding = Finding::kAccepted;
+  EXPECT_FALSE(desk.IsEarly(ledger_, drawn, vera_.id()));
+  EXPECT_NE(Said<StepAsk>(Step(StepLedger{&ledger_, true, vera_.id()})), nullptr);
+}
+
+// Windows are told at once without their groups, and with them when their epoch is settled.
+TEST_F(Auditor, WindowsAreShownWhenTheirEpochIsSettled) {
+  StepDesk desk(terms_);
+  for (const SignedStep& step : steps_) {
+    const auto told = desk.Made(step);
+    ASSERT_TRUE(told && std::get<StepSigned>(*told).window_groups.empty());
+  }
+  EXPECT_TRUE(desk.Shown(ledger_).empty());
+  ledger_.settled = 1;
+  const std::vector<NodeMessage> shown = desk.Shown(ledger_);
+  ASSERT_EQ(shown.size(), terms_.epoch_versions);
+  for (std::size_t i = 0; i < shown.size(); ++i)
+    EXPECT_EQ(shown[i], NodeMessage(MessageOf(steps_[i], true)));
+  EXPECT_TRUE(desk.Shown(ledger_).empty());  // once
+  // Who comes now hears of what is settled with it, and of the rest without.
+  const std::vector<NodeMessage> told = desk.Told(ledger_);
+  ASSERT_EQ(told.size(), steps_.size());
+  for (std::size_t i = 0; i < told.size(); ++i)
+    EXPECT_EQ(std::get<StepSigned>(told[i]).window_groups.empty(), i >= terms_.epoch_versions);
 }
 
 // Whoever came late has not heard the windows of before, and accuses nobody of leaving out.
 TEST_F(Auditor, WithoutTheFirstWindowsNothingIsSaidOfThem) {
   ASSERT_TRUE(Hear(steps_[4]).empty());
-  Step(GroupSeen{LeaseId{4242}, TestHash(1)});
+  Step(Seen(LeaseId{4242}, 1));
   ASSERT_TRUE(Hear(steps_[5]).empty());
-  EXPECT_EQ(core_->GroupInWindow(TestLeaseOf(4, 0)), nullptr);
+  ASSERT_TRUE(Batch(anna_.id(), BatchState::kDone).empty());
+  ASSERT_TRUE(Show(steps_[4]).empty());
+  EXPECT_TRUE(Show(steps_[5]).empty());
 }
 
 TEST_F(Auditor, WhatIsNotShownIsWithheldAndNeverHolds) {

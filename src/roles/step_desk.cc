@@ -13,7 +13,7 @@ StepTerms StepTermsOf(const Recipe& recipe, const Hash256& run) {
           .lag = recipe.orchestrator.lag_versions_max + recipe.trust.epoch_versions};
 }
 
-StepSigned MessageOf(const SignedStep& step) {
+StepSigned MessageOf(const SignedStep& step, bool shown) {
   const StepClaim& claim = step.step.claim;
   StepSigned message{.version = claim.version,
                      .before = claim.before,
@@ -26,7 +26,7 @@ StepSigned MessageOf(const SignedStep& step) {
     message.window = step.window->window.claim.root;
     message.window_signature = step.window->window.signature;
     message.window_leases = step.window->leases;
-    message.window_groups = step.window->groups;
+    if (shown) message.window_groups = step.window->groups;
   }
   return message;
 }
@@ -45,11 +45,23 @@ SignedStep StepOf(const Hash256& run, const StepSigned& message) {
   step.window = SignedWindow{{{.run = run,
                                .version = message.version,
                                .root = message.window,
-                               .items = static_cast<std::uint32_t>(message.window_groups.size())},
+                               .items = static_cast<std::uint32_t>(message.window_leases.size())},
                               *message.window_signature},
                              message.window_leases,
                              message.window_groups};
   return step;
+}
+
+bool OwesVerdict(const LedgerRunState& run, std::uint64_t epoch, const NodeId& validator) {
+  const auto found = run.epochs.find(epoch);
+  if (found == run.epochs.end()) return false;
+  return std::ranges::any_of(found->second.batches, [&](const auto& one) {
+    const LedgerBatch& batch = one.second;
+    return batch.audited && batch.state == BatchState::kPending &&
+           std::ranges::any_of(batch.auditors, [&](const AuditorSeat& seat) {
+             return seat.validator == validator && !seat.finding;
+           });
+  });
 }
 
 std::map<std::uint64_t, Digest256> OpenBeacons(const LedgerRunState& run) {
@@ -66,15 +78,34 @@ std::optional<NodeMessage> StepDesk::Made(const SignedStep& step) {
   if (steps_.empty()) first_ = version;
   if (version != first_ + steps_.size()) return std::nullopt;
   steps_.push_back(step);
-  return MessageOf(step);
+  return MessageOf(step, false);
 }
 
 std::vector<NodeMessage> StepDesk::Told(const LedgerRunState& run) const {
   std::vector<NodeMessage> told;
-  const std::uint64_t from = std::max(NeededFrom(run), first_);
+  const std::uint64_t settled = StepsOfEpoch(terms_, run.settled).first;
+  const std::uint64_t before = settled - std::min(settled, terms_.epoch_versions);
+  const std::uint64_t from = std::max(std::min(NeededFrom(run), before), first_);
   for (std::uint64_t at = from; at < first_ + steps_.size(); ++at)
-    told.emplace_back(MessageOf(steps_[at - first_]));
+    told.emplace_back(MessageOf(steps_[at - first_], at < settled));
   return told;
+}
+
+std::vector<NodeMessage> StepDesk::Shown(const LedgerRunState& run) {
+  const std::uint64_t end =
+      std::min(StepsOfEpoch(terms_, run.settled).first, first_ + steps_.size());
+  std::vector<NodeMessage> shown;
+  for (shown_ = std::max(shown_, first_); shown_ < end; ++shown_)
+    shown.emplace_back(MessageOf(steps_[shown_ - first_], true));
+  return shown;
+}
+
+bool StepDesk::IsEarly(const LedgerRunState& run, PolicyVersion version,
+                       const NodeId& validator) const {
+  return std::ranges::any_of(drawn_, [&](const auto& one) {
+    return std::ranges::find(one.second, version) != one.second.end() &&
+           OwesVerdict(run, one.first, validator);
+  });
 }
 
 void StepDesk::Look(const LedgerRunState& run, const std::set<NodeId>& here) {

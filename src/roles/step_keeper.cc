@@ -157,7 +157,7 @@ Result<std::optional<AuditShown>> StepKeeper::ShowStep(const NodeId& node, Polic
   AuditShown shown{node, {}};
   for (std::uint64_t at = *begin; at <= version.value; ++at) {
     WG_TRY(OfferBatch(steps()[at]));
-    shown.messages.emplace_back(MessageOf(steps()[at]));
+    shown.messages.emplace_back(MessageOf(steps()[at], false));
   }
   shown.messages.emplace_back(
       StepShown{version, PolicyVersion{*begin}, states_.at(*begin).listing, {}});

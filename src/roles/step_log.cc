@@ -93,7 +93,8 @@ Result<std::string> LeftOut(const std::vector<SignedStep>& steps, const NodeId& 
   for (const SignedStep& step : steps) {
     if (!step.window) continue;
     const std::uint64_t version = step.step.claim.version.value;
-    if (!WindowHolds(step, key)) return fmt::format("the window of step {} is not signed", version);
+    if (!step.window->shown() || !WindowHolds(step, key))
+      return fmt::format("the window of step {} is not signed", version);
     WG_ASSIGN(const auto records, store.Arrived(at, step.window->groups.size()));
     for (std::size_t i = 0; i < step.window->groups.size(); ++i) {
       if (i >= records.size() || records[i].lease.id != step.window->leases[i] ||
@@ -120,10 +121,10 @@ bool WindowHolds(const SignedStep& step, const NodeId& trainer) {
   const SignedWindow& window = *step.window;
   const WindowClaim& claim = window.window.claim;
   if (claim.run != step.step.claim.run || claim.version != step.step.claim.version ||
-      claim.items != window.groups.size() || window.leases.size() != window.groups.size())
+      claim.items != window.leases.size() || !ClaimHolds(window.window, trainer))
     return false;
-  const Hash256 root = window.groups.empty() ? Hash256{} : BatchRoot(window.groups);
-  return claim.root == root && ClaimHolds(window.window, trainer);
+  if (!window.shown()) return window.groups.empty();
+  return claim.root == (window.groups.empty() ? Hash256{} : BatchRoot(window.groups));
 }
 
 Result<std::vector<GroupRecord>> RecordsOf(RunStore& store, std::span<const LeaseId> leases) {

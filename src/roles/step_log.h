@@ -21,7 +21,8 @@ namespace waggle {
 struct SignedWindow {
   Signed<WindowClaim> window;
   std::vector<LeaseId> leases;  // in the order of acceptance
-  std::vector<Hash256> groups;  // GroupHash of each
+  std::vector<Hash256> groups;  // GroupHash of each; none of them before they are shown
+  bool shown() const { return groups.size() == leases.size(); }
   bool operator==(const SignedWindow&) const = default;
 };
 
@@ -32,7 +33,7 @@ struct SignedStep {
   bool operator==(const SignedStep&) const = default;
 };
 
-// Whether the window of a step, if it has one, is signed and is over these groups.
+// Whether the window of a step, if it has one, is signed and, if it is shown, over these groups.
 bool WindowHolds(const SignedStep& step, const NodeId& trainer);
 // The groups that a run accepted for these leases. Blame::kMachine: one is not in its store.
 Result<std::vector<GroupRecord>> RecordsOf(RunStore& store, std::span<const LeaseId> leases);

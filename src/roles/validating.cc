@@ -29,6 +29,7 @@ Validating::Validating(const ValidateOptions& options, const Signer& key, const 
                        const RunSite& site, Bytes description, const Places& places, const Ops& ops,
                        ThreadPool& pool, Clock& clock, std::function<void(const std::string&)> say)
     : options_(options),
+      id_(key.id()),
       run_(run),
       site_(site),
       pool_(pool),
@@ -52,7 +53,7 @@ Result<std::vector<NodeMessage>> Validating::Step(const ValidatorEvent& event) {
   for (ValidatorEffect& effect : core_.Step(event)) WG_TRY(Perform(std::move(effect), out));
   const Ledger* ledger = core_.ledger();
   const LedgerRunState* state = ledger == nullptr ? nullptr : ledger->FindRun(LedgerRun{run_});
-  WG_TRY(TellSteps(StepLedger{state, core_.joined()}, out));
+  WG_TRY(TellSteps(StepLedger{state, core_.joined(), id_}, out));
   return out;
 }
 
@@ -71,7 +72,9 @@ Status Validating::Perform(ValidatorEffect effect, std::vector<NodeMessage>& out
     out.push_back(std::move(say->message));
   } else if (auto* examine = std::get_if<ExamineGroup>(&effect)) {
     if (!examine->lease.evaluation)
-      WG_TRY(TellSteps(GroupSeen{examine->lease.id, GroupHash(examine->group)}, out));
+      WG_TRY(TellSteps(
+          GroupSeen{examine->lease.id, GroupHash(examine->group), examine->epoch, examine->worker},
+          out));
     waiting_.push_back(std::move(*examine));
   } else if (const auto* keep = std::get_if<KeepEvidence>(&effect)) {
     std::error_code error;

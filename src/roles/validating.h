@@ -23,8 +23,8 @@ struct ValidateOptions {
   std::filesystem::path evidence_directory;  // what is proved is kept here
   // Instead of looking, for tests and demonstrations: as JoinSettings::tamper.
   std::function<Examination(const ExamineGroup&)> pretend = nullptr;
-  double price_cpu_hour = 0;                 // units that an hour of this machine's CPU costs it
-  std::string metrics;                       // "address:port" of its own metrics; empty: nowhere
+  double price_cpu_hour = 0;  // units that an hour of this machine's CPU costs it
+  std::string metrics;        // "address:port" of its own metrics; empty: nowhere
 };
 
 class Validating {
@@ -67,6 +67,7 @@ class Validating {
   Result<const Model*> ModelOf(PolicyVersion version, const Hash256& root);
 
   const ValidateOptions options_;
+  const NodeId id_;
   const Hash256 run_;
   const RunSite& site_;
   ThreadPool& pool_;

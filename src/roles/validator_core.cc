@@ -224,6 +224,8 @@ bool ValidatorCore::Examine(const Place& place, const AuditItem& item) {
   }
   const LedgerRunState& run = *ledger()->FindRun(Run());
   examine.probe = ProbeOf(run.epochs.at(place.epoch).beacon, hash, examine.group, settings_.layers);
+  examine.epoch = place.epoch;
+  examine.worker = place.worker;
   tickets_.emplace(examine.ticket, Ticket{place, item});
   effects_.push_back(std::move(examine));
   return true;

@@ -55,6 +55,8 @@ struct ExamineGroup {
   Group group;
   GroupProbe probe;
   std::map<PolicyVersion, Hash256> roots;  // of the versions that the group names
+  std::uint64_t epoch = 0;                 // of the batch, and whose it is
+  NodeId worker = {};
 };
 struct KeepEvidence {
   Bytes evidence;
