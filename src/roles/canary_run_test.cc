@@ -9,6 +9,7 @@
 #include "base/test_folder.h"
 #include "roles/local_run.h"
 #include "roles/party.h"
+#include "roles/replay_run.h"
 #include "roles/step_log.h"
 #include "roles/test_recipe.h"
 
@@ -24,7 +25,7 @@ PartyNode Node(const std::string& name, std::uint8_t number, bool validator = fa
 
 Recipe AuditedRecipe() {
   Recipe recipe = SmallRecipe();
-  recipe.orchestrator.steps = 12;
+  recipe.orchestrator.steps = 8;
   recipe.checkpoints_kept = 20;
   recipe.checkpoint_every = 3;
   recipe.trust.audits = true;
@@ -128,6 +129,12 @@ TEST(CanaryRun, NobodyIsMoreThanItsPartOfAStepAndAnybodyCanTell) {
   ASSERT_TRUE(checked) << checked.error().what;
   EXPECT_FALSE(checked->wrong) << checked->why;
   EXPECT_EQ(checked->steps, 6u);
+  // From its accepted groups alone: batches are formed, and limited, as they were.
+  const auto replayed = ReplayRun(
+      {.original = run.root(), .run = SmallRunOptions(folder.path(), "again")}, SystemClock());
+  ASSERT_TRUE(replayed) << replayed.error().what;
+  EXPECT_EQ(replayed->steps, 6u);
+  EXPECT_EQ(ToHex(replayed->weight_hash), ToHex(hosted.weight_hash));
 }
 
 }  // namespace

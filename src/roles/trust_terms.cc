@@ -27,6 +27,16 @@ Credits FullPay(const Recipe& recipe) {
                    (trust.price_rollout + trust.price_ktoken * recipe.sampling.tokens_max / 1000));
 }
 
+// With nothing at stake, looking pays where bonus * rate is more than a replay costs: at the
+// sheet's rate of a twentieth, 20 replays (markets.md 4.5), each taken to be a fifth of sampling.
+// And no more than what an epoch gives to all validators.
+void SetCanaryBonus(RunTerms& terms) {
+  const Credits share{MulDiv(terms.epoch_budget.value, terms.validators.value,
+                             static_cast<std::int64_t>(kWhole.value))};
+  const Credits looks{4 * terms.item_cost.value * terms.audit_items};
+  terms.canary_bonus = std::min({terms.canary_bonus, share, looks});
+}
+
 void SetBeacon(const TrustRecipe& trust, RunTerms& terms) {
   if (trust.beacon != "drand") return;
   const DrandNetwork& network = *FindDrandNetwork(trust.drand);
@@ -76,10 +86,7 @@ Result<AuditSettings> AuditSettingsOf(const Recipe& recipe, const Hash256& run, 
   terms.validator_stake_min = CreditsOf(trust.validator_stake);
   terms.beacon_forfeit = std::min(terms.beacon_forfeit, terms.validator_stake_min);
   terms.accuse_bond = std::min(terms.accuse_bond, terms.validator_stake_min);
-  // What finds a canary earns may not be more than what an epoch gives to all validators.
-  terms.canary_bonus =
-      std::min(terms.canary_bonus, Credits{MulDiv(terms.epoch_budget.value, terms.validators.value,
-                                                  static_cast<std::int64_t>(kWhole.value))});
+  SetCanaryBonus(terms);
   SetBeacon(trust, terms);
   terms.vesting_epochs = terms.vesting_over = 0;
   terms.referees = {host};
