@@ -58,7 +58,7 @@ struct Referee::Impl {
   Impl(const DisputeTerms& t, const Signer& s) : terms(t), signer(s) {}
 
   // referee.cc: questions and answers.
-  void Ask(RequestKind kind, bool both, bool work);
+  void Ask(RequestKind kind, bool both);
   void Take();  // every reply is in
   void Decide(DisputeCase reason, Both<bool> loses);
   // True if somebody is at fault; the verdict is then made.
@@ -76,6 +76,7 @@ struct Referee::Impl {
   void OnTokenGround(const DisputeReply& r, const SequenceSpec& spec);
   void OnStepGround(const DisputeReply& r, const StepSpec& spec);
   void OnGraph();
+  void OnStepGraph();
   void CompareGraphs();
 
   // referee_node.cc: what is wrong with the node.

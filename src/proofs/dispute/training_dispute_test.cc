@@ -85,5 +85,16 @@ TEST(TrainingDisputes, StateThatTheGraphDoesNotLeave) {
   }
 }
 
+// Who commits to nodes, which nobody can know that soon, has committed to nothing.
+TEST(TrainingDisputes, NodesInACommitment) {
+  auto liar = Game().Honest(1);
+  liar.history->records[1].nodes[0] = 1;
+  const auto party = Game().With(1, *liar.history);
+  const auto honest = Game().Honest(0);
+  const DisputeVerdict v = Game().Play(*honest.party, *party);
+  EXPECT_EQ(v.reason, DisputeCase::kInconsistent);
+  EXPECT_TRUE(v.b_loses && !v.a_loses);
+}
+
 }  // namespace
 }  // namespace waggle
