@@ -10,8 +10,11 @@
 #include "base/hex.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/ledger.h"
 #include "cli/node.h"
 #include "roles/answer_run.h"
+#include "roles/dispute_journal.h"
+#include "roles/dispute_settlement.h"
 #include "roles/referee_run.h"
 
 namespace waggle {
@@ -24,6 +27,8 @@ struct RefereeArguments {
   std::vector<std::string> parties;
   std::string recipe, out = "referee", key = DefaultKeyFile().string(), passphrase_file;
   std::vector<std::string> overrides;
+  std::string ledger;  // a place; and the number of a dispute in it
+  std::uint64_t ledger_dispute = 0;
   double deadline = 60, work_deadline = 600;
   unsigned extensions = 3;
   bool quiet = false;
@@ -153,6 +158,30 @@ void Print(const RefereeReport& report) {
     fmt::print("answer       none stands\n");
 }
 
+// The word that resolves the ledger's dispute, signed, for whoever sequences that ledger.
+Status Settle(const RefereeArguments& arguments, const RefereeReport& report, const KeyPair& key) {
+  WG_ASSIGN(const LedgerLog log, ReadLedger(arguments.ledger));
+  LedgerReplay replay(log.genesis);
+  for (const LogRecord& record : log.records) WG_TRY(replay.Feed(record).map([](const auto&) {}));
+  std::string why = "there was no dispute";
+  for (const RefereeReport::Dispute& dispute : report.disputes) {
+    WG_ASSIGN(const DisputeEvidence evidence, ReadDisputeFile(dispute.evidence));
+    const auto request = SettlementOf(replay.ledger(), arguments.ledger_dispute, evidence, key);
+    if (!request) {
+      why = request.error().what;
+      continue;
+    }
+    const fs::path file = fs::path(arguments.out) / "resolve.request";
+    WG_TRY(WriteFileAtomic(file, ToHex(Encode(*request)) + "\n"));
+    fmt::print("ledger       dispute {}: {}; the signed request is in {}\n",
+               arguments.ledger_dispute,
+               std::get<Resolve>(request->body).guilty ? "guilty" : "not guilty", file.string());
+    return {};
+  }
+  return Fail(Blame::kOperator, "dispute {} of {} is not settled: {}", arguments.ledger_dispute,
+              arguments.ledger, why);
+}
+
 Status ArbitrateRuns(const RefereeArguments& arguments) {
   WG_ASSIGN(const Ops* ops, arguments.machine.SelectedOps());
   WG_ASSIGN(const KeyPair key, NodeKey(arguments.key, arguments.passphrase_file));
@@ -195,8 +224,9 @@ Status ArbitrateRuns(const RefereeArguments& arguments) {
   }
   Print(report);
   if (!report.answer) SetExitCode(1);
-  return WriteFileAtomic(fs::path(arguments.out) / "result.json",
-                         JsonOf(report, program.run()).dump(1) + "\n");
+  WG_TRY(WriteFileAtomic(fs::path(arguments.out) / "result.json",
+                         JsonOf(report, program.run()).dump(1) + "\n"));
+  return arguments.ledger.empty() ? Status{} : Settle(arguments, report, key);
 }
 
 }  // namespace
@@ -221,6 +251,11 @@ Action DefineReferee(CLI::App& app) {
   app.add_option("--extensions", arguments->extensions,
                  "How often each may ask for that time once more.")
       ->check(CLI::Range(0, 16));
+  app.add_option(
+      "--ledger", arguments->ledger,
+      "A ledger (a run's folder, a database, exported lines) with a dispute about one of "
+      "the commitments: its resolution is signed and written to OUT/resolve.request.");
+  app.add_option("--ledger-dispute", arguments->ledger_dispute, "Its number there.");
   app.add_option("--key", arguments->key, "This node's key file; made if it does not exist.");
   app.add_option("--passphrase-file", arguments->passphrase_file,
                  "File whose first line is the key's passphrase.");

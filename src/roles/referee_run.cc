@@ -12,6 +12,7 @@
 #include "crypto/random.h"
 #include "proofs/dispute/tournament.h"
 #include "roles/dispute_journal.h"
+#include "roles/dispute_settlement.h"
 #include "roles/party_line.h"
 
 namespace waggle {
@@ -22,25 +23,6 @@ using Standing = RefereeReport::Standing;
 
 constexpr std::int64_t kWaitMs = 5;                // for one line, before the other is looked at
 constexpr std::int64_t kAskAgainNs = 500'000'000;  // after "busy"
-
-// What a reply to the question "open" says, if it says that.
-std::optional<Digest256> AnswerIn(const Bytes& body) {
-  const auto reply = DecodeReply(body);
-  if (!reply || reply->extension) return std::nullopt;
-  const auto commit = DecodeRunCommit(reply->record);
-  return commit ? std::optional(commit->units) : std::nullopt;
-}
-
-// Both signed answers that evidence begins with; nothing where it does not come to that.
-std::array<std::optional<Digest256>, 2> AnswersOf(const DisputeEvidence& evidence) {
-  std::array<std::optional<Digest256>, 2> answers;
-  for (const DisputeEntry& entry : evidence.entries) {
-    const auto reply = DecodeReply(entry.body);
-    if (!reply || reply->round != 1 || reply->extension || reply->party > 1) continue;
-    answers[reply->party] = AnswerIn(entry.body);
-  }
-  return answers;
-}
 
 class Arbitration {
  public:

@@ -6,8 +6,11 @@
 #include <future>
 #include <thread>
 
+#include "base/hex.h"
+#include "ledger/scenario.h"
 #include "roles/answer_run.h"
 #include "roles/dispute_journal.h"
+#include "roles/dispute_settlement.h"
 #include "roles/test_delegation.h"
 
 namespace waggle {
@@ -21,7 +24,9 @@ using Standing = RefereeReport::Standing;
 class Answering {
  public:
   Answering(Answerer& answerer, std::uint8_t seed, const std::filesystem::path& folder)
-      : key_(KeyPair::FromSeed(std::array<std::uint8_t, 32>{seed})) {
+      : Answering(answerer, KeyPair::FromSeed(std::array<std::uint8_t, 32>{seed}), folder) {}
+  Answering(Answerer& answerer, KeyPair key, const std::filesystem::path& folder)
+      : key_(std::move(key)) {
     std::filesystem::create_directories(folder);
     std::promise<std::string> invite;
     auto ready = invite.get_future();
@@ -95,6 +100,24 @@ class RefereeRunTest : public testing::Test {
     options.out = folder_.path() / "out";
     return Arbitrate(options, key_, SystemClock()).value();
   }
+  // A ledger in which `worker` committed to a batch with this root, and is accused of it.
+  static Ledger Accused(const std::string& worker, const Digest256& root) {
+    const std::string text =
+        "terms short orchestrator=orla trainer=tom referees=rita quorum=1 dispute_epochs=1 "
+        "dispute_ms=0 vesting_epochs=0\ngive sue 10000\ngive val 500\nsue open-run run=r "
+        "terms=short\nsue lock-budget run=r amount=5000\nval stake run=r amount=500\n"
+        "val join-validators run=r\ngive eve 20\ngive " +
+        worker + " 100\n" + worker +
+        " stake run=r amount=100\nval beacon-commit run=r epoch=0 secret=dice0\n"
+        "orla commit-batch run=r epoch=0 worker=" +
+        worker + " root=0x" + ToHex(root) + " items=4\norla seal-epoch run=r epoch=0\n" +
+        "eve accuse run=r epoch=0 worker=" + worker + " root=0x" + ToHex(root) + " evidence=ev\n";
+    const auto report = RunScenario(text, "accused");
+    EXPECT_TRUE(report) << report.error().what;
+    LedgerReplay replay(report->genesis);
+    for (const LogRecord& record : report->log) EXPECT_TRUE(replay.Feed(record));
+    return replay.ledger();
+  }
   std::filesystem::path Place(const char* name) { return folder_.path() / name; }
 
   TempFolder folder_;
@@ -157,6 +180,40 @@ TEST_F(RefereeRunTest, HashesThatDoNotFoldLose) {
   ASSERT_TRUE(evidence) << evidence.error().what;
   EXPECT_EQ(EvidenceHash(*evidence), dispute.evidence_hash);
   EXPECT_TRUE(CheckDisputeEvidence(*evidence, key_));
+}
+
+// The ledger's dispute about a batch whose root is the liar's commitment is resolved by this one.
+TEST_F(RefereeRunTest, SettlesTheLedgersDispute) {
+  Changed liar(*run_);
+  const auto wrong = [](RunCommit commit) {
+    commit.units[3] ^= 4;
+    return commit;
+  };
+  liar.commit = wrong;
+  liar.reply = [&](const DisputeRequest& request, DisputeReply& reply) {
+    if (request.kind == RequestKind::kOpen)
+      reply.record = Encode(wrong(*DecodeRunCommit(reply.record)));
+  };
+  const KeyPair rita = ScenarioKey("rita");
+  const auto settled = [&](const char* accused, const Digest256& root) {
+    const Answering a(liar, ScenarioKey("will"), Place("a")), b(*run_, 2, Place("b"));
+    const RefereeReport report = Judge({a.Party("a"), b.Party("b")});
+    const auto evidence = ReadDisputeFile(report.disputes.at(0).evidence).value();
+    Ledger ledger = Accused(accused, root);
+    const auto request = SettlementOf(ledger, 1, evidence, rita);
+    EXPECT_FALSE(SettlementOf(ledger, 2, evidence, rita));  // no such dispute
+    EXPECT_FALSE(SettlementOf(ledger, 1, evidence, key_));  // no referee of that run
+    if (!request) return std::string("refused");
+    const auto outcome = ledger.Apply(ledger.Next(0, *request));
+    EXPECT_TRUE(outcome);
+    const auto guilty = [](const LedgerEvent& e) {
+      return e.kind == LedgerEventKind::kFoundGuilty;
+    };
+    return std::string(std::any_of(outcome->begin(), outcome->end(), guilty) ? "guilty" : "not");
+  };
+  EXPECT_EQ(settled("will", wrong(run_->Commit()).units), "guilty");
+  EXPECT_EQ(settled("will", run_->Commit().units), "refused");  // another batch
+  EXPECT_EQ(settled("bob", wrong(run_->Commit()).units), "refused");
 }
 
 TEST_F(RefereeRunTest, OneKeyIsOneParty) {

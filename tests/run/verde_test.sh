@@ -77,6 +77,13 @@ grep -q "decided in an earlier call" "$out.log" || fail "a decided dispute was p
 referee local "$dir/alice" "$invite_mallory" --threads 1
 [ $code -eq 0 ] && [ "$(field "$out/result.json" step)" = "$step" ] || { cat "$out.err"; fail "a folder as a party"; }
 
+# A commitment that was changed by hand, in the state after step 3: nothing leads to it.
+cp -r "$dir/alice" "$dir/eve"
+printf '\x00\x01\x02' | dd of="$dir/eve/commitment.log" bs=1 seek=$((3 * 170 + 150)) conv=notrunc status=none
+referee changed "$invite_bob" "$dir/eve" --threads 1
+[ "$(field "$out/result.json" step)" = 3 ] && [ "$(field "$out/result.json" case)" = inconsistent ] || { cat "$out.log" "$out.err"; fail "a changed commitment"; }
+grep -q "^fell .*/eve " "$out.log" && grep -q "^stands" "$out.log" || { cat "$out.log"; fail "who fell with a changed commitment"; }
+
 # The referee is killed in the middle of a slow dispute, and goes on where it stood.
 liar slow 7 150 0
 start killed "$waggle" referee --recipe "$recipe" --out "$dir/again" --key "$dir/referee.key" "$invite_alice" "$invite_slow"
