@@ -29,7 +29,9 @@ void ExpectGraphsToBeTheTrainer(const SftRecipe& recipe) {
     EXPECT_EQ(committed.nodes, Digest256{});
     committed.nodes = outcome.record.nodes;
     EXPECT_EQ(Encode(committed), Encode(outcome.record)) << "step " << step;
-    if (step == 0) EXPECT_EQ(committed.state_in, program.run().state);
+    if (step == 0) {
+      EXPECT_EQ(committed.state_in, program.run().state);
+    }
   }
 }
 

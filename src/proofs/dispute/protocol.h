@@ -21,6 +21,7 @@ struct DisputeLimits {
   std::size_t config_bytes_max = 64 << 10;
   std::size_t reply_bytes_max = 4 << 20;
   std::size_t evidence_bytes_max = 16 << 20;
+  std::size_t party_bytes_max = 7 << 20;  // of one party's replies: both fit the evidence
   std::size_t replies_max = 4096;
   std::uint64_t units_max = std::uint64_t{1} << 40;
   std::uint32_t group_max = 1u << 20, tokens_max = 1u << 17;

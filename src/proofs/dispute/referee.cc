@@ -123,6 +123,11 @@ std::string Referee::Place() const {
     default:
       break;
   }
+  const bool on_the_way =
+      s.ask.kind == RequestKind::kOpen ||
+      ((s.ask.kind == RequestKind::kChildren || s.ask.kind == RequestKind::kRecord) &&
+       s.ask.tree == DisputeTree::kUnits);
+  if (on_the_way) return rollout ? "on the way to a batch" : "on the way to a step";
   std::string place = fmt::format("{} {}", rollout ? "batch" : "step", v.unit);
   if (rollout) place += fmt::format(", sequence {}, token {}", v.sequence, v.token);
   const bool node = v.reason == DisputeCase::kWiring || v.reason == DisputeCase::kInput ||
@@ -150,6 +155,10 @@ Status Referee::Deliver(std::int64_t now_ns, const SignedReply& signed_reply) {
   if (!s.signer.Holds(who, kDisputeDomain, signed_reply.body, signed_reply.signature))
     return Fail(Blame::kPeer, "a reply that its party did not sign");
   if (reply.extension && s.extensions[p] == 0) return Fail(Blame::kPeer, "no extensions are left");
+  // Its own share: whoever pads replies takes no room from the other side.
+  if (s.said[p] + signed_reply.body.size() > kDisputeLimits.party_bytes_max)
+    return Fail(Blame::kPeer, "more than a party may say in a dispute");
+  s.said[p] += signed_reply.body.size();
   s.now = now_ns;
   s.entries.push_back({now_ns, signed_reply.body, signed_reply.signature});
   s.stats.bytes_in += signed_reply.body.size() + signed_reply.signature.size();

@@ -26,6 +26,7 @@ struct Referee::Impl {
   Both<bool> waiting{};
   Both<std::int64_t> deadline{};
   Both<std::uint32_t> extensions{};
+  Both<std::size_t> said{};   // bytes
   std::int64_t patience = 0;  // of this question
   Both<std::optional<DisputeReply>> reply;
   std::uint32_t round = 0;

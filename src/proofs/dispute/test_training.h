@@ -99,7 +99,9 @@ class TrainingGame {
     auto referee = Referee::Open(terms_, signers_[0], 0);
     EXPECT_TRUE(referee.has_value());
     RunDispute(*referee, a, b, signers_[0], signers_[1]);
-    EXPECT_TRUE(CheckDisputeEvidence(referee->evidence(), signers_[0]));
+    const auto evidence = DecodeDisputeEvidence(Encode(referee->evidence()));
+    EXPECT_TRUE(evidence.has_value());
+    EXPECT_TRUE(CheckDisputeEvidence(*evidence, signers_[0]));
     return *referee->verdict();
   }
   DisputeVerdict AgainstHonest(std::uint8_t side, std::uint64_t at, const Lies& lies) {
@@ -154,7 +156,9 @@ inline void PlayRandomTrainingGames(std::uint64_t seed, int games) {
     ASSERT_TRUE(side == 0 ? v.a_loses : v.b_loses) << i << ": " << ToString(v.reason);
     ASSERT_FALSE(side == 0 ? v.b_loses : v.a_loses) << i << ": " << ToString(v.reason);
     ASSERT_EQ(v.unit, step);
-    if (!liar.on_top) ASSERT_EQ(v.node, node);  // else the place may not exist in that step
+    if (!liar.on_top) {  // else the place may not exist in that step
+      ASSERT_EQ(v.node, node);
+    }
   }
 }
 
