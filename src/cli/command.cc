@@ -61,9 +61,19 @@ constexpr Command kCommands[] = {
      "~/evidence --stake 100",
      DefineValidate},
     {"verify", "decide an evidence file: 0 proved, 1 not proved, 2 cannot be told here",
-     "waggle verify evidence/3f2a.wglevid --inputs runs/demo\nwaggle verify *.wglevid --inputs "
+     "waggle verify evidence/3f2a.wglevid --inputs runs/demo\nwaggle verify referee/*.wgldisp\n"
+     "waggle verify *.wglevid --inputs "
      "runs/demo --orchestrator wgl1... --json\nwaggle verify runs/demo --from 50 --to 60",
      DefineVerify},
+    {"answer", "answer for a run that somebody delegated, when a referee asks",
+     "waggle sft --recipe recipes/verde --out runs/mine\nwaggle answer runs/mine --listen "
+     "192.0.2.1:7190",
+     DefineAnswer},
+    {"referee", "compare what trainers say a program came to, and find out who is wrong, where",
+     "waggle referee --recipe recipes/verde waggle://192.0.2.1:7190/... "
+     "waggle://192.0.2.2:7190/...\n"
+     "waggle referee --recipe recipes/verde runs/mine runs/theirs --out runs/referee",
+     DefineReferee},
     {"replay", "train a run again from its accepted groups; the weights must be the same bits",
      "waggle replay runs/demo\nwaggle replay runs/demo --to 50 --out runs/demo-again",
      DefineReplay},

@@ -55,6 +55,8 @@ Action DefineRestore(CLI::App& app);
 Action DefineSim(CLI::App& app);
 Action DefineCalibrate(CLI::App& app);
 Action DefineZoo(CLI::App& app);
+Action DefineAnswer(CLI::App& app);
+Action DefineReferee(CLI::App& app);
 Action DefineKat(CLI::App& app);
 Action DefineBench(CLI::App& app);
 Action DefineDocs(CLI::App& app);

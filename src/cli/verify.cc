@@ -6,6 +6,8 @@
 #include "base/hex.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "roles/dispute_journal.h"
+#include "roles/dispute_wire.h"
 #include "roles/public_inputs.h"
 #include "roles/step_log.h"
 
@@ -26,8 +28,28 @@ struct VerifyArguments {
 struct Judged {
   std::string file;
   std::optional<Evidence> evidence;
+  std::optional<DisputeEvidence> dispute;
   Decision decision;
 };
+
+// A dispute is played again, from the words that its file holds. What rests on the referee's clock
+// cannot be told here.
+Decision DecideDispute(const DisputeEvidence& evidence) {
+  using Kind = Decision::Kind;
+  const KeyPair judge = KeyPair::Generate();  // checks signatures only
+  const auto referee = ReplayDispute(evidence, judge);
+  if (!referee) return {Kind::kNotProved, referee.error().what};
+  const DisputeVerdict& v = evidence.verdict;
+  if (!v.a_loses && !v.b_loses)
+    return {Kind::kNotProved, fmt::format("nobody lost: {}", ToString(v.reason))};
+  std::string text;
+  for (const auto& [loses, who] :
+       {std::pair(v.a_loses, evidence.terms.a), std::pair(v.b_loses, evidence.terms.b)})
+    if (loses) text += (text.empty() ? "" : " and ") + ToText(who);
+  text += fmt::format(" lost ({}): {}", ToString(v.reason), referee->Place());
+  if (v.reason != DisputeCase::kSilent) return {Kind::kProved, text};
+  return {Kind::kFault, text + "; that nothing came rests on the referee's clock alone"};
+}
 
 Judged Judge(const std::string& file, PublicInputs& inputs, ThreadPool& pool,
              const std::optional<NodeId>& orchestrator) {
@@ -38,6 +60,13 @@ Judged Judge(const std::string& file, PublicInputs& inputs, ThreadPool& pool,
     return judged;
   }
   const std::span bytes(reinterpret_cast<const std::uint8_t*>(text->data()), text->size());
+  if (IsDisputeFile(bytes)) {
+    auto dispute = DecodeDisputeFile(bytes);
+    judged.decision = dispute ? DecideDispute(*dispute)
+                              : Decision{Decision::Kind::kNotProved, dispute.error().what};
+    if (dispute) judged.dispute = std::move(*dispute);
+    return judged;
+  }
   auto evidence = OpenEvidence(bytes);
   if (!evidence) {
     judged.decision = {Decision::Kind::kNotProved, evidence.error().what};
@@ -60,10 +89,26 @@ void Print(const Judged& judged, bool json) {
       line["orchestrator"] = ToText(judged.evidence->orchestrator);
       line["reason"] = ToString(judged.evidence->reason);
     }
+    if (judged.dispute) {
+      const DisputeEvidence& d = *judged.dispute;
+      line["program"] = ToHex(ProgramHash(d.terms.program));
+      line["a"] = ToText(d.terms.a);
+      line["b"] = ToText(d.terms.b);
+      line["a_loses"] = d.verdict.a_loses;
+      line["b_loses"] = d.verdict.b_loses;
+      line["reason"] = ToString(d.verdict.reason);
+      line["evidence_hash"] = ToHex(EvidenceHash(d));
+    }
     fmt::print("{}\n", line.dump());
     return;
   }
   fmt::print("{:<10}  {}\n            {}\n", ToString(decision.kind), judged.file, decision.text);
+  if (judged.dispute) {
+    const DisputeTerms& terms = judged.dispute->terms;
+    fmt::print(
+        "            about    program {}\n            between  {}\n            and      {}\n",
+        ToHex(ProgramHash(terms.program)), ToText(terms.a), ToText(terms.b));
+  }
   if (!judged.evidence) return;
   const Evidence& evidence = *judged.evidence;
   fmt::print("            accused  {} ({})\n            by       {}\n", ToText(evidence.accused),
@@ -123,7 +168,8 @@ Status VerifyFiles(const VerifyArguments& arguments) {
 Action DefineVerify(CLI::App& app) {
   auto arguments = std::make_shared<VerifyArguments>();
   app.add_option("files", arguments->files,
-                 "Evidence files (.wglevid); or the folder of a run that is audited: then its "
+                 "Evidence files (.wglevid; .wgldisp of disputes); or the folder of a run that is "
+                 "audited: then its "
                  "training steps are taken again.")
       ->required();
   app.add_option("--from", arguments->steps.from, "Steps of a run: from this policy version on.");

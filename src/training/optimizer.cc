@@ -27,8 +27,8 @@ Result<Decimal> ParseIn(std::string_view text, std::string_view setting, double 
 // fl32(1 / (1 - power)): bias correction of a moment.
 float BiasCorrection(double power) { return static_cast<float>(1.0 / (1.0 - power)); }
 
-bool Decays(const OptimizerConfig& config, const std::string& name, const Tensor& tensor) {
-  if (config.decay == "matrices" && tensor.shape.size() < 2) return false;
+bool Decays(const OptimizerConfig& config, const std::string& name, std::size_t axes) {
+  if (config.decay == "matrices" && axes < 2) return false;
   return std::none_of(config.no_decay.begin(), config.no_decay.end(), [&](const std::string& part) {
     return name.find(part) != std::string::npos;
   });
@@ -70,27 +70,41 @@ OptimizerState Optimizer::InitialState(const Parameters& trained) {
   return state;
 }
 
+AdamWNumbers Optimizer::Advance(OptimizerClock& clock) const {
+  ++clock.step;
+  clock.beta1_power *= beta1_.f64;
+  clock.beta2_power *= beta2_.f64;
+  return {.lr = static_cast<float>(LearningRate(schedule_, lr_.f64, clock.step)),
+          .beta1 = beta1_.f32,
+          .beta2 = beta2_.f32,
+          .eps = eps_.f32,
+          .c1 = BiasCorrection(clock.beta1_power),
+          .c2 = BiasCorrection(clock.beta2_power)};
+}
+
+float Optimizer::WeightDecayOf(const std::string& name, std::size_t axes) const {
+  return Decays(config_, name, axes) ? weight_decay_.f32 : 0.0f;
+}
+
 float Optimizer::Step(const Ops& ops, ThreadPool& pool, const Parameters& gradients,
                       double gradient_norm, double clip, Parameters& trained,
                       OptimizerState& state) const {
   Check(std::isfinite(gradient_norm), "a step is taken on finite gradients");
-  ++state.step;
-  state.beta1_power *= beta1_.f64;
-  state.beta2_power *= beta2_.f64;
+  const AdamWNumbers numbers = Advance(state);
   AdamWArgs args;
-  args.lr = static_cast<float>(LearningRate(schedule_, lr_.f64, state.step));
-  args.beta1 = beta1_.f32;
-  args.beta2 = beta2_.f32;
-  args.eps = eps_.f32;
-  args.c1 = BiasCorrection(state.beta1_power);
-  args.c2 = BiasCorrection(state.beta2_power);
+  args.lr = numbers.lr;
+  args.beta1 = numbers.beta1;
+  args.beta2 = numbers.beta2;
+  args.eps = numbers.eps;
+  args.c1 = numbers.c1;
+  args.c2 = numbers.c2;
   args.scale_grad = clip > 0;
   args.grad_scale = clip > 0 ? ClipFactor(gradient_norm, clip) : 1.0f;
   for (auto& [name, tensor] : trained) {
     const auto gradient = gradients.find(name);
     Check(gradient != gradients.end() && gradient->second.size() == tensor.size(),
           "a gradient for every trained tensor");
-    const float weight_decay = Decays(config_, name, tensor) ? weight_decay_.f32 : 0.0f;
+    const float weight_decay = WeightDecayOf(name, tensor.shape.size());
     if (config_.kind == "muon" && IsHiddenMatrix(name, tensor)) {
       const std::size_t rows = tensor.shape[0], cols = tensor.shape[1];
       MuonStep(ops, pool,

@@ -69,16 +69,29 @@ Status Validate(const ScheduleConfig& schedule);
 // Learning rate of optimizer step `step` (1 is the first), in fp64; the caller rounds once.
 double LearningRate(const ScheduleConfig& schedule, double peak, std::uint64_t step);
 
-// Moments of every trained tensor and the running powers of the betas.
-struct OptimizerState {
-  Parameters m, v;
+// What a step of AdamW computes with, beside tensors and the norm: fp32, as the kernel gets them.
+struct AdamWNumbers {
+  float lr = 0, beta1 = 0, beta2 = 0, eps = 0, c1 = 1, c2 = 1;  // c: 1 / (1 - power of beta)
+};
+
+// Where a run of steps stands: running powers of the betas.
+struct OptimizerClock {
   double beta1_power = 1, beta2_power = 1;
   std::uint64_t step = 0;
+};
+
+// Moments of every trained tensor and the running powers of the betas.
+struct OptimizerState : OptimizerClock {
+  Parameters m, v;
 };
 
 class Optimizer {
  public:
   static Result<Optimizer> Create(const OptimizerConfig& config, const ScheduleConfig& schedule);
+
+  // Moves the clock one step on.
+  AdamWNumbers Advance(OptimizerClock& clock) const;
+  float WeightDecayOf(const std::string& name, std::size_t axes) const;
 
   static OptimizerState InitialState(const Parameters& trained);
   // One step on `trained` in place. `clip`: largest gradient norm, 0: off. Returns the learning

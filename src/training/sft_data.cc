@@ -146,6 +146,32 @@ Result<std::vector<SftSample>> ReadSftText(const std::filesystem::path& file,
   return samples;
 }
 
+std::uint64_t LossTokens(const std::vector<TrainingSample>& rows) {
+  std::uint64_t tokens = 0;
+  for (const TrainingSample& sample : rows)
+    for (const TokenId target : sample.target) tokens += target >= 0 ? 1 : 0;
+  return tokens;
+}
+
+Result<std::vector<TrainingSample>> SftRows(const ModelConfig& model,
+                                            const std::vector<SftSample>& samples) {
+  if (samples.empty()) return Fail(Blame::kOperator, "a step needs at least one sample");
+  std::vector<TrainingSample> rows;
+  for (std::size_t s = 0; s < samples.size(); ++s) {
+    WG_TRY(CheckTokens(model, samples[s].tokens, "sample", s));
+    if (samples[s].loss_mask.size() != samples[s].tokens.size())
+      return Fail(Blame::kOperator, "sample {}: one mask entry per token", s);
+    rows.push_back(MakeTrainingSample(samples[s].tokens, samples[s].loss_mask, 1.0f));
+  }
+  const std::uint64_t loss_tokens = LossTokens(rows);
+  if (loss_tokens == 0) return Fail(Blame::kOperator, "no token of these samples carries loss");
+  const float u = static_cast<float>(-1.0 / static_cast<double>(loss_tokens));
+  for (TrainingSample& sample : rows) {
+    for (std::size_t i = 0; i < sample.rows(); ++i) sample.u[i] = sample.target[i] >= 0 ? u : 0.0f;
+  }
+  return rows;
+}
+
 SftBatcher::SftBatcher(const std::vector<SftSample>& samples, std::size_t token_budget,
                        std::uint64_t seed)
     : samples_(samples), token_budget_(token_budget), seed_(seed) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/philox.h"
+#include "training/samples.h"
 #include "training/trainer.h"
 
 namespace waggle {
@@ -46,6 +47,12 @@ Result<std::vector<SftSample>> ParseSftJsonl(std::string_view text, const std::s
 Result<std::vector<SftSample>> ReadSftText(const std::filesystem::path& file,
                                            std::string_view separator,
                                            const SftReadOptions& options);
+
+// What one step reads of these texts: rows with u = -1 / (tokens with loss of the whole step).
+// Blame::kOperator: no samples, masks of another length, nothing with loss.
+Result<std::vector<TrainingSample>> SftRows(const ModelConfig& model,
+                                            const std::vector<SftSample>& samples);
+std::uint64_t LossTokens(const std::vector<TrainingSample>& rows);
 
 // Batches of at most `token_budget` tokens (at least one sample), in an order shuffled anew in
 // every pass over the data. A pure function of (samples, seed, cursor).

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/hex.h"
 #include "training/fault_dump.h"
+#include "training/sft_data.h"
 #include "training/state_hash.h"
 #include "training/trainer_impl.h"
 
@@ -151,21 +152,7 @@ Result<Trainer::Impl::Update> Trainer::Impl::Apply(
 }
 
 Result<StepReport> Trainer::Impl::Sft(const std::vector<SftSample>& samples) {
-  if (samples.empty()) return Fail(Blame::kOperator, "a step needs at least one sample");
-  std::vector<TrainingSample> rows;
-  std::uint64_t loss_tokens = 0;
-  for (std::size_t s = 0; s < samples.size(); ++s) {
-    WG_TRY(CheckTokens(model, samples[s].tokens, "sample", s));
-    if (samples[s].loss_mask.size() != samples[s].tokens.size())
-      return Fail(Blame::kOperator, "sample {}: one mask entry per token", s);
-    rows.push_back(MakeTrainingSample(samples[s].tokens, samples[s].loss_mask, 1.0f));
-    for (const TokenId target : rows.back().target) loss_tokens += target >= 0 ? 1 : 0;
-  }
-  if (loss_tokens == 0) return Fail(Blame::kOperator, "no token of these samples carries loss");
-  const float u = static_cast<float>(-1.0 / static_cast<double>(loss_tokens));
-  for (TrainingSample& sample : rows) {
-    for (std::size_t i = 0; i < sample.rows(); ++i) sample.u[i] = sample.target[i] >= 0 ? u : 0.0f;
-  }
+  WG_ASSIGN(const std::vector<TrainingSample> rows, SftRows(model, samples));
   StepReport report;
   const auto fold_loss = [&](const std::vector<TokenScores>& scores) -> Status {
     for (std::size_t s = 0; s < rows.size(); ++s) {
@@ -182,7 +169,7 @@ Result<StepReport> Trainer::Impl::Sft(const std::vector<SftSample>& samples) {
   report.gradient_norm = update.gradient_norm;
   report.learning_rate = update.learning_rate;
   report.tokens = update.tokens;
-  report.loss_tokens = loss_tokens;
+  report.loss_tokens = LossTokens(rows);
   return report;
 }
 
@@ -269,6 +256,7 @@ Result<StepReport> Trainer::ReplayDump(const std::filesystem::path& dump) {
 std::uint64_t Trainer::step() const { return impl_->state.step; }
 const Parameters& Trainer::parameters() const { return impl_->masters; }
 const LoraParameters* Trainer::lora() const { return impl_->lora ? &*impl_->lora : nullptr; }
+const OptimizerState& Trainer::optimizer_state() const { return impl_->state; }
 Result<std::shared_ptr<const Model>> Trainer::WorkingModel() { return impl_->Working(); }
 Hash256 Trainer::StateHash() const { return impl_->Hash(); }
 void Trainer::SetRunId(const Hash256& run_id) {

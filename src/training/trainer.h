@@ -70,6 +70,7 @@ class Trainer {
   const Parameters& parameters()
       const;                           // fp32 masters (base weights; unchanged when training LoRA)
   const LoraParameters* lora() const;  // null unless training adapters
+  const OptimizerState& optimizer_state() const;  // of what is trained
   // Working weights of the current step, shared with engines. Rebuilt lazily, immutable once handed
   // out.
   Result<std::shared_ptr<const Model>> WorkingModel();

@@ -97,6 +97,13 @@ Digest256 ProgramHash(const RunProgram& program) {
   all.insert(all.end(), bytes.begin(), bytes.end());
   return Sha256(all);
 }
+Status CheckRules(const DisputeRules& rules) {
+  constexpr std::int64_t kYear = 365 * std::int64_t{86'400'000'000'000};
+  if (rules.hash_ns <= 0 || rules.hash_ns > kYear || rules.work_ns <= 0 || rules.work_ns > kYear ||
+      rules.extensions > 16 || rules.steps == 0 || rules.steps > 5)
+    return Fail(Blame::kOperator, "terms: rules past the limits");
+  return {};
+}
 Digest256 DisputeId(const DisputeTerms& terms) { return Sha256(WireEncode(terms, kTermsBytesMax)); }
 
 Bytes Encode(const RunCommit& r) { return FlatWriter("").Put(r.units).Put(r.program).Take(); }
@@ -195,6 +202,26 @@ Result<DisputeRequest> DecodeRefereeRequest(std::span<const std::uint8_t> bytes)
   auto request = WireDecode<DisputeRequest>(bytes, kRequestBytesMax);
   if (!request) return Fail(Blame::kPeer, "dispute request: {}", request.error().what);
   return *request;
+}
+
+bool NeedsWork(const DisputeRequest& request) {
+  switch (request.kind) {
+    case RequestKind::kChildren:
+      return request.tree == DisputeTree::kNodes || request.tree == DisputeTree::kTiles ||
+             request.tree == DisputeTree::kState;
+    case RequestKind::kGraph:
+    case RequestKind::kInput:
+    case RequestKind::kHead:
+    case RequestKind::kTiles:
+      return true;
+    case RequestKind::kOpen:
+    case RequestKind::kRecord:
+    case RequestKind::kGround:
+    case RequestKind::kData:
+    case RequestKind::kResult:
+      return false;
+  }
+  return false;
 }
 
 Bytes PutDigests(std::span<const Digest256> digests) {

@@ -21,6 +21,7 @@ struct DisputeLimits {
   std::size_t config_bytes_max = 64 << 10;
   std::size_t reply_bytes_max = 4 << 20;
   std::size_t evidence_bytes_max = 16 << 20;
+  std::size_t party_bytes_max = 7 << 20;  // of one party's replies: both fit the evidence
   std::size_t replies_max = 4096;
   std::uint64_t units_max = std::uint64_t{1} << 40;
   std::uint32_t group_max = 1u << 20, tokens_max = 1u << 17;
@@ -91,6 +92,9 @@ void Fields(T& x, V&& v) {
   v(3, "extensions", x.extensions);
   v(4, "steps", x.steps);
 }
+
+// Blame::kOperator: times or numbers that no dispute is held under.
+Status CheckRules(const DisputeRules& rules);
 
 struct DisputeTerms {
   RunProgram program;
@@ -231,7 +235,7 @@ enum class RequestKind : std::uint8_t {
   kChildren = 1,  // hashes: nodes of `tree`, `steps` levels below (level, index)
   kRecord = 2,    // record: what leaf `index` of `tree` stands for
   kGround = 3,    // record, proof: the client's spec and its path; words, hashes: see GroundOf
-  kGraph = 4,     // record: StepRecord of the token
+  kGraph = 4,     // record: StepRecord of the token, or of the step with its nodes
   kInput = 5,     // record, proof: state or node record that input `index` of `node` comes from
   kHead = 6,      // hashes: tiles root of output `slot` of `node`
   kData = 7,      // words: data tensors that `node` reads, one after the other
@@ -329,6 +333,11 @@ Result<DisputeReply> DecodeReply(std::span<const std::uint8_t> body);
 
 // Requests come from a referee that a party need not believe: parties answer what does not exist
 // with nothing.
+// Whether the answer has to be computed again: DisputeRules::work_ns, not hash_ns.
+bool NeedsWork(const DisputeRequest& request);
+inline std::int64_t PatienceOf(const DisputeRules& rules, const DisputeRequest& request) {
+  return NeedsWork(request) ? rules.work_ns : rules.hash_ns;
+}
 Bytes Encode(const DisputeRequest& request);
 Result<DisputeRequest> DecodeRefereeRequest(std::span<const std::uint8_t> bytes);
 

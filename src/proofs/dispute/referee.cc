@@ -18,11 +18,11 @@ namespace {
 constexpr std::size_t kRequestBytes = 100;  // about what a request costs on the wire
 }
 
-void Referee::Impl::Ask(RequestKind kind, bool both, bool work) {
+void Referee::Impl::Ask(RequestKind kind, bool both) {
   ask.dispute = id;
   ask.round = ++round;
   ask.kind = kind;
-  patience = work ? terms.rules.work_ns : terms.rules.hash_ns;
+  patience = PatienceOf(terms.rules, ask);
   requests.clear();
   for (std::uint8_t p = 0; p < 2; ++p) {
     reply[p].reset();
@@ -92,18 +92,15 @@ Result<Referee> Referee::Open(const DisputeTerms& terms, const Signer& signer,
                               std::int64_t now_ns) {
   auto impl = std::make_unique<Impl>(terms, signer);
   WG_ASSIGN(impl->model, ModelOf(terms.program));
+  WG_TRY(CheckRules(terms.rules));
   constexpr std::int64_t kYear = 365 * std::int64_t{86'400'000'000'000};
-  const DisputeRules& rules = terms.rules;
-  if (rules.hash_ns <= 0 || rules.hash_ns > kYear || rules.work_ns <= 0 || rules.work_ns > kYear ||
-      rules.extensions > 16 || rules.steps == 0 || rules.steps > 5)
-    return Fail(Blame::kOperator, "terms: rules past the limits");
   // Sums of times stay numbers.
   if (now_ns < 0 || now_ns > 100 * kYear) return Fail(Blame::kOperator, "a time past the limits");
   if (terms.a == terms.b) return Fail(Blame::kOperator, "terms: a party against itself");
   impl->id = DisputeId(terms);
   impl->now = impl->opened = now_ns;
   impl->extensions = {terms.rules.extensions, terms.rules.extensions};
-  impl->Ask(RequestKind::kOpen, true, false);
+  impl->Ask(RequestKind::kOpen, true);
   return Referee(std::move(impl));
 }
 
@@ -112,6 +109,34 @@ const std::optional<DisputeVerdict>& Referee::verdict() const { return impl_->ve
 const RefereeStats& Referee::stats() const { return impl_->stats; }
 const Referee::DecidedTile* Referee::decided_tile() const {
   return impl_->decided ? &*impl_->decided : nullptr;
+}
+
+std::string Referee::Place() const {
+  const Impl& s = *impl_;
+  if (!s.verdict) return "";
+  const DisputeVerdict& v = *s.verdict;
+  const bool rollout = s.terms.program.kind == DisputeKind::kRollout;
+  switch (v.reason) {
+    case DisputeCase::kNoDispute:
+    case DisputeCase::kProgram:
+      return "the whole run";
+    default:
+      break;
+  }
+  const bool on_the_way =
+      s.ask.kind == RequestKind::kOpen ||
+      ((s.ask.kind == RequestKind::kChildren || s.ask.kind == RequestKind::kRecord) &&
+       s.ask.tree == DisputeTree::kUnits);
+  if (on_the_way) return rollout ? "on the way to a batch" : "on the way to a step";
+  std::string place = fmt::format("{} {}", rollout ? "batch" : "step", v.unit);
+  if (rollout) place += fmt::format(", sequence {}, token {}", v.sequence, v.token);
+  const bool node = v.reason == DisputeCase::kWiring || v.reason == DisputeCase::kInput ||
+                    v.reason == DisputeCase::kOutput;
+  if (!node || !s.program || v.node >= s.program->nodes.size()) return place;
+  place += ", " + Describe(*s.program, v.node);
+  if (v.reason == DisputeCase::kOutput)
+    place += fmt::format(", output {}, tile {}", v.slot, v.tile);
+  return place;
 }
 
 Status Referee::Deliver(std::int64_t now_ns, const SignedReply& signed_reply) {
@@ -130,6 +155,10 @@ Status Referee::Deliver(std::int64_t now_ns, const SignedReply& signed_reply) {
   if (!s.signer.Holds(who, kDisputeDomain, signed_reply.body, signed_reply.signature))
     return Fail(Blame::kPeer, "a reply that its party did not sign");
   if (reply.extension && s.extensions[p] == 0) return Fail(Blame::kPeer, "no extensions are left");
+  // Its own share: whoever pads replies takes no room from the other side.
+  if (s.said[p] + signed_reply.body.size() > kDisputeLimits.party_bytes_max)
+    return Fail(Blame::kPeer, "more than a party may say in a dispute");
+  s.said[p] += signed_reply.body.size();
   s.now = now_ns;
   s.entries.push_back({now_ns, signed_reply.body, signed_reply.signature});
   s.stats.bytes_in += signed_reply.body.size() + signed_reply.signature.size();
@@ -174,6 +203,10 @@ Result<DisputeEvidence> DecodeDisputeEvidence(std::span<const std::uint8_t> byte
 Digest256 EvidenceHash(const DisputeEvidence& evidence) { return Sha256(Encode(evidence)); }
 
 Status CheckDisputeEvidence(const DisputeEvidence& evidence, const Signer& signer) {
+  return ReplayDispute(evidence, signer).map([](const Referee&) {});
+}
+
+Result<Referee> ReplayDispute(const DisputeEvidence& evidence, const Signer& signer) {
   auto referee = Referee::Open(evidence.terms, signer, evidence.opened_ns);
   if (!referee) return Fail(Blame::kPeer, "evidence: {}", referee.error().what);
   std::int64_t now = evidence.opened_ns;
@@ -194,7 +227,7 @@ Status CheckDisputeEvidence(const DisputeEvidence& evidence, const Signer& signe
                 ToString(referee->verdict()->reason));
   if (referee->evidence().entries.size() != evidence.entries.size())
     return Fail(Blame::kPeer, "evidence: entries that change nothing");
-  return {};
+  return std::move(*referee);
 }
 
 }  // namespace waggle

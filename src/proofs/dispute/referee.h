@@ -94,9 +94,10 @@ Bytes Encode(const DisputeEvidence& evidence);
 Result<DisputeEvidence> DecodeDisputeEvidence(std::span<const std::uint8_t> bytes);
 Digest256 EvidenceHash(const DisputeEvidence& evidence);
 
-// Runs the dispute again from the evidence alone; the error (blame peer) says where it does not
-// lead to its verdict. Signatures are checked by `signer`. That a party was silent rests on the
-// referee's clock: entries say when it looked, and no signature can prove that nothing came.
+// Runs the dispute again from the evidence alone (ReplayDispute, below, gives what it found); the
+// error (blame peer) says where it does not lead to its verdict. Signatures are checked by
+// `signer`. That a party was silent rests on the referee's clock: entries say when it looked, and
+// no signature can prove that nothing came.
 Status CheckDisputeEvidence(const DisputeEvidence& evidence, const Signer& signer);
 
 struct RefereeStats {
@@ -124,6 +125,8 @@ class Referee {
   const std::optional<DisputeVerdict>& verdict() const;
   DisputeEvidence evidence() const;  // REQUIRES a verdict
   const RefereeStats& stats() const;
+  // Where the verdict was found, for people: "step 3, node 17: gemm, layer 2, sample 1, tile 5".
+  std::string Place() const;
   // The tile that decided and what feeds it, where it came to that: see tile_export.h. Null else.
   struct DecidedTile {
     std::string what;  // "node 17: gemm, layer 2"
@@ -139,5 +142,8 @@ class Referee {
   explicit Referee(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+// As CheckDisputeEvidence, and the referee as it stood at the end.
+Result<Referee> ReplayDispute(const DisputeEvidence& evidence, const Signer& signer);
 
 }  // namespace waggle

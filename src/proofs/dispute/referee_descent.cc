@@ -13,10 +13,6 @@ std::uint64_t Power(std::uint64_t base, std::size_t exponent) {
   return power;
 }
 
-bool NeedsWork(DisputeTree tree) {
-  return tree == DisputeTree::kNodes || tree == DisputeTree::kTiles || tree == DisputeTree::kState;
-}
-
 }  // namespace
 
 void Referee::Impl::OnOpen() {
@@ -52,13 +48,13 @@ void Referee::Impl::Continue() {
     const std::size_t steps = descent.fan_out == 2 ? terms.rules.steps : 1;
     ask.level = static_cast<std::uint8_t>(descent.level);
     ask.steps = static_cast<std::uint8_t>(std::min(steps, descent.level));
-    return Ask(RequestKind::kChildren, true, NeedsWork(descent.tree));
+    return Ask(RequestKind::kChildren, true);
   }
   if (descent.tree == DisputeTree::kTiles) {
     ask.tile = descent.index;
     return AskTile();
   }
-  Ask(RequestKind::kRecord, true, false);
+  Ask(RequestKind::kRecord, true);
 }
 
 void Referee::Impl::OnChildren() {
@@ -115,7 +111,7 @@ void Referee::Impl::OnRecord() {
         if (record) token[p] = *record;
       }
       if (Blamed(DisputeCase::kInconsistent, faults)) return;
-      return Ask(RequestKind::kGround, false, false);
+      return Ask(RequestKind::kGround, false);
     case DisputeTree::kNodes:
       ask.node = static_cast<std::uint32_t>(descent.index);
       for (std::size_t p = 0; p < 2; ++p) {
@@ -149,12 +145,12 @@ void Referee::Impl::OnUnit(const Both<std::span<const std::uint8_t>>& records) {
       if (record) roots[p] = record->sequences;
     } else {
       const auto record = DecodeStepRecord(records[p]);
-      faults[p] = !record || record->step != descent.index;
+      faults[p] = !record || record->step != descent.index || record->nodes != Digest256{};
       if (record) step[p] = *record;
     }
   }
   if (Blamed(DisputeCase::kInconsistent, faults)) return;
-  if (terms.program.kind == DisputeKind::kTraining) return Ask(RequestKind::kGround, false, false);
+  if (terms.program.kind == DisputeKind::kTraining) return Ask(RequestKind::kGround, false);
   Descend(DisputeTree::kSequences, terms.program.group, roots);
 }
 
@@ -213,7 +209,7 @@ void Referee::Impl::OnTokenGround(const DisputeReply& r, const SequenceSpec& spe
   data.clear();
   data.push_back(TokensTensor(tokens));
   data_roots = {TensorRoot(*data[0])};
-  Ask(RequestKind::kGraph, true, true);
+  Ask(RequestKind::kGraph, true);
 }
 
 // hashes: roots of the step's data; extra, extra_proof: the record of the step before and its path.
@@ -248,10 +244,24 @@ void Referee::Impl::OnStepGround(const DisputeReply& r, const StepSpec& spec) {
   if (Blamed(DisputeCase::kState, state_faults)) return;
   if (Blamed(DisputeCase::kData, data_faults)) return;
   if (Blamed(DisputeCase::kTemplate, template_faults)) return;
+  Check(step[0].state_out != step[1].state_out, "two records of one step differ somewhere");
+  Ask(RequestKind::kGraph, true);
+}
+
+// The records that were committed to, now with the roots of their nodes.
+void Referee::Impl::OnStepGraph() {
+  Both<bool> faults{};
+  for (std::size_t p = 0; p < 2; ++p) {
+    const auto record = DecodeStepRecord(reply[p]->record);
+    if (record) step[p].nodes = record->nodes;
+    faults[p] = !record || Encode(step[p]) != reply[p]->record;
+  }
+  if (Blamed(DisputeCase::kInconsistent, faults)) return;
   CompareGraphs();
 }
 
 void Referee::Impl::OnGraph() {
+  if (terms.program.kind == DisputeKind::kTraining) return OnStepGraph();
   const Digest256 wanted = TemplateHash(*program), data_root = DataRoot(data_roots);
   const std::uint64_t position = data[0]->type.elements();
   Both<bool> garbage{}, state_faults{}, data_faults{}, template_faults{}, result_faults{};
@@ -278,7 +288,7 @@ void Referee::Impl::CompareGraphs() {
     return Descend(DisputeTree::kNodes, program->nodes.size(), {step[0].nodes, step[1].nodes});
   // One graph and two results: one of them is not the graph's.
   ask.index = 0;
-  if (terms.program.kind == DisputeKind::kRollout) return Ask(RequestKind::kResult, false, false);
+  if (terms.program.kind == DisputeKind::kRollout) return Ask(RequestKind::kResult, false);
   Descend(DisputeTree::kState, program->state.size(), {step[0].state_out, step[1].state_out});
 }
 

@@ -26,6 +26,7 @@ struct Referee::Impl {
   Both<bool> waiting{};
   Both<std::int64_t> deadline{};
   Both<std::uint32_t> extensions{};
+  Both<std::size_t> said{};   // bytes
   std::int64_t patience = 0;  // of this question
   Both<std::optional<DisputeReply>> reply;
   std::uint32_t round = 0;
@@ -58,7 +59,7 @@ struct Referee::Impl {
   Impl(const DisputeTerms& t, const Signer& s) : terms(t), signer(s) {}
 
   // referee.cc: questions and answers.
-  void Ask(RequestKind kind, bool both, bool work);
+  void Ask(RequestKind kind, bool both);
   void Take();  // every reply is in
   void Decide(DisputeCase reason, Both<bool> loses);
   // True if somebody is at fault; the verdict is then made.
@@ -76,6 +77,7 @@ struct Referee::Impl {
   void OnTokenGround(const DisputeReply& r, const SequenceSpec& spec);
   void OnStepGround(const DisputeReply& r, const StepSpec& spec);
   void OnGraph();
+  void OnStepGraph();
   void CompareGraphs();
 
   // referee_node.cc: what is wrong with the node.

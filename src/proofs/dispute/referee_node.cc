@@ -49,7 +49,7 @@ void Referee::Impl::CompareInputs() {
                  {node[0].inputs[i].root != root, node[1].inputs[i].root != root}))
         return;
     } else if (node[0].inputs[i].root != node[1].inputs[i].root) {
-      return Ask(RequestKind::kInput, false, true);
+      return Ask(RequestKind::kInput, false);
     }
   }
   CompareOutputs();
@@ -85,7 +85,7 @@ void Referee::Impl::CompareOutputs() {
   while (slot < node[0].outputs.size() && node[0].outputs[slot] == node[1].outputs[slot]) ++slot;
   Check(slot < node[0].outputs.size(), "records that are equal in all parts are equal");
   ask.slot = slot;
-  Ask(RequestKind::kHead, true, true);
+  Ask(RequestKind::kHead, true);
 }
 
 void Referee::Impl::OnHead() {
@@ -103,8 +103,8 @@ void Referee::Impl::OnHead() {
 
 void Referee::Impl::AskTile() {
   for (const std::uint32_t index : DataNeededBy(*program, ask.node))
-    if (!data[index]) return Ask(RequestKind::kData, false, false);
-  Ask(RequestKind::kTiles, false, true);
+    if (!data[index]) return Ask(RequestKind::kData, false);
+  Ask(RequestKind::kTiles, false);
 }
 
 void Referee::Impl::OnData() {
@@ -256,7 +256,7 @@ void Referee::Impl::OnResult() {
 // One graph, two states after the step: down to a tensor, then the node that made it.
 void Referee::Impl::OnState() {
   ask.index = descent.index;
-  Ask(RequestKind::kResult, false, false);
+  Ask(RequestKind::kResult, false);
 }
 
 }  // namespace waggle

@@ -85,5 +85,35 @@ TEST(TrainingDisputes, StateThatTheGraphDoesNotLeave) {
   }
 }
 
+// Signed replies full of what nobody asked for: the evidence still fits, the other side still gets
+// its word, and whoever has used up its share is silent.
+TEST(TrainingDisputes, PaddedReplies) {
+  for (const std::uint8_t side : {0, 1}) {
+    const auto liar = Game().Make(
+        side, 1, {.after = [](std::vector<StateRecord>& records) { records[0].w[0] ^= 1; }});
+    const auto honest = Game().Honest(side ^ 1);
+    testing_dispute::Meddler padding(*liar.party, [](const DisputeRequest&, DisputeReply& reply) {
+      reply.extra.resize(3 << 20);
+      return true;
+    });
+    const DisputeVerdict v =
+        side == 0 ? Game().Play(padding, *honest.party) : Game().Play(*honest.party, padding);
+    EXPECT_EQ(v.reason, DisputeCase::kSilent);
+    EXPECT_EQ(v.a_loses, side == 0);
+    EXPECT_EQ(v.b_loses, side == 1);
+  }
+}
+
+// Who commits to nodes, which nobody can know that soon, has committed to nothing.
+TEST(TrainingDisputes, NodesInACommitment) {
+  auto liar = Game().Honest(1);
+  liar.history->records[1].nodes[0] = 1;
+  const auto party = Game().With(1, *liar.history);
+  const auto honest = Game().Honest(0);
+  const DisputeVerdict v = Game().Play(*honest.party, *party);
+  EXPECT_EQ(v.reason, DisputeCase::kInconsistent);
+  EXPECT_TRUE(v.b_loses && !v.a_loses);
+}
+
 }  // namespace
 }  // namespace waggle

@@ -67,14 +67,15 @@ HashTree TrainingParty::UnitTree() const { return RecordTree(records_); }
 
 RunCommit TrainingParty::Commit() const { return {UnitTree().root(), ProgramHash(terms_.program)}; }
 
-StepOutcome& TrainingParty::Outcome(std::uint64_t step) {
-  if (outcome_ && outcome_at_ == step) return *outcome_;
+StepOutcome* TrainingParty::Outcome(std::uint64_t step) {
+  if (outcome_ && outcome_at_ == step) return &*outcome_;
   outcome_.reset();
-  outcome_.emplace(ExecuteStep(terms_.program, model_, setting_.specs[step], step,
-                               setting_.before(step), setting_.ops, setting_.pool,
-                               setting_.keep_bytes, lies_));
+  const StepState* before = setting_.before(step);
+  if (before == nullptr) return nullptr;
+  outcome_.emplace(ExecuteStep(terms_.program, model_, setting_.specs[step], step, *before,
+                               setting_.ops, setting_.pool, setting_.keep_bytes, lies_));
   outcome_at_ = step;
-  return *outcome_;
+  return &*outcome_;
 }
 
 void TrainingParty::Ground(const DisputeRequest& r, DisputeReply& reply) {
@@ -82,7 +83,7 @@ void TrainingParty::Ground(const DisputeRequest& r, DisputeReply& reply) {
   reply.record = EncodeSpec(setting_.specs[index]);
   reply.proof = PutDigests(SpecTree(setting_.specs).Prove({&index, 1}));
   std::vector<Digest256> roots;
-  for (const HostTensor& tensor : setting_.before(index).data) roots.push_back(TensorRoot(tensor));
+  for (const HostTensor& tensor : setting_.data(index)) roots.push_back(TensorRoot(tensor));
   reply.hashes = PutDigests(roots);
   if (index == 0) return;
   const std::uint64_t before = index - 1;
@@ -108,13 +109,18 @@ std::optional<DisputeReply> TrainingParty::Answer(const DisputeRequest& r) {
     if (r.index < records_.size()) reply.record = Encode(records_[r.index]);
   } else if (r.kind == RequestKind::kGround) {
     Ground(r, reply);
+  } else if (StepOutcome* outcome = Outcome(r.unit); outcome == nullptr) {
+    return std::nullopt;
+  } else if (r.kind == RequestKind::kGraph) {
+    StepRecord with_nodes = records_[r.unit];
+    with_nodes.nodes = outcome->record.nodes;
+    reply.record = Encode(with_nodes);
   } else if (children && r.tree == DisputeTree::kState) {
-    children_of(RecordTree(Outcome(r.unit).after));
+    children_of(RecordTree(outcome->after));
   } else if (record && r.tree == DisputeTree::kState) {
-    if (r.index < Outcome(r.unit).after.size())
-      reply.record = Encode(Outcome(r.unit).after[r.index]);
+    if (r.index < outcome->after.size()) reply.record = Encode(outcome->after[r.index]);
   } else {
-    Outcome(r.unit).graph->Answer(r, reply);
+    outcome->graph->Answer(r, reply);
   }
   return reply;
 }

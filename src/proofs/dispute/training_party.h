@@ -1,6 +1,6 @@
 // A party to a dispute about training steps. It keeps the StepRecord of every step and can bring
 // back the state before any of them (from a checkpoint, by training again); all else is computed
-// when it is asked for.
+// when it is asked for, the roots of nodes too: StepRecord::nodes is zeros in what is committed to.
 #pragma once
 
 #include "proofs/dispute/party.h"
@@ -33,7 +33,9 @@ class TrainingParty : public DisputeParty {
  public:
   struct Setting {
     const std::vector<StepSpec>& specs;
-    std::function<const StepState&(std::uint64_t step)> before;
+    std::function<std::vector<HostTensor>(std::uint64_t step)> data;  // known without the state
+    // With its data. Null: it cannot be had, and the party is silent.
+    std::function<const StepState*(std::uint64_t step)> before;
     const Ops& ops;
     ThreadPool& pool;
     std::uint64_t keep_bytes = std::uint64_t{1} << 30;
@@ -44,7 +46,7 @@ class TrainingParty : public DisputeParty {
   std::optional<DisputeReply> Answer(const DisputeRequest& request) override;
 
  private:
-  StepOutcome& Outcome(std::uint64_t step);
+  StepOutcome* Outcome(std::uint64_t step);
   HashTree UnitTree() const;
   void Ground(const DisputeRequest& request, DisputeReply& reply);
 
