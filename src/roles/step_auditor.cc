@@ -10,6 +10,11 @@ namespace {
 constexpr Milliseconds kAnswerMs = 60'000;  // for what was asked, or must have been told by now
 constexpr int kTries = 3;
 constexpr std::size_t kWindowedMax = std::size_t{1} << 22;  // groups; beyond, windows are not kept
+constexpr std::uint64_t kKeptMax = std::uint64_t{1} << 23;  // leases in steps that are kept
+
+std::uint64_t SizeOf(const SignedStep& step) {
+  return 8 + step.leases.size() + (step.window ? 4 * step.window->groups.size() : 0);
+}
 
 }  // namespace
 
@@ -109,6 +114,8 @@ void StepAuditor::Heard(const StepSigned& message) {
   SignedStep step = StepOf(terms_.run, message);
   if (std::string why = WhyNot(step); !why.empty()) return Lie(std::move(why));
   if (steps_.contains(message.version)) return;
+  kept_ += SizeOf(step);
+  if (kept_ > kKeptMax) return Lie("it tells of more unsettled steps than can be kept");
   if (std::string why = NoteWindow(step); !why.empty()) return Lie(std::move(why));
   steps_.emplace(message.version, std::move(step));
 }
@@ -121,7 +128,17 @@ void StepAuditor::On(const GroupSeen& event) {
 
 void StepAuditor::On(const StepLedger& event) {
   validator_ = event.validator;
-  if (event.run != nullptr && validator_) Draw(*event.run);
+  if (event.run == nullptr) return;
+  if (validator_) Draw(*event.run);
+  if (duties_.empty()) Forget(StepsOfEpoch(terms_, event.run->settled).first);
+}
+
+// What is settled is told again if a state before it is what a later step begins from.
+void StepAuditor::Forget(std::uint64_t first) {
+  while (!steps_.empty() && steps_.begin()->first.value + 1 < first) {
+    kept_ -= SizeOf(steps_.begin()->second);
+    steps_.erase(steps_.begin());
+  }
 }
 
 void StepAuditor::Draw(const LedgerRunState& run) {

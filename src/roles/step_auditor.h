@@ -115,6 +115,7 @@ class StepAuditor {
   std::string NoteWindow(const SignedStep& step);
   bool Chained(const SignedStep& first, const SignedStep& second) const;
   void Draw(const LedgerRunState& run);
+  void Forget(std::uint64_t first);
   void AskNext();
   void TryAgain(PolicyVersion version, const std::string& trouble);
   void Finish(PolicyVersion version, StepFinding finding, const std::string& text);
@@ -127,6 +128,7 @@ class StepAuditor {
   std::vector<StepAuditEffect> effects_;  // of the step in progress
   bool linked_ = false, validator_ = false;
   std::map<PolicyVersion, SignedStep> steps_;  // heard, and checked against one another
+  std::uint64_t kept_ = 0;                     // their size
   std::map<PolicyVersion, StepFinding> taken_;
   std::set<PolicyVersion> said_;                   // on this link, of those
   std::map<PolicyVersion, Duty> duties_;           // drawn and not done
