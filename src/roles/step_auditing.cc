@@ -109,6 +109,7 @@ Status StepAuditing::Perform(StepAuditEffect effect) {
   } else if (const auto* lie = std::get_if<StepLie>(&effect)) {
     return Fail(Blame::kPeer, "the host lied: {}", lie->why);
   } else if (const auto* audited = std::get_if<StepAudited>(&effect)) {
+    fetch_.Forget(last_begin_);
     if (audited->finding != StepFinding::kHolds) return {};
     std::set<PolicyVersion> taken = ReadTaken(places_.mirror);
     taken.insert(audited->version);
@@ -155,6 +156,7 @@ Status StepAuditing::FetchNext(NodeClient* client) {
       if (!step.leases.empty()) wanted.batches.push_back(step.step.claim.batch);
     }
     fetching_steps_ = true;
+    last_begin_ = to_fetch_->begin;
     fetch_.Start(*client, std::move(wanted));
   }
   return {};
@@ -270,7 +272,6 @@ Status StepAuditing::Judge(const SignedStep& step, StepRetaken taken) {
 
 Status StepAuditing::Finish(StepFinding finding, const std::string& text) {
   const FetchSteps plan = std::move(std::exchange(taking_, std::nullopt)->plan);
-  if (finding == StepFinding::kHolds) fetch_.Forget(plan.begin);
   return Handle(StepTaken{plan.steps.back().step.claim.version, finding, text});
 }
 

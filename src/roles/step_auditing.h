@@ -93,6 +93,7 @@ class StepAuditing {
   std::optional<FetchSteps> to_fetch_;  // waits, or is being fetched
   std::optional<PolicyVersion> fetching_policy_;
   bool fetching_steps_ = false;
+  PolicyVersion last_begin_;  // of the state that was fetched last: the next step may begin there
   std::map<PolicyVersion, WantedPolicy> wanted_;
   std::deque<PolicyShown> shown_;  // policies to be fetched
   std::optional<Taking> taking_;

@@ -10,6 +10,11 @@ namespace {
 constexpr Milliseconds kAnswerMs = 60'000;  // for what was asked, or must have been told by now
 constexpr int kTries = 3;
 constexpr std::size_t kWindowedMax = std::size_t{1} << 22;  // groups; beyond, windows are not kept
+constexpr std::uint64_t kKeptMax = std::uint64_t{1} << 23;  // leases in steps that are kept
+
+std::uint64_t SizeOf(const SignedStep& step) {
+  return 8 + step.leases.size() + (step.window ? step.window->leases.size() : 0);
+}
 
 // Whether a step says the same, be its window shown or not.
 bool SameClaims(const SignedStep& a, const SignedStep& b) {
@@ -112,9 +117,9 @@ void StepAuditor::ForgetWindows() {
 }
 
 // The groups of a window that was heard before.
-std::string StepAuditor::NoteShown(SignedStep& known, const SignedWindow& window) {
-  known.window->groups = window.groups;
-  const std::uint64_t version = known.step.claim.version.value;
+std::string StepAuditor::NoteShown(const SignedStep& step) {
+  const SignedWindow& window = *step.window;
+  const std::uint64_t version = step.step.claim.version.value;
   if (!windows_ || version < shown_until_) return {};
   if (version != shown_until_) {
     ForgetWindows();
@@ -150,14 +155,15 @@ std::string StepAuditor::WhyUnnamed() const {
 void StepAuditor::Heard(const StepSigned& message) {
   SignedStep step = StepOf(terms_.run, message);
   if (std::string why = WhyNot(step); !why.empty()) return Lie(std::move(why));
-  const auto known = steps_.find(message.version);
-  if (known == steps_.end()) {
+  if (!steps_.contains(message.version)) {
+    kept_ += SizeOf(step);
+    if (kept_ > kKeptMax) return Lie("it tells of more unsettled steps than can be kept");
     if (std::string why = NoteWindow(step); !why.empty()) return Lie(std::move(why));
-    steps_.emplace(message.version, step);
   }
-  if (!step.window || !step.window->shown()) return;
-  std::string why = NoteShown(steps_.at(message.version), *step.window);
+  std::string why = step.window && step.window->shown() ? NoteShown(step) : "";
   if (!why.empty()) return Lie(std::move(why));
+  if (step.window) step.window->groups.clear();  // noted
+  steps_.emplace(message.version, std::move(step));
   std::erase_if(seen_, [&](const Seen& seen) { return seen.paid && seen.by < shown_until_; });
 }
 
@@ -203,6 +209,15 @@ void StepAuditor::On(const StepLedger& event) {
     if (OwesVerdict(*event.run, epoch, event.self)) owed_.insert(epoch);
   }
   if (validator_) Draw(*event.run);
+  if (duties_.empty()) Forget(StepsOfEpoch(terms_, event.run->settled).first);
+}
+
+// What is settled is told again if a state before it is what a later step begins from.
+void StepAuditor::Forget(std::uint64_t first) {
+  while (!steps_.empty() && steps_.begin()->first.value + 1 < first) {
+    kept_ -= SizeOf(steps_.begin()->second);
+    steps_.erase(steps_.begin());
+  }
 }
 
 void StepAuditor::Draw(const LedgerRunState& run) {

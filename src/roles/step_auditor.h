@@ -123,12 +123,13 @@ class StepAuditor {
 
   std::string WhyNot(const SignedStep& step) const;
   std::string NoteWindow(const SignedStep& step);
-  std::string NoteShown(SignedStep& known, const SignedWindow& window);
+  std::string NoteShown(const SignedStep& step);
   std::string WhyUnnamed() const;
   void ForgetWindows();
   void SeePaid(const LedgerRunState& run);
   bool Chained(const SignedStep& first, const SignedStep& second) const;
   void Draw(const LedgerRunState& run);
+  void Forget(std::uint64_t first);
   void AskNext();
   void TryAgain(PolicyVersion version, const std::string& trouble);
   void Finish(PolicyVersion version, StepFinding finding, const std::string& text);
@@ -141,6 +142,7 @@ class StepAuditor {
   std::vector<StepAuditEffect> effects_;  // of the step in progress
   bool linked_ = false, validator_ = false;
   std::map<PolicyVersion, SignedStep> steps_;  // heard, and checked against one another
+  std::uint64_t kept_ = 0;                     // their size
   std::map<PolicyVersion, StepFinding> taken_;
   std::set<PolicyVersion> said_;                   // on this link, of those
   std::map<PolicyVersion, Duty> duties_;           // drawn and not done

@@ -356,6 +356,19 @@ TEST_F(Auditor, StepsThatAreNotToldAreWithheld) {
   EXPECT_EQ(core_->counts().withheld, 1u);
 }
 
+// A node that follows for long keeps no more than what is unsettled.
+TEST_F(Auditor, WhatIsSettledIsForgottenAndMayBeToldAgain) {
+  HearAll();
+  ledger_.settled = 1;
+  Step(StepLedger{&ledger_, true});
+  EXPECT_FALSE(core_->Holds(0));
+  EXPECT_TRUE(core_->Holds(1));
+  EXPECT_TRUE(Hear(steps_[0]).empty());
+  SignedStep other = steps_[4];
+  other.step.claim.previous = TestHash(666);
+  ExpectLie(Hear(Again(other)), "two different steps");
+}
+
 TEST_F(Auditor, AnswersToNoQuestionChangeNothing) {
   HearAll();
   EXPECT_TRUE(
