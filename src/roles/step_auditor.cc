@@ -128,7 +128,9 @@ std::string StepAuditor::NoteShown(const SignedStep& step) {
   ++shown_until_;
   for (std::size_t i = 0; i < window.leases.size(); ++i) {
     const LeaseId lease = window.leases[i];
-    windowed_.at(lease) = window.groups[i];
+    const auto named = windowed_.find(lease);
+    if (named == windowed_.end()) return fmt::format("two different windows of step {}", version);
+    named->second = window.groups[i];
     const auto trained = trained_.find(lease);
     if (trained == trained_.end()) continue;
     if (trained->second.group != window.groups[i])

@@ -258,7 +258,9 @@ Result<StepsChecked> CheckSteps(const RunFolder& folder, const StepRange& range,
   WG_ASSIGN(checked.left_out, LeftOut(steps, key, *store));
   for (std::uint64_t version = checked.begun; version < to; ++version) {
     WG_ASSIGN(StepRetaken taken, taking.Take(steps[version]));
-    if (taken.why.empty()) WG_ASSIGN(taken.why, influence.WhyOver(steps[version].leases, *store));
+    if (taken.why.empty()) {
+      WG_ASSIGN(taken.why, influence.WhyOver(steps[version].leases, *store));
+    }
     if (!taken.why.empty()) {
       checked.why = std::move(taken.why);
       checked.wrong = steps[version];
