@@ -202,7 +202,7 @@ class WireReader {
   }
   void BlobsIfAny(std::uint8_t number, const char* name, std::vector<Bytes>& blobs,
                   std::size_t count_max, std::size_t bytes_max) {
-    if (!ok() || at_ == bytes_.size()) return;
+    if (!ok() || at_ == bytes_.size() || bytes_[at_] != number) return;
     Blobs(number, name, blobs, count_max, bytes_max);
     if (ok() && blobs.empty()) Malformed(name, "stands there, and holds nothing");
   }

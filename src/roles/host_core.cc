@@ -17,6 +17,10 @@ std::uint64_t SampledTokens(const Group& group) {
   return tokens;
 }
 
+// Answers of a lease that were no more than unlikely, until it is taken all the same.
+constexpr std::size_t kUnlikelyNodes = 2;
+constexpr std::uint32_t kUnlikelyTimes = 8;
+
 // A finding about its work is pending, or was settled as no more than unlikely.
 bool Suspects(const Ledger& ledger, const LedgerRun& run, const NodeId& node) {
   const RunMember* member = ledger.MemberOf(run, node);
@@ -166,8 +170,10 @@ void HostCore::Judge(WorkerId worker, const Group& group) {
   const Lease* out = orchestrator_->LeaseOut(group.lease);
   const Lease lease = out == nullptr ? Lease{} : *out;
   if (out != nullptr) {
-    if (const auto verdict = ExamineNewcomer(came_from_, lease, group))
+    const auto verdict = ExamineNewcomer(came_from_, lease, group);
+    if (verdict && !NobodyDoesBetter(group.lease, *verdict))
       return Dismiss(worker, group, *verdict);
+    unlikely_.erase(group.lease.value);
   }
   // Kept before anything that follows from it: the batch that it completes, the receipt.
   const std::size_t before = effects_.size();
@@ -190,6 +196,16 @@ void HostCore::Judge(WorkerId worker, const Group& group) {
 void HostCore::Dismiss(WorkerId worker, const Group& group, const Verdict& verdict) {
   Orchestrate(LeaseTakenBack{worker, group.lease});
   Book(GroupGraded{worker, group.lease, verdict, 0});
+}
+
+// What is unlikely in itself (an end that was improbable) is so whoever samples it, and a run that
+// gave it to one node after the other would not go on. An audit still says what it says.
+bool HostCore::NobodyDoesBetter(LeaseId lease, const Verdict& verdict) {
+  const auto* reject = std::get_if<Reject>(&verdict);
+  if (reject == nullptr || reject->reason != RejectReason::kFingerprint) return false;
+  UnlikelyLease& tried = unlikely_[lease.value];
+  tried.by.insert(came_from_);
+  return tried.by.size() >= kUnlikelyNodes || ++tried.times >= kUnlikelyTimes;
 }
 
 std::optional<Verdict> HostCore::ExamineNewcomer(const NodeId& node, const Lease& lease,

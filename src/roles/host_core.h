@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -214,6 +215,7 @@ class HostCore {
   bool SentAway(LinkId id, const NodeId& node);
   std::optional<Verdict> ExamineNewcomer(const NodeId& node, const Lease& lease,
                                          const Group& group) const;
+  bool NobodyDoesBetter(LeaseId lease, const Verdict& verdict);
   bool AuditsDone();
   void Heard(LinkId id, const NodeMessage& message);
   void Act(const NodeId& node, const NodeMessage& message);
@@ -258,6 +260,11 @@ class HostCore {
   std::optional<Verdict> verdict_;            // of the orchestrator's step in progress
   bool finished_ = false, ended_ = false, drained_ = false;
   std::optional<Milliseconds> drain_until_;
+  struct UnlikelyLease {
+    std::set<NodeId> by;
+    std::uint32_t times = 0;
+  };
+  std::map<std::uint64_t, UnlikelyLease> unlikely_;  // found on arrival; by lease
   Counts counts_;
 };
 

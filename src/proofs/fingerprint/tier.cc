@@ -23,8 +23,10 @@ constexpr TierDoc kTiers[] = {
     {"dense", "the dense fingerprint, the race, log-probs, statistics of sampling"},
 };
 
-// A group is looked at often, and a limit that is passed once in 1,500 honest looks would be.
+// A group is looked at often, and a limit that is passed once in 1,500 honest looks would be. Of
+// few tokens, one rare one is many deviations.
 constexpr double kGroupKolmogorovMax = 3.0, kGroupSurpriseMax = 6.0;
+constexpr std::uint64_t kGroupTokensMin = 512;
 
 struct PostedProof {
   Bytes commitment, opening;
@@ -144,6 +146,7 @@ class PartsTier : public FingerprintTier {
       if (!rollouts[r].why.empty()) return GroupFinding{r, rollouts[r].why};
       all.Add(rollouts[r].record);
     }
+    if (all.tokens() < kGroupTokensMin) return std::nullopt;
     const double kolmogorov = all.kolmogorov(), surprise = std::fabs(all.surprise());
     if (kolmogorov <= sampling_.limits[0] && surprise <= sampling_.limits[1]) return std::nullopt;
     return GroupFinding{0, fmt::format("sampling: D sqrt(n) {:.3g}, |surprise z| {:.3g} over {} "

@@ -138,8 +138,8 @@ TEST_F(Tiers, AGroupIsConcludedOverAllItsRollouts) {
   // Tokens that are all too likely: a colder temperature.
   findings = std::vector<RolloutFinding>(4);
   for (RolloutFinding& finding : findings) {
-    for (int i = 0; i < 100; ++i)
-      finding.record.Add(0.01 * i, {.logp = -0.1, .mean = -1, .variance = 1});
+    for (int i = 0; i < 200; ++i)
+      finding.record.Add(0.005 * i, {.logp = -0.1, .mean = -1, .variance = 1});
   }
   const auto cold = dense->Conclude(findings);
   ASSERT_TRUE(cold);
