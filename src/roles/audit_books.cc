@@ -14,6 +14,7 @@ namespace fs = std::filesystem;
 constexpr std::size_t kWorkBytesMax = std::size_t{64} << 20;
 constexpr std::uint64_t kRecordsMax = std::uint64_t{1} << 40;
 constexpr std::size_t kModelsKept = 4;
+constexpr std::size_t kWhyBytesMax = 4096;
 
 std::string_view TextOf(const Bytes& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -39,11 +40,13 @@ Result<std::unique_ptr<AuditBooks>> AuditBooks::Open(RunParts& run, const NodeId
   std::unique_ptr<AuditBooks> books(new AuditBooks(run, std::move(settings), std::move(site)));
   std::error_code error;
   fs::create_directories(run.folder.audits() / "evidence", error);
+  if (!error) fs::create_directories(run.folder.audits() / "out", error);
   if (error) return Fail(Blame::kMachine, "{}: {}", run.folder.audits().string(), error.message());
   WG_TRY(WriteFileAtomic(run.folder.root() / "description.bin", TextOf(description)));
   if (!run.recipe.trust.audits) return books;
   WG_TRY(books->ReadWork());
   WG_TRY(books->ReadCanaries());
+  WG_TRY(books->ReadBanished());
   WG_ASSIGN(books->store_,
             LedgerStore::Open((run.folder.root() / "ledger.db").string(),
                               LedgerStore::Access::kWrite, HostGenesis(run.run_id, host)));
@@ -81,8 +84,10 @@ AuditDesk AuditBooks::MakeDesk(const Signer& key) {
     fs::remove(CanaryFile(canary), ignored);
     return true;
   });
-  return AuditDesk(key, settings_, std::move(*ledger_), std::move(records_), std::move(work_),
-                   std::move(canaries_));
+  AuditDesk desk(key, settings_, std::move(*ledger_), std::move(records_), std::move(work_),
+                 std::move(canaries_));
+  desk.Remember(std::move(banished_));
+  return desk;
 }
 
 std::filesystem::path AuditBooks::CanaryFile(const CanaryBatch& canary) const {
@@ -99,6 +104,21 @@ Status AuditBooks::ReadCanaries() {
     canaries_.push_back(std::move(*canary));
   }
   return {};
+}
+
+Status AuditBooks::ReadBanished() {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(run_.folder.audits() / "out", error)) {
+    const auto node = ParseNodeId(entry.path().filename().string());
+    if (!node) continue;  // not ours
+    WG_ASSIGN(banished_[*node], ReadFile(entry.path(), kWhyBytesMax));
+  }
+  return {};
+}
+
+Status AuditBooks::Keep(const Banish& banish) {
+  const std::string_view why = std::string_view(banish.why).substr(0, kWhyBytesMax);
+  return WriteFileAtomic(run_.folder.audits() / "out" / ToText(banish.node), why);
 }
 
 Status AuditBooks::Keep(const CanaryBatch& canary) {

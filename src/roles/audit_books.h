@@ -1,6 +1,6 @@
 // The audit desk's papers on disk, in the run's folder: ledger.db, audits/ with the batches that
-// were signed and the evidence that was proved. And the computing that the desk asks for: whether a
-// group holds, whether evidence proves.
+// were signed, the evidence that was proved and who was sent away (out/, one file each: why). And
+// the computing that the desk asks for: whether a group holds, whether evidence proves.
 #pragma once
 
 #include <memory>
@@ -39,6 +39,7 @@ class AuditBooks {
   // Of a canary; one examination, or two.
   Result<CanaryItemMade> Make(const MakeCanaryItem& make, RunStore& store);
   Status Keep(const CanaryBatch& canary);
+  Status Keep(const Banish& banish);
 
   const AuditSettings& settings() const { return settings_; }
 
@@ -46,6 +47,7 @@ class AuditBooks {
   AuditBooks(RunParts& run, AuditSettings settings, std::unique_ptr<RunSite> site);
   Status ReadWork();
   Status ReadCanaries();
+  Status ReadBanished();
   std::filesystem::path CanaryFile(const CanaryBatch& canary) const;
   Examination ExamineWith(const Lease& lease, const Group& group, const GroupProbe* probe);
   Result<const Model*> ModelOf(PolicyVersion version);
@@ -62,6 +64,7 @@ class AuditBooks {
   std::vector<LogRecord> records_;      // the same
   std::vector<SignedWork> work_;
   std::vector<CanaryBatch> canaries_;
+  std::map<NodeId, std::string> banished_;
 };
 
 }  // namespace waggle

@@ -150,6 +150,9 @@ class AuditDesk {
             std::vector<LogRecord> records, std::vector<SignedWork> work,
             std::vector<CanaryBatch> canaries = {});
 
+  // Before the first step: who was sent away by a process before this one, and why.
+  void Remember(std::map<NodeId, std::string> banished) { banished_ = std::move(banished); }
+
   // now: as elsewhere in the host; wall_ms: since 1970, for the ledger.
   [[nodiscard]] std::vector<AuditEffect> Step(Milliseconds now, std::uint64_t wall_ms,
                                               const AuditEvent& event);

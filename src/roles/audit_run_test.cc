@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/hex.h"
 #include "base/test_folder.h"
+#include "roles/audit_books.h"
 #include "roles/local_run.h"
 #include "roles/party.h"
 #include "roles/public_inputs.h"
@@ -117,6 +118,20 @@ TEST(AuditRun, ACheatIsCaughtAndTheHonestArePaid) {
   ASSERT_TRUE(checked) << checked.error().what;
   EXPECT_FALSE(checked->wrong) << checked->why;
   EXPECT_EQ(checked->steps, recipe.orchestrator.steps);
+
+  // Whoever was sent away stays away when the host comes back.
+  const auto again =
+      RunParts::Resume(SmallRunOptions(folder.path(), "hosted"), SystemClock()).value();
+  const std::string text =
+      ReadFile(folder.path() / "hosted/description.bin", kDescriptionBytesMax).value();
+  const auto books =
+      AuditBooks::Open(*again, Party::KeyOf(Node("host", 1)).id(), Bytes(text.begin(), text.end()))
+          .value();
+  const KeyPair host = Party::KeyOf(Node("host", 1));
+  const AuditDesk desk = books->MakeDesk(host);
+  ASSERT_EQ(desk.banished().size(), 1u);
+  EXPECT_EQ(desk.banished().begin()->first, cheat);
+  EXPECT_NE(desk.banished().begin()->second.find("wrong reward"), std::string::npos);
 }
 
 // Newcomers are replayed before they are believed: what does not hold is never trained on.

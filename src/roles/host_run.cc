@@ -323,6 +323,7 @@ Status HostRun::Loop::Commit(std::vector<HostEffect>& effects) {
       records.push_back(std::move(entry->record));
     if (const auto* work = std::get_if<KeepWork>(&effect)) WG_TRY(books->Keep(work->work));
     if (const auto* kept = std::get_if<KeepCanary>(&effect)) WG_TRY(books->Keep(kept->canary));
+    if (const auto* out = std::get_if<Banish>(&effect)) WG_TRY(books->Keep(*out));
     auto* keep = std::get_if<waggle::Keep>(&effect);
     if (keep == nullptr) continue;
     if (const auto* record = std::get_if<OutcomeRecord>(&keep->entry))
