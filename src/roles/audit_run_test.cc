@@ -53,7 +53,7 @@ std::unique_ptr<Party> Open(const TempFolder& folder, const Recipe& recipe) {
 TEST(AuditRun, ACheatIsCaughtAndTheHonestArePaid) {
   const TempFolder folder;
   const Recipe recipe = AuditedRecipe();
-  const auto party = Open(folder, recipe);
+  auto party = Open(folder, recipe);
   const PartyNode one = Node("one", 2), two = Node("two", 3);
   const PartyNode liar =
       Node("liar", 4, false, [](const Lease&, Group& group) { group.rollouts[0].reward = 0.5f; });
@@ -120,6 +120,7 @@ TEST(AuditRun, ACheatIsCaughtAndTheHonestArePaid) {
   EXPECT_EQ(checked->steps, recipe.orchestrator.steps);
 
   // Whoever was sent away stays away when the host comes back.
+  party.reset();
   const auto again =
       RunParts::Resume(SmallRunOptions(folder.path(), "hosted"), SystemClock()).value();
   const std::string text =

@@ -219,7 +219,12 @@ Decision Case::Step() {
     return Proved(
         fmt::format("{} signed a step on groups that are none: {}", Name(), after.error().what));
   }
-  if (*after == step.after) return PolicyAfter(**trainer, step);
+  if (*after == step.after) {
+    if (const auto why = WhyNotItsBatch(run.recipe, *records, step.version))
+      return Proved(fmt::format("{} signed a step from version {} on a batch of its own choice: {}",
+                                Name(), step.version.value, *why));
+    return PolicyAfter(**trainer, step);
+  }
   return Proved(
       fmt::format("{} signed that the step from version {} leads to another state than "
                   "its batch gives",

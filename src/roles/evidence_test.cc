@@ -174,8 +174,15 @@ TEST_F(Evidences, LazyAndFalseVerdictsOnHonestGroups) {
 }
 
 TEST_F(Evidences, WrongStepsAreProvedAndRightOnesAreNot) {
+  Recipe recipe = AuditRecipe();
+  recipe.orchestrator.groups_per_step = 48;
+  TestAudit wide(recipe);
+  struct Restore {
+    TestAudit* shared;
+    ~Restore() { audit_ = shared; }
+  } restore{std::exchange(audit_, &wide)};
   std::vector<GroupRecord> records;
-  for (std::uint32_t i = 0; i < 24; ++i)
+  for (std::uint32_t i = 0; i < 48; ++i)
     records.push_back({audit_->LeaseOf(i), audit_->Sample(audit_->LeaseOf(i))});
   const Hash256 before = audit_->run->trainer->StateHash();
   const auto checkpoint = audit_->folder.path() / "state";
@@ -206,15 +213,23 @@ TEST_F(Evidences, WrongStepsAreProvedAndRightOnesAreNot) {
   accuse(records);
   Expect(evidence, Kind::kProved, "another state");
   claim.after = after;
-  // A group that the trainer left out; those that teach nothing (equal rewards) leave no trace.
-  int seen = 0;
+  // A group that the trainer left out, be it one that teaches nothing (equal rewards).
+  std::size_t seen = 0;
   for (std::size_t i = 0; i < records.size(); ++i) {
     std::vector<GroupRecord> fewer = records;
     fewer.erase(fewer.begin() + static_cast<std::ptrdiff_t>(i));
     accuse(fewer);
     seen += audit_->DecideFile(evidence).kind == Kind::kProved ? 1 : 0;
   }
-  EXPECT_GT(seen, 0);
+  EXPECT_EQ(seen, records.size());
+  accuse({records.begin(), records.begin() + 12});
+  auto again = audit_->inputs.state(before).value();
+  claim.after = StepAgain(*again, run.recipe, {records.begin(), records.begin() + 12},
+                          PolicyVersion{0}, run.codec, run.vocab)
+                    .value();
+  accuse({records.begin(), records.begin() + 12});
+  Expect(evidence, Kind::kProved, "a batch of its own choice: lease c is due");
+  claim.after = after;
   // A step that holds, and a policy that was published and is not what it leads to.
   accuse(records);
   const auto root =

@@ -388,10 +388,12 @@ TEST_F(HostSide, StepsAreToldOnceAndToNewcomersFromTheOldestUnsettledOn) {
   EXPECT_FALSE(desk.Made(steps_[3]).has_value());  // as after a restart
   EXPECT_EQ(desk.Told(ledger_).size(), 8u);
   ledger_.settled = 1;
-  EXPECT_EQ(desk.Told(ledger_).size(), 4u);
+  EXPECT_EQ(desk.Told(ledger_).size(), 8u);  // and what the epoch before it trained on, shown
   EXPECT_EQ(desk.NeededFrom(ledger_), 4u);
-  ledger_.settled = 9;
-  EXPECT_TRUE(desk.Told(ledger_).empty());
+  ledger_.settled = 2;
+  EXPECT_EQ(desk.Told(ledger_).size(), 4u);
+  for (const NodeMessage& told : desk.Told(ledger_))
+    EXPECT_FALSE(std::get<StepSigned>(told).window_groups.empty());
 }
 
 TEST_F(HostSide, AwaitsValidatorsThatAreHereForWhatWasDrawn) {

@@ -1,8 +1,11 @@
 #include "roles/step_check.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "roles/admission.h"
+#include "roles/lease_maker.h"
 #include "roles/train_thread.h"
 
 namespace waggle {
@@ -20,6 +23,22 @@ Result<ScoredGroup> ScoreAgain(const Recipe& recipe, const GroupRecord& record,
                 LeaseName(record.lease.id), ToString(reject->reason), reject->detail);
   }
   return std::move(admission.scored);
+}
+
+std::optional<std::string> WhyNotItsBatch(const Recipe& recipe,
+                                          const std::vector<GroupRecord>& records,
+                                          PolicyVersion current) {
+  const OrchestratorRecipe& plan = recipe.orchestrator;
+  const bool chosen = plan.by_arrival() || plan.drop_uniform || plan.worker_parts > 0 ||
+                      (recipe.watch.on && recipe.watch.act);
+  if (chosen) return std::nullopt;
+  for (std::uint32_t i = 0; i < plan.groups_per_step; ++i) {
+    const LeaseId due = LeaseIdOf(current.value, i);
+    if (i >= records.size() || records[i].lease.id != due)
+      return fmt::format("lease {} is due in its place {} and is not there", LeaseName(due), i);
+  }
+  if (records.size() == plan.groups_per_step) return std::nullopt;
+  return fmt::format("{} groups, the recipe says {}", records.size(), plan.groups_per_step);
 }
 
 Result<Hash256> StepAgain(Trainer& trainer, const Recipe& recipe,

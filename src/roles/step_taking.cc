@@ -35,9 +35,14 @@ Result<StepRetaken> StepTaking::Take(const SignedStep& step) {
       StepAgain(*trainer_, d.recipe, records, claim.version, *site_.codec, d.model.vocab);
   if (!after && after.error().blame != Blame::kPeer) return Forward(after.error());
   StepRetaken taken{.records = std::move(records)};
-  if (after && *after == claim.after) return taken;
+  if (after && *after == claim.after) {
+    const auto chosen = WhyNotItsBatch(d.recipe, taken.records, claim.version);
+    if (!chosen) return taken;
+    taken.why = "its batch is not the wave: " + *chosen;
+  } else {
+    taken.why = after ? "its batch gives another state than it says" : after.error().what;
+  }
   taken.kind = Kind::kStep;
-  taken.why = after ? "its batch gives another state than it says" : after.error().what;
   return taken;
 }
 

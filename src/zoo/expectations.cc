@@ -62,7 +62,7 @@ const std::map<std::string_view, std::string_view>& Table() {
       {"skipped-samples", "-- ------- ---- -C-"},
       {"scaled-gradient", "-- ------- ---- -C-"},
       {"swapped-data", "-- ------- ---- -C-"},
-      {"chosen-batch", "-- ------- ---- -p-"},
+      {"chosen-batch", "-- ------- ---- -C-"},
       // policies
       {"hack-format", "-- ------- ---- --C"},
       {"hack-length", "-- ------- ---- --C"},

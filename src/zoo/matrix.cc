@@ -63,6 +63,7 @@ class Keeper {
   Status Workers();
   Status WorkerRow(Row& row, const WorkerCheat& cheat);
   Result<const GameResult*> Played(Conduct conduct);
+  Result<ZooRun*> StepRun();
   Result<Cell> LedgerCell(Conduct conduct);
   Status Others();
   Row& Twin(std::string_view name, ZooRole role);
@@ -88,7 +89,7 @@ class Keeper {
   }
 
   const ZooOptions& options_;
-  std::unique_ptr<ZooRun> run_;
+  std::unique_ptr<ZooRun> run_, step_run_;
   std::optional<FingerprintStand> stand_;
   std::optional<GameRules> rules_;
   std::map<Conduct, GameResult> games_;
@@ -101,6 +102,15 @@ Result<const GameResult*> Keeper::Played(Conduct conduct) {
   }
   if (!games_.contains(conduct)) games_[conduct] = PlayGames(conduct, *rules_);
   return &games_.at(conduct);
+}
+
+// Opened when a trainer is on trial.
+Result<ZooRun*> Keeper::StepRun() {
+  if (!step_run_) {
+    WG_ASSIGN(step_run_,
+              ZooRun::Open(ZooStepRecipe(), options_.cache, *options_.ops, options_.threads));
+  }
+  return step_run_.get();
 }
 
 // Pay is compared in the same place under the same dice.
@@ -167,7 +177,8 @@ Status Keeper::Others() {
     if (!Has(cheat.adversary.name)) continue;
     Row& row = NewRow(cheat.adversary);
     if (!Tier("step")) continue;
-    WG_ASSIGN(row.cells[TierNumber("step")], StepCell(*run_, cheat));
+    WG_ASSIGN(ZooRun * run, StepRun());
+    WG_ASSIGN(row.cells[TierNumber("step")], StepCell(*run, cheat));
   }
   for (const PolicyCheat& cheat : PolicyCheats()) {
     if (!Has(cheat.adversary.name)) continue;
@@ -218,7 +229,8 @@ Status Keeper::Twins() {
   if (HasRole(ZooRole::kTrainer) && run_ && Tier("step")) {
     const TrainerCheat honest{{"honest trainer", ZooRole::kTrainer, "", ""}, StepHonestly};
     Row& row = Twin("honest trainer", ZooRole::kTrainer);
-    WG_ASSIGN(row.cells[TierNumber("step")], StepCell(*run_, honest));
+    WG_ASSIGN(ZooRun * run, StepRun());
+    WG_ASSIGN(row.cells[TierNumber("step")], StepCell(*run, honest));
   }
   if (HasRole(ZooRole::kValidator) && run_ && Tier("exact")) {
     Row& row = Twin("honest verdict", ZooRole::kValidator);

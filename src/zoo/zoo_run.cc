@@ -52,6 +52,12 @@ Recipe ZooRecipe(bool tiny) {
   return recipe;
 }
 
+Recipe ZooStepRecipe() {
+  Recipe recipe = ZooRecipe();
+  recipe.orchestrator.groups_per_step = kFirstBatch;
+  return recipe;
+}
+
 Result<std::unique_ptr<ZooRun>> ZooRun::Open(const Recipe& recipe, std::filesystem::path cache,
                                              const Ops& ops, unsigned threads) {
   std::unique_ptr<ZooRun> run(new ZooRun(recipe, std::move(cache), ops, threads));

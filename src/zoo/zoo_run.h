@@ -32,6 +32,8 @@ enum class ZooWeights : std::uint8_t {
 
 // The smallest run that has every kind of tier; with `tiny`, a yet smaller one, for many audits.
 Recipe ZooRecipe(bool tiny = false);
+// The same with steps on as many groups as the zoo's first one is.
+Recipe ZooStepRecipe();
 
 class ZooRun final : public PublicInputs {
  public:
