@@ -7,18 +7,13 @@
 
 #include <algorithm>
 
+#include "roles/test_keys.h"
 #include "roles/test_recipe.h"
 #include "roles/trust_terms.h"
 #include "roles/validator_core.h"
 
 namespace waggle {
 namespace {
-
-KeyPair Key(std::uint8_t number) {
-  std::array<std::uint8_t, 32> seed{};
-  seed.fill(number);
-  return KeyPair::FromSeed(seed);
-}
 
 class Desk : public ::testing::Test {
  protected:

@@ -5,13 +5,11 @@
 
 #include "base/files.h"
 #include "base/hex.h"
-#include "base/test_folder.h"
 #include "roles/audit_books.h"
 #include "roles/local_run.h"
-#include "roles/party.h"
 #include "roles/public_inputs.h"
 #include "roles/step_log.h"
-#include "roles/test_recipe.h"
+#include "roles/test_party.h"
 #include "roles/trust_terms.h"
 #include "store/ledger_store.h"
 
@@ -31,32 +29,13 @@ Recipe AuditedRecipe() {
   return recipe;
 }
 
-PartyNode Node(const std::string& name, std::uint8_t number, bool validator = false,
-               std::function<void(const Lease&, Group&)> tamper = nullptr) {
-  PartyNode node{.name = name, .validator = validator, .tamper = std::move(tamper)};
-  node.seed.fill(number);
-  return node;
-}
-
-std::unique_ptr<Party> Open(const TempFolder& folder, const Recipe& recipe) {
-  Party::Say say;
-  if (std::getenv("WAGGLE_SAY") != nullptr) {
-    say = [](const std::string& name, const std::string& line) {
-      fmt::print(stderr, "{}: {}\n", name, line);
-    };
-  }
-  return Party::Open(recipe, SmallRunOptions(folder.path(), "hosted"), Node("host", 1),
-                     folder.path(), say, SystemClock())
-      .value();
-}
-
 TEST(AuditRun, ACheatIsCaughtAndTheHonestArePaid) {
   const TempFolder folder;
   const Recipe recipe = AuditedRecipe();
-  auto party = Open(folder, recipe);
+  auto party = OpenParty(folder, recipe);
   const PartyNode one = Node("one", 2), two = Node("two", 3);
-  const PartyNode liar =
-      Node("liar", 4, false, [](const Lease&, Group& group) { group.rollouts[0].reward = 0.5f; });
+  PartyNode liar = Node("liar", 4);
+  liar.tamper = [](const Lease&, Group& group) { group.rollouts[0].reward = 0.5f; };
   const PartyNode watcher = Node("watcher", 5, true);
   for (const PartyNode& node : {one, two, liar, watcher}) party->Add(node);
   const NodeId cheat = Party::KeyOf(liar).id();
@@ -140,10 +119,11 @@ TEST(AuditRun, NewcomersThatCheatNeverEnterTheWeights) {
   const TempFolder folder;
   Recipe recipe = SmallRecipe();
   recipe.trust.newcomer_groups = 1'000;
-  const auto party = Open(folder, recipe);
+  const auto party = OpenParty(folder, recipe);
   party->Add(Node("honest", 2));
-  party->Add(Node("liar", 3, false,
-                  [](const Lease&, Group& group) { group.rollouts.back().logps[0] *= 0.5f; }));
+  PartyNode liar = Node("liar", 3);
+  liar.tamper = [](const Lease&, Group& group) { group.rollouts.back().logps[0] *= 0.5f; };
+  party->Add(liar);
   const RunSummary hosted = party->Drive().value();
   Recipe plain = recipe;
   plain.trust = TrustRecipe{};

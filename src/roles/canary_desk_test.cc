@@ -10,17 +10,12 @@
 #include "proofs/claims.h"
 #include "roles/audit_desk.h"
 #include "roles/canary_maker.h"
+#include "roles/test_keys.h"
 #include "roles/test_recipe.h"
 #include "roles/trust_terms.h"
 
 namespace waggle {
 namespace {
-
-KeyPair Key(std::uint8_t number) {
-  std::array<std::uint8_t, 32> seed{};
-  seed.fill(number);
-  return KeyPair::FromSeed(seed);
-}
 
 GroupRecord RecordOf(LeaseId lease) {
   GroupRecord record;

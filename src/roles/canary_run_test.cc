@@ -6,22 +6,13 @@
 
 #include "base/files.h"
 #include "base/hex.h"
-#include "base/test_folder.h"
 #include "roles/local_run.h"
-#include "roles/party.h"
 #include "roles/replay_run.h"
 #include "roles/step_log.h"
-#include "roles/test_recipe.h"
+#include "roles/test_party.h"
 
 namespace waggle {
 namespace {
-
-PartyNode Node(const std::string& name, std::uint8_t number, bool validator = false,
-               bool lazy = false) {
-  PartyNode node{.name = name, .validator = validator, .lazy = lazy};
-  node.seed.fill(number);
-  return node;
-}
 
 Recipe AuditedRecipe() {
   Recipe recipe = SmallRecipe();
@@ -36,15 +27,12 @@ Recipe AuditedRecipe() {
   return recipe;
 }
 
-std::unique_ptr<Party> Open(const TempFolder& folder, const Recipe& recipe, std::mutex& mutex,
-                            std::string& said) {
-  const auto say = [&](const std::string& name, const std::string& line) {
+// Collects what everybody says.
+Party::Say Into(std::mutex& mutex, std::string& said) {
+  return [&](const std::string& name, const std::string& line) {
     const std::lock_guard lock(mutex);
     said += name + ": " + line + "\n";
   };
-  return Party::Open(recipe, SmallRunOptions(folder.path(), "hosted"), Node("host", 1),
-                     folder.path(), say, SystemClock())
-      .value();
 }
 
 TEST(CanaryRun, TheOneWhoLooksIsPaidAndTheLazyOneShutOut) {
@@ -53,9 +41,10 @@ TEST(CanaryRun, TheOneWhoLooksIsPaidAndTheLazyOneShutOut) {
   recipe.trust.auditors = 2;
   std::mutex mutex;
   std::string said;
-  const auto party = Open(folder, recipe, mutex, said);
-  const PartyNode anna = Node("anna", 2), vera = Node("vera", 5, true),
-                  lazy = Node("lazy", 6, true, true);
+  const auto party = OpenParty(folder, recipe, Into(mutex, said));
+  const PartyNode anna = Node("anna", 2), vera = Node("vera", 5, true);
+  PartyNode lazy = Node("lazy", 6, true);
+  lazy.lazy = true;
   for (const PartyNode& node : {anna, vera, lazy}) party->Add(node);
   const RunSummary hosted = party->Drive().value();
   const Ledger& ledger = *party->host().ledger();
@@ -94,7 +83,7 @@ TEST(CanaryRun, AHostedRunWatchesAndRefusesToAct) {
   recipe.watch.act = false;
   std::mutex mutex;
   std::string said;
-  const auto party = Open(folder, recipe, mutex, said);
+  const auto party = OpenParty(folder, recipe, Into(mutex, said));
   party->Add(Node("anna", 2));
   const RunSummary hosted = party->Drive().value();
   const std::string metrics =
@@ -116,7 +105,7 @@ TEST(CanaryRun, NobodyIsMoreThanItsPartOfAStepAndAnybodyCanTell) {
   recipe.orchestrator.worker_parts = 2;
   std::mutex mutex;
   std::string said;
-  const auto party = Open(folder, recipe, mutex, said);
+  const auto party = OpenParty(folder, recipe, Into(mutex, said));
   party->Add(Node("anna", 2));  // alone: half of every step
   party->Add(Node("vera", 5, true));
   const RunSummary hosted = party->Drive().value();

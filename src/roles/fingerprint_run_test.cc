@@ -3,11 +3,9 @@
 // paid.
 #include <gtest/gtest.h>
 
-#include "base/test_folder.h"
 #include "kernels/fast/fast.h"
 #include "roles/local_run.h"
-#include "roles/party.h"
-#include "roles/test_recipe.h"
+#include "roles/test_party.h"
 
 namespace waggle {
 namespace {
@@ -25,27 +23,13 @@ Recipe DenseRecipe() {
   return recipe;
 }
 
-PartyNode Node(const std::string& name, std::uint8_t number) {
-  PartyNode node{.name = name};
-  node.seed.fill(number);
-  return node;
-}
-
 void Reverse(const std::string& tensor, std::size_t, std::span<float> values) {
   if (tensor.find("_proj.weight") != std::string::npos) std::reverse(values.begin(), values.end());
 }
 
 TEST(FingerprintRun, OtherWeightsAreUnpaidAndNobodyIsAccused) {
   const TempFolder folder;
-  Party::Say say;
-  if (std::getenv("WAGGLE_SAY") != nullptr) {
-    say = [](const std::string& name, const std::string& line) {
-      fmt::print(stderr, "{}: {}\n", name, line);
-    };
-  }
-  const auto party = Party::Open(DenseRecipe(), SmallRunOptions(folder.path(), "hosted"),
-                                 Node("host", 1), folder.path(), say, SystemClock())
-                         .value();
+  const auto party = OpenParty(folder, DenseRecipe());
   PartyNode bf16 = Node("bf16", 2), tiles = Node("tiles", 3), cheat = Node("cheat", 4),
             plain = Node("plain", 5), watcher = Node("watcher", 6);
   bf16.engine = &FastOps(FastEngine::kBf16);

@@ -9,10 +9,8 @@
 #include <thread>
 
 #include "base/files.h"
-#include "base/test_folder.h"
-#include "roles/party.h"
 #include "roles/public_inputs.h"
-#include "roles/test_recipe.h"
+#include "roles/test_party.h"
 
 namespace waggle {
 namespace {
@@ -32,30 +30,12 @@ Recipe SteppedRecipe() {
   return recipe;
 }
 
-PartyNode Node(const std::string& name, std::uint8_t number, bool validator = false) {
-  PartyNode node{.name = name, .validator = validator};
-  node.seed.fill(number);
-  return node;
-}
-
 using Tamper = std::function<void(PolicyVersion, std::vector<ScoredGroup>&)>;
-
-std::unique_ptr<Party> Open(const TempFolder& folder, const Recipe& recipe) {
-  Party::Say say;
-  if (std::getenv("WAGGLE_SAY") != nullptr) {
-    say = [](const std::string& name, const std::string& line) {
-      fmt::print(stderr, "{}: {}\n", name, line);
-    };
-  }
-  return Party::Open(recipe, SmallRunOptions(folder.path(), "hosted"), Node("host", 1),
-                     folder.path(), say, SystemClock())
-      .value();
-}
 
 TEST(StepAuditRun, AnHonestHostsStepsHold) {
   const TempFolder folder;
   const Recipe recipe = SteppedRecipe();
-  const auto party = Open(folder, recipe);
+  const auto party = OpenParty(folder, recipe);
   for (const PartyNode& node : {Node("one", 2), Node("two", 3), Node("vera", 4, true)})
     party->Add(node);
   const auto hosted = party->Drive();
@@ -192,7 +172,7 @@ TEST(StepAuditRun, WhoJoinsLateCanCheckWhatItDraws) {
   recipe.orchestrator.steps = 12;
   recipe.trust.epoch_versions = 3;
   recipe.trust.window_seconds = 2;
-  const auto party = Open(folder, recipe);
+  const auto party = OpenParty(folder, recipe);
   for (const PartyNode& node : {Node("one", 2), Node("two", 3)}) party->Add(node);
   JoinOptions options{.invite = party->host().invite(),
                       .ops = &BestOps(),

@@ -4,16 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include "roles/test_keys.h"
 #include "roles/test_steps.h"
 
 namespace waggle {
 namespace {
-
-KeyPair Key(std::uint8_t number) {
-  std::array<std::uint8_t, 32> seed{};
-  seed.fill(number);
-  return KeyPair::FromSeed(seed);
-}
 
 class Auditor : public ::testing::Test {
  protected:
