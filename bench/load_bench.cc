@@ -21,7 +21,7 @@
 #include "protocol/invite.h"
 #include "protocol/limits.h"
 #include "roles/join_core.h"
-#include "roles/run_site.h"
+#include "run/run_site.h"
 
 namespace {
 

@@ -1,5 +1,6 @@
 # waggle_library(folder DEPS a b LIBS x y): one static library from src/folder, and by file name
 #   *_test.cc          one gtest binary, label fast
+#   *_network_test.cc  one gtest binary, label network: it waits for sockets
 #   *_slow_test.cc     one gtest binary, label nightly
 #   *_assets_test.cc   one gtest binary, label assets; reports "not run" where the third-party assets are missing
 #   *_fuzz.cc          one fuzzer each: libFuzzer in a WAGGLE_FUZZ build, else a short deterministic mutation run
@@ -22,12 +23,12 @@ endfunction()
 function(waggle_library name)
   cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cc)
-  foreach(kind slow_test assets_test test fuzz bench)
+  foreach(kind network_test slow_test assets_test test fuzz bench)
     set(${kind}_files ${sources})
     list(FILTER ${kind}_files INCLUDE REGEX "_${kind}\\.cc$")
     list(FILTER sources EXCLUDE REGEX "_${kind}\\.cc$")
   endforeach()
-  list(FILTER test_files EXCLUDE REGEX "_(slow|assets)_test\\.cc$")
+  list(FILTER test_files EXCLUDE REGEX "_(network|slow|assets)_test\\.cc$")
   list(FILTER sources EXCLUDE REGEX "/main\\.cc$")
 
   if(sources)
@@ -44,6 +45,10 @@ function(waggle_library name)
   if(test_files)
     waggle_gtest(${name}_test fast GTest::gtest_main ${test_files})
     target_link_libraries(${name}_test PRIVATE waggle_${name})
+  endif()
+  if(network_test_files)
+    waggle_gtest(${name}_network_test network GTest::gtest_main ${network_test_files})
+    target_link_libraries(${name}_network_test PRIVATE waggle_${name})
   endif()
   if(slow_test_files)
     waggle_gtest(${name}_slow_test nightly GTest::gtest_main ${slow_test_files})

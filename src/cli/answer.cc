@@ -5,7 +5,7 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "cli/node.h"
-#include "roles/answer_run.h"
+#include "delegation/answer_run.h"
 
 namespace waggle {
 namespace {

@@ -8,8 +8,8 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "crypto/hash.h"
+#include "host/local_run.h"
 #include "kernels/kat.h"
-#include "roles/local_run.h"
 
 namespace waggle {
 namespace {

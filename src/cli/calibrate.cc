@@ -12,8 +12,8 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "kernels/fast/fast.h"
-#include "roles/base_model.h"
-#include "roles/task_codec.h"
+#include "run/base_model.h"
+#include "run/task_codec.h"
 
 namespace waggle {
 namespace {

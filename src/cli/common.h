@@ -8,7 +8,7 @@
 
 #include "kernels/ops.h"
 #include "model/model.h"
-#include "roles/base_model.h"
+#include "run/base_model.h"
 
 namespace waggle {
 

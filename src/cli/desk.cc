@@ -6,7 +6,7 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "cli/node.h"
-#include "roles/desk_run.h"
+#include "host/desk_run.h"
 
 namespace waggle {
 namespace {

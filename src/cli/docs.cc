@@ -5,12 +5,12 @@
 #include "cli/command.h"
 #include "cli/sft.h"
 #include "environments/registry.h"
+#include "join/validator_metrics.h"
 #include "log/event_log.h"
-#include "roles/host_metrics.h"
-#include "roles/recipe.h"
-#include "roles/telemetry.h"
-#include "roles/validator_metrics.h"
+#include "run/recipe.h"
 #include "sim/scenario.h"
+#include "telemetry/host_metrics.h"
+#include "telemetry/telemetry.h"
 
 namespace waggle {
 namespace {

@@ -8,8 +8,8 @@
 #include "cli/common.h"
 #include "engine/engine.h"
 #include "roles/orchestrator_core.h"
-#include "roles/telemetry.h"
 #include "roles/worker_core.h"
+#include "telemetry/telemetry.h"
 
 namespace waggle {
 namespace {

@@ -3,7 +3,7 @@
 #include "base/hex.h"
 #include "cli/common.h"
 #include "cli/sft.h"
-#include "roles/run_folder.h"
+#include "run/run_folder.h"
 #include "training/checkpoint_folder.h"
 #include "training/fault_dump.h"
 

@@ -9,9 +9,9 @@
 #include "cli/common.h"
 #include "cli/inspect_rollouts.h"
 #include "cli/sft.h"
-#include "roles/recipe.h"
-#include "roles/run_folder.h"
-#include "roles/telemetry.h"
+#include "run/recipe.h"
+#include "run/run_folder.h"
+#include "telemetry/telemetry.h"
 
 namespace waggle {
 namespace {

@@ -10,10 +10,10 @@
 #include "cli/common.h"
 #include "cli/node.h"
 #include "cli/swarm_flags.h"
+#include "join/join_run.h"
 #include "kernels/fast/fast.h"
 #include "protocol/qr_code.h"
-#include "roles/join_run.h"
-#include "roles/telemetry.h"
+#include "telemetry/telemetry.h"
 
 namespace waggle {
 namespace {

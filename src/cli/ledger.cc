@@ -8,11 +8,11 @@
 #include <map>
 #include <memory>
 
+#include "audit/round_keeper.h"
 #include "base/files.h"
 #include "base/hex.h"
 #include "cli/command.h"
 #include "ledger/scenario.h"
-#include "roles/round_keeper.h"
 #include "store/ledger_store.h"
 
 namespace waggle {

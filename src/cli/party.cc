@@ -3,6 +3,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "audit/trust_terms.h"
 #include "base/hex.h"
 #include "cli/command.h"
 #include "cli/common.h"
@@ -10,7 +11,6 @@
 #include "cli/run_common.h"
 #include "crypto/hash.h"
 #include "kernels/fast/fast.h"
-#include "roles/trust_terms.h"
 
 namespace waggle {
 namespace {

@@ -1,7 +1,7 @@
 #include "cli/party_table.h"
 
-#include "roles/payouts.h"
-#include "roles/trust_terms.h"
+#include "audit/trust_terms.h"
+#include "telemetry/payouts.h"
 
 namespace waggle {
 namespace {

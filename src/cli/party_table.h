@@ -1,7 +1,7 @@
 // What a party leaves behind, for people.
 #pragma once
 
-#include "roles/party.h"
+#include "join/party.h"
 
 namespace waggle {
 

@@ -6,9 +6,9 @@
 #include "base/hex.h"
 #include "cli/command.h"
 #include "cli/common.h"
-#include "roles/replay_run.h"
-#include "roles/telemetry.h"
+#include "host/replay_run.h"
 #include "store/run_store.h"
+#include "telemetry/telemetry.h"
 
 namespace waggle {
 namespace {

@@ -12,10 +12,10 @@
 #include "cli/common.h"
 #include "cli/ledger.h"
 #include "cli/node.h"
-#include "roles/answer_run.h"
-#include "roles/dispute_journal.h"
-#include "roles/dispute_settlement.h"
-#include "roles/referee_run.h"
+#include "delegation/answer_run.h"
+#include "delegation/dispute_journal.h"
+#include "delegation/dispute_settlement.h"
+#include "delegation/referee_run.h"
 
 namespace waggle {
 namespace {

@@ -6,7 +6,7 @@
 #include "cli/common.h"
 #include "cli/node.h"
 #include "cli/swarm_flags.h"
-#include "roles/relay_run.h"
+#include "host/relay_run.h"
 
 namespace waggle {
 namespace {

@@ -8,8 +8,8 @@
 #include "cli/command.h"
 #include "cli/party_table.h"
 #include "cli/run_common.h"
-#include "roles/host_run.h"
-#include "roles/local_run.h"
+#include "host/host_run.h"
+#include "host/local_run.h"
 
 namespace waggle {
 

@@ -9,7 +9,7 @@
 #include "cli/common.h"
 #include "cli/node.h"
 #include "cli/swarm_flags.h"
-#include "roles/run_parts.h"
+#include "host/run_parts.h"
 
 namespace waggle {
 

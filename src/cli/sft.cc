@@ -8,7 +8,7 @@
 #include "base/hex.h"
 #include "cli/command.h"
 #include "cli/common.h"
-#include "roles/delegation.h"
+#include "delegation/delegation.h"
 #include "training/checkpoint_folder.h"
 
 namespace waggle {

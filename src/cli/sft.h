@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-#include "roles/sft_run.h"
+#include "run/sft_run.h"
 
 namespace waggle {
 

@@ -12,7 +12,7 @@
 #include "cli/control.h"
 #include "cli/node.h"
 #include "http/client.h"
-#include "roles/telemetry_view.h"
+#include "telemetry/telemetry_view.h"
 
 namespace waggle {
 namespace {

@@ -1,13 +1,13 @@
 // waggle validate: checks others in somebody's run.
 #include <memory>
 
+#include "audit/trust_terms.h"
 #include "cli/command.h"
 #include "cli/common.h"
 #include "cli/node.h"
-#include "roles/join_run.h"
-#include "roles/telemetry.h"
-#include "roles/trust_terms.h"
-#include "roles/validator_metrics.h"
+#include "join/join_run.h"
+#include "join/validator_metrics.h"
+#include "telemetry/telemetry.h"
 
 namespace waggle {
 namespace {

@@ -2,14 +2,14 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "audit/public_inputs.h"
+#include "audit/steps/step_log.h"
 #include "base/files.h"
 #include "base/hex.h"
 #include "cli/command.h"
 #include "cli/common.h"
-#include "roles/dispute_journal.h"
-#include "roles/dispute_wire.h"
-#include "roles/public_inputs.h"
-#include "roles/step_log.h"
+#include "delegation/dispute_journal.h"
+#include "delegation/dispute_wire.h"
 
 namespace waggle {
 namespace {

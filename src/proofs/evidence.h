@@ -8,7 +8,7 @@
 //   a trainer    step: a step that it signed, and the batch; with a policy: that it published, and
 //                that is not what the step leads to
 //   a validator  verdict: what it signed about `group`, which is not what the examination finds
-// roles/evidence_check.h decides.
+// audit/evidence_check.h decides.
 #pragma once
 
 #include <optional>

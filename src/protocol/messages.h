@@ -275,8 +275,8 @@ struct StepAsk {
   PolicyVersion version;
   bool operator==(const StepAsk&) const = default;
 };
-// Acceptor: to be fetched as blobs: the listing of the state (roles/state_listing.h) under its
-// hash, batches under the hashes that their steps name. Absent: not to be had, and why.
+// Acceptor: to be fetched as blobs: the listing of the state (audit/steps/state_listing.h) under
+// its hash, batches under the hashes that their steps name. Absent: not to be had, and why.
 struct StepShown {
   PolicyVersion version;
   PolicyVersion begin;  // of the state

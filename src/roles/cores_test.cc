@@ -5,9 +5,9 @@
 
 #include "crypto/hash.h"
 #include "roles/orchestrator_core.h"
-#include "roles/test_echo.h"
 #include "roles/trainer_core.h"
 #include "roles/worker_core.h"
+#include "run/test_echo.h"
 
 namespace waggle {
 namespace {

@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "roles/lease_source.h"
+#include "run/lease_source.h"
 #include "store/desks.h"
 
 namespace waggle {

@@ -6,8 +6,8 @@
 #include <deque>
 #include <map>
 
-#include "roles/admission.h"
-#include "roles/lease_source.h"
+#include "run/admission.h"
+#include "run/lease_source.h"
 
 namespace waggle {
 

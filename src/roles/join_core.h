@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "protocol/session.h"
-#include "roles/lease_book.h"
 #include "roles/worker_core.h"
+#include "run/lease_book.h"
 
 namespace waggle {
 
@@ -33,7 +33,7 @@ struct JoinSettings {
   std::size_t response_tokens_max = 0;                // of the model's context
   Milliseconds retry_ms_min = 500;                    // after a broken link; doubles
   Milliseconds retry_ms_max = 30'000;
-  // What is posted beside a group (roles/prover.h). A group without it goes back as our own fault.
+  // What is posted beside a group (audit/prover.h). A group without it goes back as our own fault.
   std::function<Status(const Lease&, Group&)> prove = nullptr;
   // What an adversary does to a group before it hands it in (src/zoo); nothing: an honest node.
   std::function<void(const Lease&, Group&)> tamper = nullptr;

@@ -1,7 +1,7 @@
 // The volunteer's core against a host that is only a session.
 #include "roles/join_core.h"
 
-#include "roles/test_echo.h"
+#include "run/test_echo.h"
 
 namespace waggle {
 namespace {

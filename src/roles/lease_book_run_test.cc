@@ -3,9 +3,9 @@
 
 #include <map>
 
-#include "roles/lease_book.h"
 #include "roles/orchestrator_core.h"
-#include "roles/test_echo.h"
+#include "run/lease_book.h"
+#include "run/test_echo.h"
 
 namespace waggle {
 namespace {

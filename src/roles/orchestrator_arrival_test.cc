@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "roles/orchestrator_core.h"
-#include "roles/test_echo.h"
+#include "run/test_echo.h"
 
 namespace waggle {
 namespace {

@@ -6,8 +6,8 @@
 #include "base/check.h"
 #include "base/hex.h"
 #include "crypto/hash.h"
-#include "roles/step_check.h"
 #include "rollout/encoding.h"
+#include "run/step_check.h"
 
 namespace waggle {
 namespace {

@@ -21,13 +21,13 @@
 #include <variant>
 #include <vector>
 
-#include "roles/admission.h"
-#include "roles/lease_maker.h"
-#include "roles/lease_source.h"
-#include "roles/recipe.h"
-#include "roles/task_codec.h"
-#include "roles/task_pool.h"
 #include "rollout/encoding.h"
+#include "run/admission.h"
+#include "run/lease_maker.h"
+#include "run/lease_source.h"
+#include "run/recipe.h"
+#include "run/task_codec.h"
+#include "run/task_pool.h"
 
 namespace waggle {
 

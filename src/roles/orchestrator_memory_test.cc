@@ -1,6 +1,6 @@
 // Leases that outlive a host, or the version that they were made under.
 #include "roles/orchestrator_core.h"
-#include "roles/test_echo.h"
+#include "run/test_echo.h"
 
 namespace waggle {
 namespace {

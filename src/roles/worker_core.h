@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "roles/task_codec.h"
 #include "rollout/rollout.h"
+#include "run/task_codec.h"
 
 namespace waggle {
 

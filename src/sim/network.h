@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "base/wire.h"
-#include "roles/host_core.h"
+#include "host/host_core.h"
 #include "sim/event_queue.h"
 
 namespace waggle {

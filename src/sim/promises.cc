@@ -1,11 +1,10 @@
 #include "sim/promises.h"
 
-#include "roles/lease_maker.h"
-
 #include <algorithm>
 
 #include "crypto/hash.h"
 #include "rollout/encoding.h"
+#include "run/lease_maker.h"
 
 namespace waggle {
 namespace {
@@ -124,7 +123,7 @@ void Promises::CheckUsedOnce(const TrainOn& batch) {
 }
 
 void Promises::Trained(const TrainOn& batch, PolicyVersion current,
-                     const std::vector<LeaseId>& forged) {
+                       const std::vector<LeaseId>& forged) {
   if (batch.batch != current.value)
     Break(fmt::format("batch {} makes version {}", batch.batch, current.value + 1));
   Sha256Hasher hasher;
@@ -160,7 +159,7 @@ void Promises::Closed(const NodeId& node, const std::string& why) {
 }
 
 void Promises::Settled(const HostCore& core, std::size_t links_told, bool deep,
-                     const LeaseBookSettings& settings) {
+                       const LeaseBookSettings& settings) {
   if (core.links() > links_told)
     Break(fmt::format("the core knows {} links, the transport {}", core.links(), links_told));
   if (!deep) return;
@@ -204,7 +203,7 @@ void Promises::HungUp(const NodeId& node, const std::string& why) {
 }
 
 void Promises::Finished(PolicyVersion version, const ToyPolicy& policy,
-                      const Undisturbed* undisturbed) {
+                        const Undisturbed* undisturbed) {
   if (version.value != site_.recipe.orchestrator.steps)
     Break(fmt::format("the run ended at version {}", version.value));
   if (undisturbed != nullptr && stats_.foreign == 0 && stats_.forged == 0 &&

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "roles/host_core.h"
+#include "host/host_core.h"
 #include "sim/site.h"
 
 namespace waggle {

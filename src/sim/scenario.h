@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/config.h"
-#include "roles/host_core.h"
-#include "roles/recipe.h"
+#include "host/host_core.h"
+#include "run/recipe.h"
 
 namespace waggle {
 

@@ -70,7 +70,7 @@ void SimHost::Boot() {
   CatchUp(version.value);
 }
 
-// As roles/host_run.cc: batches that were complete are trained on again before anybody gets in.
+// As host/host_run.cc: batches that were complete are trained on again before anybody gets in.
 void SimHost::CatchUp(std::uint64_t from) {
   catching_up_ = true;
   if (const Status status = Remember(from, from + parts_.scenario.run.ahead + 1); !status)

@@ -1,5 +1,5 @@
 // The host's machine: the real HostCore and TrainerCore, a toy trainer, a disk; performed as
-// roles/host_run.cc does, with one commit for whatever came together.
+// host/host_run.cc does, with one commit for whatever came together.
 #pragma once
 
 #include <memory>

@@ -4,8 +4,8 @@
 
 #include <memory>
 
-#include "roles/recipe.h"
-#include "roles/task_codec.h"
+#include "run/recipe.h"
+#include "run/task_codec.h"
 #include "sim/scenario.h"
 #include "sim/toy_policy.h"
 

@@ -32,7 +32,7 @@ enum class Conduct : std::uint8_t {
   kKeepsSecret,   // does not show its share of the beacon
 };
 
-// Rules as a run's own host sets them (roles/trust_terms.h).
+// Rules as a run's own host sets them (audit/trust_terms.h).
 struct GameRules {
   RunTerms terms;
   Credits budget;

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <map>
 
+#include "audit/trust_terms.h"
 #include "base/check.h"
-#include "roles/trust_terms.h"
 #include "zoo/policies.h"
 #include "zoo/tiers.h"
 

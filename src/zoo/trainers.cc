@@ -1,6 +1,6 @@
 // Trainers that lie about a step, and how anybody finds out: by taking the step again.
 #include "base/check.h"
-#include "roles/step_check.h"
+#include "run/step_check.h"
 #include "zoo/tiers.h"
 
 namespace waggle {

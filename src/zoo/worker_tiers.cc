@@ -3,8 +3,8 @@
 #include "base/check.h"
 #include "kernels/fast/fast.h"
 #include "proofs/fingerprint/cases.h"
-#include "roles/admission.h"
-#include "roles/lease_book.h"
+#include "run/admission.h"
+#include "run/lease_book.h"
 #include "zoo/tiers.h"
 
 namespace waggle {

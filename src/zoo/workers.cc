@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 #include "proofs/fingerprint/fingerprint.h"
-#include "roles/admission.h"
+#include "run/admission.h"
 
 namespace waggle {
 namespace {

@@ -3,9 +3,9 @@
 #include "base/check.h"
 #include "policy/model_image.h"
 #include "proofs/fingerprint/cases.h"
-#include "roles/lease_maker.h"
-#include "roles/run_description.h"
-#include "roles/step_check.h"
+#include "run/lease_maker.h"
+#include "run/run_description.h"
+#include "run/step_check.h"
 
 namespace waggle {
 namespace {

@@ -10,13 +10,13 @@
 #include <utility>
 #include <vector>
 
+#include "audit/evidence_check.h"
+#include "audit/examine.h"
 #include "crypto/identity.h"
 #include "proofs/claims.h"
-#include "roles/base_model.h"
-#include "roles/evidence_check.h"
-#include "roles/examine.h"
 #include "roles/sample_group.h"
 #include "rollout/encoding.h"
+#include "run/base_model.h"
 
 namespace waggle {
 

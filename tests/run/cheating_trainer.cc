@@ -13,7 +13,7 @@
 #include <thread>
 
 #include "base/files.h"
-#include "roles/answer_run.h"
+#include "delegation/answer_run.h"
 
 namespace {
 

@@ -1,0 +1,261 @@
+#include "audit/evidence_check.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "audit/examine.h"
+#include "run/step_check.h"
+#include "run/train_thread.h"
+
+namespace waggle {
+namespace {
+
+Decision Proved(std::string text) { return {Decision::Kind::kProved, std::move(text)}; }
+Decision NotProved(std::string text) { return {Decision::Kind::kNotProved, std::move(text)}; }
+Decision FaultOf(const Error& error) { return {Decision::Kind::kFault, error.what}; }
+
+// One decision.
+class Case {
+ public:
+  Case(const Evidence& evidence, PublicInputs& inputs, ThreadPool& pool)
+      : e_(evidence), inputs_(inputs), pool_(pool) {}
+
+  Decision Twice() const;
+  Decision Group();
+  Decision Step();
+  Decision VerdictOn();
+
+ private:
+  Decision PolicyAfter(const Trainer& trainer, const StepClaim& step);
+  std::optional<Decision> OpenSite();
+  std::optional<Decision> CheckPolicies() const;
+  std::optional<Decision> CheckGroupSigned(const NodeId& worker) const;
+  std::string Name() const { return ToText(e_.accused); }
+  ExaminedRun Run() const {
+    const ModelConfig& model = site_->description.model;
+    return {e_.run, site_->description.recipe, *site_->codec, model.vocab,
+            static_cast<std::uint32_t>(model.layers)};
+  }
+  Result<const Model*> PolicyOf(PolicyVersion version);
+  Examination ExamineGroup(const GroupProbe* probe);
+
+  const Evidence& e_;
+  PublicInputs& inputs_;
+  ThreadPool& pool_;
+  std::unique_ptr<RunSite> site_;
+  std::map<PolicyVersion, std::shared_ptr<const Model>> models_;
+};
+
+// The description is what the orchestrator signed, and says which run this is.
+std::optional<Decision> Case::OpenSite() {
+  Bytes bytes = e_.description;
+  if (bytes.empty()) {
+    auto fetched = inputs_.Description(e_.run, e_.description_hash);
+    if (!fetched) return FaultOf(fetched.error());
+    bytes = std::move(*fetched);
+  }
+  if (Sha256(bytes) != e_.description_hash)
+    return NotProved("the run's description in it is not the one that it names");
+  auto site = MakeRunSite(bytes, e_.run);
+  if (!site) return NotProved(site.error().what);
+  site_ = std::move(*site);
+  return std::nullopt;
+}
+
+std::optional<Decision> Case::CheckPolicies() const {
+  for (const Signed<PolicyClaim>& policy : e_.policies) {
+    if (policy.claim.run != e_.run || policy.claim.description != e_.description_hash)
+      return NotProved(fmt::format("the claim of policy version {} is about another run",
+                                   policy.claim.version.value));
+    if (!ClaimHolds(policy, e_.orchestrator))
+      return NotProved(fmt::format("policy version {} is not signed by the orchestrator",
+                                   policy.claim.version.value));
+  }
+  return std::nullopt;
+}
+
+std::optional<Decision> Case::CheckGroupSigned(const NodeId& worker) const {
+  const GroupProof& proof = *e_.group;
+  const BatchClaim& batch = proof.batch.claim;
+  if (batch.run.value != e_.run || batch.worker != worker)
+    return NotProved("the batch in it is another worker's, or of another run");
+  if (!proof.batch.Holds()) return NotProved("the worker did not sign this batch");
+  if (proof.path.leaves != batch.items ||
+      !MerkleHolds(batch.root, BatchLeaf(GroupHash(proof.group)), proof.path))
+    return NotProved("the group is not in the batch that was signed");
+  if (proof.group.lease != proof.lease.id) return NotProved("the lease is of another group");
+  return std::nullopt;
+}
+
+Result<const Model*> Case::PolicyOf(PolicyVersion version) {
+  if (const auto known = models_.find(version); known != models_.end()) return known->second.get();
+  for (const Signed<PolicyClaim>& policy : e_.policies) {
+    if (policy.claim.version != version) continue;
+    auto model = inputs_.Policy(*site_, e_.run, version, policy.claim.root);
+    if (!model) return Forward(std::move(model.error()));
+    return models_.emplace(version, std::move(*model)).first->second.get();
+  }
+  return Fail(Blame::kMachine, "the evidence names no weights for version {}", version.value);
+}
+
+Examination Case::ExamineGroup(const GroupProbe* probe) {
+  return Examine(
+      Run(), [this](PolicyVersion version) { return PolicyOf(version); }, pool_, e_.group->lease,
+      e_.group->group, probe);
+}
+
+Decision Case::Twice() const {
+  const BatchClaim &a = e_.twice->first.claim, &b = e_.twice->second.claim;
+  if (e_.reason != RejectReason::kEquivocation) return NotProved("accuses of something else");
+  if (a.run.value != e_.run || b.run.value != e_.run || a.worker != e_.accused ||
+      b.worker != e_.accused || a.epoch != b.epoch ||
+      e_.twice->first.ledger != e_.twice->second.ledger)
+    return NotProved("the two batches are not of one worker and one epoch of this run");
+  if (a == b) return NotProved("the two batches are the same");
+  if (!e_.twice->first.Holds() || !e_.twice->second.Holds())
+    return NotProved("the accused did not sign both");
+  return Proved(fmt::format("{} signed two batches for epoch {}: {} groups and {} groups", Name(),
+                            a.epoch, a.items, b.items));
+}
+
+Decision Case::Group() {
+  if (auto no = CheckPolicies()) return *no;
+  if (auto no = CheckGroupSigned(e_.accused)) return *no;
+  if (auto no = OpenSite()) return *no;
+  const Examination found = ExamineGroup(nullptr);
+  if (const auto* fault = std::get_if<Fault>(&found.verdict))
+    return {Decision::Kind::kFault, fault->what};
+  const auto* reject = std::get_if<Reject>(&found.verdict);
+  if (reject == nullptr) return NotProved(fmt::format("the group holds: {} is honest", Name()));
+  if (reject->reason == RejectReason::kFingerprint)
+    return NotProved("the group is unlikely, and a test with a tolerance proves nothing: " +
+                     reject->detail);
+  if (reject->reason == RejectReason::kWrongLease)
+    return NotProved("the lease in it is none that the run derives: " + reject->detail);
+  // Which task a place of a pool has is the orchestrator's word.
+  if (reject->reason == RejectReason::kWrongTask &&
+      Run().recipe.orchestrator.difficulty.tasks > 0 && !e_.group->lease.evaluation)
+    return NotProved(
+        "where tasks come from a pool, only the orchestrator says which one was meant");
+  if (reject->reason != e_.reason || found.rollout != e_.rollout || found.token != e_.token)
+    return NotProved(
+        fmt::format("the first fault of the group is another one: {} at rollout {}, "
+                    "token {}: {}",
+                    ToString(reject->reason), found.rollout, found.token, reject->detail));
+  return Proved(
+      fmt::format("{} signed a group of lease {} that does not hold: {} at rollout {}, "
+                  "token {}: {}",
+                  Name(), LeaseName(e_.group->lease.id), ToString(reject->reason), found.rollout,
+                  found.token, reject->detail));
+}
+
+// The one whose verdict does not follow lied, whatever the group is.
+Decision Case::VerdictOn() {
+  const AuditClaim& said = e_.verdict->claim;
+  const GroupProof& proof = *e_.group;
+  if (said.run != e_.run || !ClaimHolds(*e_.verdict, e_.accused))
+    return NotProved("the accused did not sign this verdict");
+  if (said.group != GroupHash(proof.group) || said.batch != proof.batch.claim.root ||
+      said.epoch != proof.batch.claim.epoch || said.index != proof.path.index)
+    return NotProved("the verdict is about another group");
+  if (auto no = CheckPolicies()) return *no;
+  if (auto no = CheckGroupSigned(proof.batch.claim.worker)) return *no;
+  if (auto no = OpenSite()) return *no;
+  const GroupProbe probe = ProbeOf(said.beacon, said.group, proof.group, Run().layers);
+  const Examination found = ExamineGroup(&probe);
+  if (const auto* fault = std::get_if<Fault>(&found.verdict))
+    return {Decision::Kind::kFault, fault->what};
+  const auto* reject = std::get_if<Reject>(&found.verdict);
+  const bool same = said.accepted ? reject == nullptr
+                                  : reject != nullptr && said.reason == reject->reason &&
+                                        said.rollout == found.rollout && said.token == found.token;
+  if (same && said.activation == found.activation)
+    return NotProved(fmt::format("the verdict is right: {} is honest", Name()));
+  const bool blames = !said.accepted && reject == nullptr;
+  if (e_.reason != (blames ? RejectReason::kFalseAccusation : RejectReason::kLazyVerdict))
+    return NotProved("accuses of something else than what the verdict shows");
+  if (blames)
+    return Proved(fmt::format("{} accused a group of lease {} that holds", Name(),
+                              LeaseName(proof.lease.id)));
+  return Proved(fmt::format("{} gave a verdict on lease {} without examining it: {}", Name(),
+                            LeaseName(proof.lease.id),
+                            same ? "the activations are not those of the model"
+                                 : "the examination finds something else"));
+}
+
+// A trainer that is the orchestrator too, and gives out other weights than its step leads to.
+Decision Case::PolicyAfter(const Trainer& trainer, const StepClaim& step) {
+  for (const Signed<PolicyClaim>& policy : e_.policies) {
+    if (policy.claim.version.value != step.version.value + 1 || e_.orchestrator != e_.accused)
+      continue;
+    const PolicyImage image = ImageOfTrainer(trainer, site_->numerics.weights, pool_, nullptr);
+    if (policy.claim.root == image.root()) break;
+    return Proved(fmt::format("{} published other weights as version {} than its step leads to",
+                              Name(), policy.claim.version.value));
+  }
+  return NotProved(fmt::format("the step holds: {} is honest", Name()));
+}
+
+Decision Case::Step() {
+  const StepClaim& step = e_.step->step.claim;
+  if (e_.reason != RejectReason::kWrongStep) return NotProved("accuses of something else");
+  if (step.run != e_.run || !ClaimHolds(e_.step->step, e_.accused))
+    return NotProved("the accused did not sign this step");
+  if (Sha256(e_.step->records) != step.batch)
+    return NotProved("the batch in it is not the one that was signed");
+  if (auto no = CheckPolicies()) return *no;
+  if (auto no = OpenSite()) return *no;
+  const auto records = DecodeRecords(e_.step->records);
+  if (!records)
+    return Proved(
+        fmt::format("{} signed a step on a batch that is none: {}", Name(), records.error().what));
+  auto trainer = inputs_.State(*site_, e_.run, step.version, step.before);
+  if (!trainer) return FaultOf(trainer.error());
+  const ExaminedRun run = Run();
+  const auto after = StepAgain(**trainer, run.recipe, *records, step.version, run.codec, run.vocab);
+  if (!after) {
+    if (after.error().blame != Blame::kPeer) return FaultOf(after.error());
+    return Proved(
+        fmt::format("{} signed a step on groups that are none: {}", Name(), after.error().what));
+  }
+  if (*after == step.after) {
+    if (const auto why = WhyNotItsBatch(run.recipe, *records, step.version))
+      return Proved(fmt::format("{} signed a step from version {} on a batch of its own choice: {}",
+                                Name(), step.version.value, *why));
+    return PolicyAfter(**trainer, step);
+  }
+  return Proved(
+      fmt::format("{} signed that the step from version {} leads to another state than "
+                  "its batch gives",
+                  Name(), step.version.value));
+}
+
+}  // namespace
+
+const char* ToString(Decision::Kind kind) {
+  switch (kind) {
+    case Decision::Kind::kProved:
+      return "proved";
+    case Decision::Kind::kNotProved:
+      return "not proved";
+    case Decision::Kind::kFault:
+      return "fault";
+  }
+  return "?";
+}
+
+Decision Decide(const Evidence& evidence, PublicInputs& inputs, ThreadPool& pool,
+                const std::optional<NodeId>& expected) {
+  if (expected && evidence.orchestrator != *expected)
+    return NotProved(fmt::format("its policies are signed by {}, not by {}",
+                                 ToText(evidence.orchestrator), ToText(*expected)));
+  Case it(evidence, inputs, pool);
+  if (evidence.verdict && evidence.group) return it.VerdictOn();
+  if (evidence.group) return it.Group();
+  if (evidence.twice) return it.Twice();
+  if (evidence.step) return it.Step();
+  return NotProved("it holds nothing that anybody signed");
+}
+
+}  // namespace waggle

@@ -1,0 +1,154 @@
+// Evidence of every kind that can be proved, as files that this program, and every later one, must
+// decide as it did: tests/golden/evidence. WAGGLE_UPDATE=1 makes them anew.
+#include <cmath>
+
+#include "audit/test_audit.h"
+#include "base/files.h"
+#include "base/test_source.h"
+#include "policy/patch.h"
+#include "policy/store.h"
+#include "run/step_check.h"
+
+namespace waggle {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path Golden() { return TestSource() / "tests/golden/evidence"; }
+
+std::string FileName(RejectReason reason) {
+  std::string name = ToString(reason);
+  std::replace(name.begin(), name.end(), ' ', '_');
+  return name + ".wglevid";
+}
+
+void Put(const TestAudit& audit, const Evidence& evidence) {
+  const Bytes bytes = SealEvidence(evidence, audit.accuser);
+  ASSERT_TRUE(WriteFileAtomic(Golden() / FileName(evidence.reason),
+                              {reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
+}
+
+// One group of three in which `change` was made.
+Evidence WithForged(TestAudit& audit, RejectReason reason, std::uint32_t rollout,
+                    std::uint32_t token, const std::function<void(Group&)>& change) {
+  std::vector<Group> groups;
+  for (std::uint32_t i = 0; i < 3; ++i) groups.push_back(audit.Sample(audit.LeaseOf(i)));
+  change(groups[1]);
+  return audit.Accuse(groups, 1, audit.worker, reason, rollout, token);
+}
+
+Evidence OnVerdict(TestAudit& audit, RejectReason reason,
+                   const std::function<void(AuditClaim&)>& change) {
+  Evidence evidence = WithForged(audit, reason, 0, 0, [](Group&) {});
+  evidence.accused = audit.validator.id();
+  AuditClaim claim{.run = audit.run->run_id,
+                   .epoch = 3,
+                   .batch = evidence.group->batch.claim.root,
+                   .index = 1,
+                   .group = GroupHash(evidence.group->group),
+                   .beacon = Hash256{5},
+                   .accepted = true};
+  change(claim);
+  evidence.verdict = SignClaim(claim, audit.validator);
+  return evidence;
+}
+
+void MakeAll(TestAudit& audit) {
+  fs::remove_all(Golden());
+  fs::create_directories(Golden());
+  Put(audit, WithForged(audit, RejectReason::kMalformed, 0, 0,
+                        [](Group& group) { group.rollouts.pop_back(); }));
+  Put(audit, WithForged(audit, RejectReason::kWrongTask, 0, 0,
+                        [](Group& group) { group.prompt.back() = group.prompt.front(); }));
+  Put(audit, WithForged(audit, RejectReason::kBadTermination, 0, 0, [](Group& group) {
+        FinishReason& finish = group.rollouts[1].finish;
+        finish = finish == FinishReason::kStop ? FinishReason::kLength : FinishReason::kStop;
+      }));
+  Put(audit, WithForged(audit, RejectReason::kWrongReward, 2, 0,
+                        [](Group& group) { group.rollouts[2].reward = 0.5f; }));
+  const TokenId stop = audit.run->codec->stop_ids().front();
+  Put(audit, WithForged(audit, RejectReason::kWrongToken, 3, 0, [&](Group& group) {
+        TokenId& token = group.rollouts[3].tokens[0];
+        const TokenId before = token;
+        for (token = 0; token == before || token == stop;) ++token;
+      }));
+  Put(audit, WithForged(audit, RejectReason::kWrongLogp, 2, 0, [](Group& group) {
+        group.rollouts[2].logps[0] = std::nextafter(group.rollouts[2].logps[0], -1.0f);
+      }));
+  Evidence twice = audit.About(audit.worker.id(), RejectReason::kEquivocation);
+  const std::vector<Group> groups = {audit.Sample(audit.LeaseOf(0)),
+                                     audit.Sample(audit.LeaseOf(1))};
+  twice.twice = {audit.Batch(groups, audit.worker), audit.Batch({groups[0]}, audit.worker)};
+  Put(audit, twice);
+  Put(audit, OnVerdict(audit, RejectReason::kLazyVerdict,
+                       [](AuditClaim& claim) { claim.activation = Hash256{1}; }));
+  Put(audit, OnVerdict(audit, RejectReason::kFalseAccusation, [](AuditClaim& claim) {
+        claim.accepted = false;
+        claim.reason = RejectReason::kWrongToken;
+      }));
+
+  std::vector<GroupRecord> records;
+  for (std::uint32_t i = 0; i < 4; ++i)
+    records.push_back({audit.LeaseOf(i), audit.Sample(audit.LeaseOf(i))});
+  Evidence step = audit.About(audit.orchestrator.id(), RejectReason::kWrongStep);
+  step.step = StepProof{{}, EncodeRecords(records)};
+  step.step->step = SignClaim(StepClaim{.run = audit.run->run_id,
+                                        .before = audit.run->trainer->StateHash(),
+                                        .after = Hash256{1},
+                                        .batch = Sha256(step.step->records)},
+                              audit.orchestrator);
+  Put(audit, step);
+}
+
+// What the files name by hash, as a run's folder holds it.
+void PutInputs(TestAudit& audit) {
+  const RunFolder folder(Golden());
+  const fs::path staged = folder.StageCheckpoint(0).value();
+  ASSERT_TRUE(audit.run->trainer->SaveCheckpoint(staged / "trainer"));
+  ASSERT_TRUE(folder.CommitCheckpoint(0));
+  PolicyStore store =
+      PolicyStore::Open(Golden() / "policies", audit.run->run_id, audit.run->pool).value();
+  const PolicyImage image = ImageOf(audit.run->trainer->parameters(), audit.run->numerics.weights,
+                                    nullptr, audit.run->pool);
+  const Bytes payload = EncodeSnapshot(image);
+  const PolicyManifest manifest =
+      MakeManifest({.run = audit.run->run_id, .root = image.root()}, payload, audit.run->pool);
+  ASSERT_TRUE(store.Publish(manifest, payload));
+}
+
+// Not provable by a file: said by the host about its own leases (unknown, stale, lease), about what
+// is not there (withheld), or by a test with a tolerance.
+bool NeverEvidence(RejectReason reason) {
+  return reason == RejectReason::kUnknownLease || reason == RejectReason::kStalePolicy ||
+         reason == RejectReason::kWrongLease || reason == RejectReason::kWithheld ||
+         reason == RejectReason::kFingerprint;
+}
+
+TEST(EvidenceGolden, EveryReasonIsDecidedAsItWas) {
+  if (std::getenv("WAGGLE_UPDATE") != nullptr) {
+    TestAudit audit;
+    MakeAll(audit);
+    PutInputs(audit);
+  }
+  ThreadPool pool(2);
+  FolderInputs inputs({Golden()}, BestOps(), pool), nothing({}, BestOps(), pool);
+  for (const RejectReason reason : AllRejectReasons()) {
+    if (NeverEvidence(reason)) continue;
+    const auto text = ReadFile(Golden() / FileName(reason), kEvidenceBytesMax);
+    ASSERT_TRUE(text) << text.error().what;
+    const std::span bytes(reinterpret_cast<const std::uint8_t*>(text->data()), text->size());
+    const auto evidence = OpenEvidence(bytes);
+    ASSERT_TRUE(evidence) << evidence.error().what;
+    EXPECT_EQ(evidence->reason, reason);
+    const Decision decision = Decide(*evidence, inputs, pool, TestKey(1).id());
+    EXPECT_EQ(decision.kind, Decision::Kind::kProved) << ToString(reason) << ": " << decision.text;
+    // Forms, claims and double signatures need no weights.
+    const Decision blind = Decide(*evidence, nothing, pool);
+    const bool needs = reason >= RejectReason::kWrongToken && reason != RejectReason::kEquivocation;
+    EXPECT_EQ(blind.kind, needs ? Decision::Kind::kFault : Decision::Kind::kProved)
+        << ToString(reason) << ": " << blind.text;
+  }
+}
+
+}  // namespace
+}  // namespace waggle

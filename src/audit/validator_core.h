@@ -1,0 +1,159 @@
+// A validator: follows the ledger entry by entry and believes none that does not apply, takes part
+// in beacons, replays what it was drawn for, gives verdicts, and accuses with evidence. A state
+// machine without I/O: events in, effects out. The driver owns the link, the weights and the
+// computing (validate_run.h). Single-threaded.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "audit/examine.h"
+#include "ledger/log.h"
+#include "proofs/evidence.h"
+#include "protocol/messages.h"
+
+namespace waggle {
+
+struct ValidatorSettings {
+  Hash256 run{};
+  Credits stake;             // put at stake before joining, from its own balance
+  std::uint32_t layers = 0;  // of the run's model
+  Hash256 description_hash{};
+  Bytes description;                   // goes into evidence if it is short
+  std::optional<NodeId> orchestrator;  // who must have signed; unknown: the host that answered
+  // Whether the steps of this epoch are known: before that its secret is not shown.
+  std::function<bool(std::uint64_t epoch)> holds_steps = nullptr;
+};
+
+// Events
+struct HostAnswered {  // a link is open
+  NodeId host;
+};
+struct HostSaid {
+  NodeMessage message;
+};
+struct GroupExamined {  // in answer to ExamineGroup
+  std::uint64_t ticket = 0;
+  Examination examination;
+};
+struct ValidatorTick {};
+using ValidatorEvent = std::variant<HostAnswered, HostSaid, GroupExamined, ValidatorTick>;
+
+// Effects, to be performed in order
+struct SayToHost {
+  NodeMessage message;
+};
+struct ExamineGroup {
+  std::uint64_t ticket = 0;
+  Lease lease;
+  Group group;
+  GroupProbe probe;
+  std::map<PolicyVersion, Hash256> roots;  // of the versions that the group names
+  std::uint64_t epoch = 0;                 // of the batch, and whose it is
+  NodeId worker = {};
+};
+struct KeepEvidence {
+  Bytes evidence;
+  std::string text;
+};
+struct Noticed {  // a line for people
+  std::string text;
+};
+struct HostLied {  // the ledger it tells is none, or its claims do not hold
+  std::string why;
+};
+using ValidatorEffect = std::variant<SayToHost, ExamineGroup, KeepEvidence, Noticed, HostLied>;
+
+class ValidatorCore {
+ public:
+  // `key` outlives the core.
+  ValidatorCore(const Signer& key, const ValidatorSettings& settings);
+
+  [[nodiscard]] std::vector<ValidatorEffect> Step(const ValidatorEvent& event);
+
+  struct Counts {
+    std::uint64_t batches = 0, groups = 0, tokens = 0;     // examined
+    std::uint64_t accepted = 0, rejected = 0, faults = 0;  // batches
+    std::uint64_t unlikely = 0;                            // of them, by fingerprint alone
+    std::uint64_t beacons = 0;
+  };
+  const Counts& counts() const { return counts_; }
+  const Ledger* ledger() const { return replay_ ? &replay_->ledger() : nullptr; }
+  bool joined() const;  // a validator of the run
+  // As the host signed it; null: not told.
+  const Signed<PolicyClaim>* PolicyOf(PolicyVersion version) const {
+    const auto found = policies_.find(version);
+    return found == policies_.end() ? nullptr : &found->second;
+  }
+
+ private:
+  struct Place {
+    std::uint64_t epoch = 0;
+    NodeId worker;
+    auto operator<=>(const Place&) const = default;
+  };
+  struct Duty {
+    AuditDuty duty;
+    std::deque<std::uint32_t> asked, to_ask;
+    std::vector<Hash256> activations;
+    Finding finding = Finding::kAccepted;
+    RejectReason reason{};
+    Digest256 evidence{};
+  };
+  struct Ticket {
+    Place place;
+    AuditItem item;
+  };
+
+  void On(const HostAnswered& event);
+  void On(const HostSaid& event);
+  void On(const GroupExamined& event);
+  void On(const ValidatorTick&) {}
+  void Heard(const LedgerEntries& message);
+  void Heard(const LedgerDeclined& message);
+  void Heard(const PolicySigned& message);
+  void Heard(const AuditItem& message);
+  template <class T>
+  void Heard(const T&) {}
+
+  void Lie(std::string why);
+  void Act();
+  void Submit(LedgerBody body);
+  bool CommitToBeacon(const LedgerRunState& run);
+  bool Reveal(const LedgerRunState& run);
+  void TakeDuties();
+  void AskNext();
+  bool Examine(const Place& place, const AuditItem& item);
+  void Accuse(const Ticket& ticket, const Reject& reject, const Examination& examination);
+  void Suspect(const Ticket& ticket, const Reject& reject, const Examination& examination);
+  void FinishItem(const Place& place);
+  void GiveVerdictIfDone(const Place& place);
+  Digest256 SecretOf(std::uint64_t epoch) const;
+  LedgerRun Run() const { return LedgerRun{settings_.run}; }
+
+  const Signer& key_;
+  const ValidatorSettings settings_;
+  std::vector<ValidatorEffect> effects_;  // of the step in progress
+
+  std::optional<NodeId> host_;
+  std::optional<LedgerReplay> replay_;
+  bool linked_ = false, caught_up_ = false, lied_ = false, beacon_submitted_ = false;
+  std::optional<std::uint64_t> submitted_;        // nonce of the request that is with the host
+  std::optional<std::uint64_t> declined_at_;      // length of the ledger when one was declined
+  std::deque<LedgerBody> wanted_;                 // requests to come
+  std::set<std::uint64_t> committed_, revealed_;  // epochs
+  std::map<PolicyVersion, Signed<PolicyClaim>> policies_;
+  std::map<Place, Duty> duties_;
+  std::set<Place> done_;
+  std::map<std::uint64_t, Ticket> tickets_;
+  std::uint64_t next_ticket_ = 1;
+  Counts counts_;
+};
+
+}  // namespace waggle
