@@ -16,6 +16,7 @@
 #include "audit/examine.h"
 #include "ledger/log.h"
 #include "proofs/evidence.h"
+#include "proofs/fingerprint/node_record.h"
 #include "protocol/messages.h"
 
 namespace waggle {
@@ -29,6 +30,7 @@ struct ValidatorSettings {
   std::optional<NodeId> orchestrator;  // who must have signed; unknown: the host that answered
   // Whether the steps of this epoch are known: before that its secret is not shown.
   std::function<bool(std::uint64_t epoch)> holds_steps = nullptr;
+  NodeRecords records = {};  // as KeepRecords was last asked to
 };
 
 // Events
@@ -62,13 +64,18 @@ struct KeepEvidence {
   Bytes evidence;
   std::string text;
 };
+// Before the verdict that comes with it is said.
+struct KeepRecords {
+  Bytes records;
+};
 struct Noticed {  // a line for people
   std::string text;
 };
 struct HostLied {  // the ledger it tells is none, or its claims do not hold
   std::string why;
 };
-using ValidatorEffect = std::variant<SayToHost, ExamineGroup, KeepEvidence, Noticed, HostLied>;
+using ValidatorEffect =
+    std::variant<SayToHost, ExamineGroup, KeepEvidence, KeepRecords, Noticed, HostLied>;
 
 class ValidatorCore {
  public:
@@ -81,6 +88,7 @@ class ValidatorCore {
     std::uint64_t batches = 0, groups = 0, tokens = 0;     // examined
     std::uint64_t accepted = 0, rejected = 0, faults = 0;  // batches
     std::uint64_t unlikely = 0;                            // of them, by fingerprint alone
+    std::uint64_t by_record = 0;                           // of those, by the node's record alone
     std::uint64_t beacons = 0;
   };
   const Counts& counts() const { return counts_; }
@@ -105,6 +113,7 @@ class ValidatorCore {
     Finding finding = Finding::kAccepted;
     RejectReason reason{};
     Digest256 evidence{};
+    SamplingBets bets;
   };
   struct Ticket {
     Place place;
@@ -133,6 +142,7 @@ class ValidatorCore {
   void Accuse(const Ticket& ticket, const Reject& reject, const Examination& examination);
   void Suspect(const Ticket& ticket, const Reject& reject, const Examination& examination);
   void FinishItem(const Place& place);
+  void Remember(const Place& place);
   void GiveVerdictIfDone(const Place& place);
   Digest256 SecretOf(std::uint64_t epoch) const;
   LedgerRun Run() const { return LedgerRun{settings_.run}; }
@@ -151,6 +161,7 @@ class ValidatorCore {
   std::map<PolicyVersion, Signed<PolicyClaim>> policies_;
   std::map<Place, Duty> duties_;
   std::set<Place> done_;
+  NodeRecords records_;
   std::map<std::uint64_t, Ticket> tickets_;
   std::uint64_t next_ticket_ = 1;
   Counts counts_;
