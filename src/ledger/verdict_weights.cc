@@ -147,12 +147,14 @@ Status VerdictBook::WeighRun(const GrailScoring& scoring, const LedgerRun& run,
       one.weights[uid] = std::move(shares);
       spoke[validator] = number * kTempo + 1;
     }
+    const bool staked = std::ranges::any_of(
+        spoke, [&](const auto& one_spoke) { return one.nodes[uid_of(one_spoke.first)].stake > 0; });
     for (const auto& [validator, when] : spoke) {
       const std::size_t uid = uid_of(validator);
       one.nodes[uid].validator = true;
-      yuma.neurons[uid].stake = one.nodes[uid].stake;
+      yuma.neurons[uid].stake = staked ? one.nodes[uid].stake : 1;
       yuma.neurons[uid].last_update = when;
-      yuma.neurons[uid].permit = one.nodes[uid].stake > 0;
+      yuma.neurons[uid].permit = yuma.neurons[uid].stake > 0;
     }
     yuma.weights = rows;
     yuma.bonds = bonds;

@@ -56,8 +56,8 @@ anne settle-epoch run=r epoch=0
 anne settle-epoch run=r epoch=1
 )";
 
-std::vector<WeighedEpoch> Weigh(const GrailScoring& scoring) {
-  const auto report = RunScenario(kLog, "log");
+std::vector<WeighedEpoch> Weigh(const GrailScoring& scoring, std::string log = std::string(kLog)) {
+  const auto report = RunScenario(log, "log");
   EXPECT_TRUE(report) << report.error().what;
   LedgerReplay replay(report->genesis);
   VerdictBook book;
@@ -126,6 +126,18 @@ TEST(VerdictWeights, YumaBesideWhatTheLedgerPaid) {
   EXPECT_EQ(second.nodes[will].worker_paid.value, 0);
   EXPECT_EQ(second.outcome.incentive[will].raw, 0u);
   EXPECT_GT(second.outcome.incentive[nell].raw, 0u);
+}
+
+TEST(VerdictWeights, WhereNobodyHasStakeAllCountAlike) {
+  std::string log(kLog);
+  for (const std::string line : {"val stake run=r amount=500\n", "vic stake run=r amount=300\n"})
+    log.erase(log.find(line), line.size());
+  log.insert(log.find("terms t ") + 8, "validator_stake_min=0 beacon_forfeit=0 ");
+  const auto epochs = Weigh({}, log);
+  ASSERT_EQ(epochs.size(), 2u);
+  const YumaOutcome& o = epochs[0].outcome;
+  EXPECT_EQ(o.active_stake[UidOf(epochs[0], "val")], Fixed::Ratio(1, 2));
+  EXPECT_EQ(o.active_stake[UidOf(epochs[0], "vic")], Fixed::Ratio(1, 2));
 }
 
 // As deployed a run of this size is nothing: (60/60000)^4 of a tenth.
