@@ -30,7 +30,8 @@ AuditBooks::AuditBooks(RunParts& run, AuditSettings settings, std::unique_ptr<Ru
       settings_(std::move(settings)),
       host_(settings_.terms.orchestrator),
       site_(std::move(site)),
-      inputs_({run.folder.root()}, *run.options.ops, run.pool) {}
+      pool_(run.pool.threads()),
+      inputs_({run.folder.root()}, *run.options.ops, pool_) {}
 
 Result<std::unique_ptr<AuditBooks>> AuditBooks::Open(RunParts& run, const NodeId& host,
                                                      const Bytes& description) {
@@ -158,7 +159,7 @@ EvidenceDecided AuditBooks::Judge(const NodeId& from, const Bytes& bytes) {
     decided.text = "it is about another run";
     return decided;
   }
-  const Decision decision = Decide(*evidence, inputs_, run_.pool, host_);
+  const Decision decision = Decide(*evidence, inputs_, pool_, host_);
   decided.text = decision.text;
   decided.proved = decision.kind == Decision::Kind::kProved;
   decided.fault = decision.kind == Decision::Kind::kFault;
@@ -186,7 +187,7 @@ Examination AuditBooks::ExamineWith(const Lease& lease, const Group& group,
   const ExaminedRun examined{run_.run_id, site_->description.recipe, *site_->codec, model.vocab,
                              static_cast<std::uint32_t>(model.layers)};
   return Examine(
-      examined, [this](PolicyVersion version) { return ModelOf(version); }, run_.pool, lease, group,
+      examined, [this](PolicyVersion version) { return ModelOf(version); }, pool_, lease, group,
       probe);
 }
 

@@ -9,6 +9,7 @@
 #include "audit/examine.h"
 #include "audit/public_inputs.h"
 #include "audit/trust_terms.h"
+#include "base/thread_pool.h"
 #include "host/run_parts.h"
 #include "store/ledger_store.h"
 #include "store/run_store.h"
@@ -56,6 +57,7 @@ class AuditBooks {
   const AuditSettings settings_;
   const NodeId host_;
   std::unique_ptr<RunSite> site_;
+  ThreadPool pool_;  // our own: the run's belongs to the trainer's thread while a step is under way
   FolderInputs inputs_;
   std::map<PolicyVersion, Hash256> roots_;
   std::map<PolicyVersion, std::shared_ptr<const Model>> models_;  // the newest few

@@ -23,6 +23,15 @@ YumaRow RowOf(const std::vector<Fixed>& shares) {
   return row;
 }
 
+// Shares of all places by their scores: the pool's parts, and what burns.
+std::vector<Fixed> SharesOf(const GrailScoring& scoring, const std::vector<std::uint64_t>& scores) {
+  std::uint64_t cap = scoring.cap;
+  if (cap == 0) cap = std::max<std::uint64_t>(1, *std::ranges::max_element(scores));
+  std::vector<Fixed> shares = PowerShares(scores, cap, scoring.exponent, scoring.pool);
+  shares[0] = Fixed::One() - Sum(shares);
+  return shares;
+}
+
 }  // namespace
 
 void VerdictBook::See(const LedgerEntry& entry, std::span<const LedgerEvent> events,
@@ -138,10 +147,7 @@ Status VerdictBook::WeighRun(const GrailScoring& scoring, const LedgerRun& run,
       std::vector<std::uint64_t> scores(n, 0);
       for (const auto& [worker, score] : ScoresOf(scoring, epochs, number, validator))
         scores[uid_of(worker)] = score;
-      std::uint64_t cap = scoring.cap;
-      if (cap == 0) cap = std::max<std::uint64_t>(1, *std::ranges::max_element(scores));
-      std::vector<Fixed> shares = PowerShares(scores, cap, scoring.exponent, scoring.pool);
-      shares[0] = Fixed::One() - Sum(shares);
+      std::vector<Fixed> shares = SharesOf(scoring, scores);
       const std::size_t uid = uid_of(validator);
       rows[uid] = RowOf(shares);
       one.weights[uid] = std::move(shares);
