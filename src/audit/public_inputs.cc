@@ -40,6 +40,15 @@ std::optional<LoraConfig> LoraConfigOf(const AdapterConfig& adapter) {
       .rank = adapter.rank, .alpha = static_cast<float>(adapter.alpha), .targets = adapter.targets};
 }
 
+std::uint64_t WeightBytesMax(const RunSite& site, WeightFormat format) {
+  const RunDescription& d = site.description;
+  const auto lora = LoraConfigOf(d.recipe.trainer.lora);
+  std::uint64_t bytes = 1 << 20;
+  for (const auto& [name, form] : FormOf(d.model, format, lora ? &*lora : nullptr))
+    bytes += form.bytes() + name.size() + 256;
+  return bytes;
+}
+
 FolderInputs::FolderInputs(std::vector<std::filesystem::path> folders, const Ops& ops,
                            ThreadPool& pool)
     : folders_(std::move(folders)), ops_(ops), pool_(pool) {}

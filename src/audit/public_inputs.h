@@ -41,6 +41,9 @@ class FolderInputs final : public PublicInputs {
   ThreadPool& pool_;
 };
 
+// What the weights of a run's policies take as they travel, at the most.
+std::uint64_t WeightBytesMax(const RunSite& site, WeightFormat format);
+
 // The adapters that a recipe trains, or nothing.
 std::optional<LoraConfig> LoraConfigOf(const AdapterConfig& adapter);
 

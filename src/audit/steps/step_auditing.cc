@@ -23,22 +23,13 @@ constexpr int kPolicyTries = 3;
 // moments as large, and room.
 constexpr std::uint64_t kStateCopies = 12;
 
-std::uint64_t WeightBytes(const RunSite& site, WeightFormat format) {
-  const RunDescription& d = site.description;
-  const auto lora = LoraConfigOf(d.recipe.trainer.lora);
-  std::uint64_t bytes = 1 << 20;
-  for (const auto& [name, form] : FormOf(d.model, format, lora ? &*lora : nullptr))
-    bytes += form.bytes() + name.size() + 256;
-  return bytes;
-}
-
 AuditFetch::Settings FetchSettings(const StepAuditing::Places& places, const Hash256& run,
                                    const RunSite& site) {
   return {.mirror = places.mirror,
           .run = run,
           .mirrors = places.mirrors,
-          .state_bytes_max = kStateCopies * WeightBytes(site, WeightFormat::kF32),
-          .payload_bytes_max = WeightBytes(site, site.numerics.weights),
+          .state_bytes_max = kStateCopies * WeightBytesMax(site, WeightFormat::kF32),
+          .payload_bytes_max = WeightBytesMax(site, site.numerics.weights),
           .seed = places.seed};
 }
 
