@@ -46,13 +46,17 @@ Validating::Validating(const ValidateOptions& options, const Signer& key, const 
 // Every message is heard by both; what the ledger has come to is told to the steps' side.
 Result<std::vector<NodeMessage>> Validating::Step(const ValidatorEvent& event) {
   std::vector<NodeMessage> out;
-  if (const auto* link = std::get_if<HostAnswered>(&event))
+  if (const auto* link = std::get_if<HostAnswered>(&event)) {
+    seals_.LinkUp(clock_.UnixSeconds());
     WG_TRY(TellSteps(StepLinkUp{link->host}, out));
+  }
   if (const auto* said = std::get_if<HostSaid>(&event))
     WG_TRY(TellSteps(StepHeard{said->message}, out));
   for (ValidatorEffect& effect : core_.Step(event)) WG_TRY(Perform(std::move(effect), out));
   const Ledger* ledger = core_.ledger();
   const LedgerRunState* state = ledger == nullptr ? nullptr : ledger->FindRun(LedgerRun{run_});
+  if (state != nullptr)
+    for (const std::string& line : seals_.Look(*state, clock_.UnixSeconds())) say_(line);
   WG_TRY(TellSteps(StepLedger{state, core_.joined(), id_}, out));
   return out;
 }

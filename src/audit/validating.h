@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "audit/public_inputs.h"
+#include "audit/seal_clock.h"
 #include "audit/steps/step_auditing.h"
 #include "audit/validator_core.h"
 #include "run/run_site.h"
@@ -76,6 +77,7 @@ class Validating {
   FolderInputs inputs_;
   StepAuditing steps_;
   ValidatorCore core_;
+  SealClock seals_;
   bool blocked_ = false;               // what waits first, waits for a policy
   std::set<PolicyVersion> asked_for_;  // policies that the host was asked for
   double seconds_ = 0, cpu_seconds_ = 0;
