@@ -10,6 +10,7 @@
 #include "policy/chain.h"
 #include "policy/model_image.h"
 #include "run/run_folder.h"
+#include "run/trainer_at.h"
 
 namespace waggle {
 namespace {
@@ -40,13 +41,18 @@ std::optional<LoraConfig> LoraConfigOf(const AdapterConfig& adapter) {
       .rank = adapter.rank, .alpha = static_cast<float>(adapter.alpha), .targets = adapter.targets};
 }
 
+std::uint64_t WeightBytesMax(const ModelConfig& model, WeightFormat format,
+                             const LoraConfig* lora) {
+  std::uint64_t bytes = 1 << 20;
+  for (const auto& [name, form] : FormOf(model, format, lora))
+    bytes += form.bytes() + name.size() + 256;
+  return bytes;
+}
+
 std::uint64_t WeightBytesMax(const RunSite& site, WeightFormat format) {
   const RunDescription& d = site.description;
   const auto lora = LoraConfigOf(d.recipe.trainer.lora);
-  std::uint64_t bytes = 1 << 20;
-  for (const auto& [name, form] : FormOf(d.model, format, lora ? &*lora : nullptr))
-    bytes += form.bytes() + name.size() + 256;
-  return bytes;
+  return WeightBytesMax(d.model, format, lora ? &*lora : nullptr);
 }
 
 FolderInputs::FolderInputs(std::vector<std::filesystem::path> folders, const Ops& ops,
@@ -140,12 +146,8 @@ Result<std::unique_ptr<Trainer>> FolderInputs::State(const RunSite& site, const 
                                                      PolicyVersion version, const Hash256& hash) {
   for (const auto& place : folders_) {
     const RunFolder folder(place);
-    const auto checkpoint = folder.checkpoint(version.value);
-    if (!std::filesystem::exists(checkpoint)) continue;
-    const RunDescription& d = site.description;
-    WG_ASSIGN(auto trainer, Trainer::LoadCheckpoint(checkpoint / "trainer", d.model, site.numerics,
-                                                    d.recipe.trainer, ops_, pool_));
-    trainer->SetRunId(run);
+    if (!std::filesystem::exists(folder.checkpoint(version.value))) continue;
+    WG_ASSIGN(auto trainer, TrainerAt(site, run, folder, version, ops_, pool_));
     if (trainer->StateHash() == hash) return trainer;
   }
   return Fail(Blame::kMachine, "the trainer's state {}... before version {} is not here ({})",

@@ -43,6 +43,8 @@ class FolderInputs final : public PublicInputs {
 
 // What the weights of a run's policies take as they travel, at the most.
 std::uint64_t WeightBytesMax(const RunSite& site, WeightFormat format);
+std::uint64_t WeightBytesMax(const ModelConfig& model, WeightFormat format,
+                             const LoraConfig* lora = nullptr);
 
 // The adapters that a recipe trains, or nothing.
 std::optional<LoraConfig> LoraConfigOf(const AdapterConfig& adapter);

@@ -119,7 +119,7 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   WG_TRY(shelf.Put(run.conduct->version(), ImageOfTrainer(*run.trainer, format, run.pool, nullptr),
                    DeltaKindOf(run.recipe)));
   const Bytes description =
-      EncodeDescription(run.recipe, run.base->model.config, run.base->tokenizer, run.start);
+      EncodeDescription(run.recipe, run.base->model.config, run.base->tokenizer, run.start, run.teacher);
   shelf.PutDescription(description);
   WG_TRY(OpenStore(options));
   influence.emplace(run.run_id, run.recipe.orchestrator);

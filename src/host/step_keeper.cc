@@ -12,6 +12,8 @@ namespace {
 constexpr std::size_t kAskedMax = 4096;                 // questions that wait
 constexpr std::uint64_t kAll = std::uint64_t{1} << 40;  // more groups than any run has
 
+bool IsTeachers(const StateFile& file) { return file.name.starts_with(kTeacherFile); }
+
 StepShown NotShown(PolicyVersion version, std::string_view why) {
   return {.version = version, .begin = version, .state = std::nullopt, .text = ForWire(why)};
 }
@@ -168,14 +170,21 @@ Result<bool> StepKeeper::StateReady(std::uint64_t version) {
   State& state = states_[version];
   if (state.listing) return true;
   if (!state.under_way.valid()) {
-    state.under_way = std::async(
-        std::launch::async, [folder = run_.folder.checkpoint(version), run = run_.run_id, version] {
-          return ListState(folder / "trainer", run, PolicyVersion{version});
-        });
+    state.under_way = std::async(std::launch::async,
+                                 [folder = run_.folder, run = run_.run_id, version,
+                                  teacher = teacher_files_]() mutable -> Result<StateListing> {
+                                   if (teacher.empty()) {
+                                     WG_ASSIGN(teacher, ListTeacher(folder.teacher()));
+                                   }
+                                   return ListState(folder.checkpoint(version) / "trainer", run,
+                                                    PolicyVersion{version}, std::move(teacher));
+                                 });
     return false;
   }
   if (state.under_way.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return false;
   WG_ASSIGN(const StateListing listing, state.under_way.get());
+  if (teacher_files_.empty())
+    std::ranges::copy_if(listing.files, std::back_inserter(teacher_files_), IsTeachers);
   WG_TRY(OfferState(version, listing));
   return true;
 }
@@ -200,7 +209,10 @@ Result<std::shared_ptr<const Mapped>> Map(const std::filesystem::path& path) {
 Status StepKeeper::OfferState(std::uint64_t version, const StateListing& listing) {
   Pieces pieces;
   for (const StateFile& file : listing.files) {
-    WG_ASSIGN(const auto mapped, Map(run_.folder.checkpoint(version) / "trainer" / file.name));
+    const auto path = IsTeachers(file)
+                          ? run_.folder.teacher() / file.name.substr(kTeacherFile.size())
+                          : run_.folder.checkpoint(version) / "trainer" / file.name;
+    WG_ASSIGN(const auto mapped, Map(path));
     const std::span bytes = mapped->bytes();
     if (bytes.size() != file.bytes)
       return Fail(Blame::kMachine, "{} of the checkpoint of version {} changed", file.name,

@@ -74,6 +74,7 @@ class StepKeeper final : public BlobSource {
   std::unique_ptr<StepLog> log_;
   std::deque<ShowForAudit> asked_;
   std::map<std::uint64_t, State> states_;  // by version of the checkpoint
+  std::vector<StateFile> teacher_files_;   // of the run's teacher, once they were listed
   std::map<PolicyVersion, std::pair<std::optional<Digest256>, std::optional<Digest256>>>
       policies_;      // update and snapshot
   std::mutex mutex_;  // of what follows: what is offered, by version of checkpoint and of step

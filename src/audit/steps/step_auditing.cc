@@ -10,6 +10,7 @@
 #include "base/folders.h"
 #include "base/hex.h"
 #include "policy/model_image.h"
+#include "run/trainer_at.h"
 
 namespace waggle {
 namespace {
@@ -23,12 +24,19 @@ constexpr int kPolicyTries = 3;
 // moments as large, and room.
 constexpr std::uint64_t kStateCopies = 12;
 
+// Its model directory: the weights, and a tokenizer beside them.
+std::uint64_t TeacherBytesMax(const RunSite& site) {
+  const auto& teacher = site.description.teacher;
+  return teacher ? WeightBytesMax(teacher->model, WeightFormat::kF32) + kDescriptionBytesMax : 0;
+}
+
 AuditFetch::Settings FetchSettings(const StepAuditing::Places& places, const Hash256& run,
                                    const RunSite& site) {
   return {.mirror = places.mirror,
           .run = run,
           .mirrors = places.mirrors,
-          .state_bytes_max = kStateCopies * WeightBytesMax(site, WeightFormat::kF32),
+          .state_bytes_max =
+              kStateCopies * WeightBytesMax(site, WeightFormat::kF32) + TeacherBytesMax(site),
           .payload_bytes_max = WeightBytesMax(site, site.numerics.weights),
           .seed = places.seed};
 }
@@ -222,10 +230,8 @@ Result<std::vector<GroupRecord>> StepAuditing::RecordsOf(const SignedStep& step)
 }
 
 Result<std::unique_ptr<StepTaking>> StepAuditing::Begin(const FetchSteps& plan) {
-  const RunDescription& d = site_.description;
-  const auto folder = RunFolder(places_.mirror).checkpoint(plan.begin.value) / "trainer";
-  WG_ASSIGN(auto trainer, Trainer::LoadCheckpoint(folder, d.model, site_.numerics, d.recipe.trainer,
-                                                  ops_, pool_));
+  WG_ASSIGN(auto trainer,
+            TrainerAt(site_, run_, RunFolder(places_.mirror), plan.begin, ops_, pool_));
   if (trainer->StateHash() != plan.steps.front().step.claim.before)
     return Fail(Blame::kPeer, "it is not the one that the step from version {} was signed with",
                 plan.begin.value);

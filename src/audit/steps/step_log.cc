@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "proofs/claim_fields.h"
 #include "run/influence.h"
+#include "run/trainer_at.h"
 #include "store/ledger_store.h"
 
 namespace waggle {
@@ -248,9 +249,7 @@ Result<StepsChecked> CheckSteps(const RunFolder& folder, const StepRange& range,
   WG_ASSIGN(const std::string place, folder.StorePlace());
   WG_ASSIGN(const auto store, RunStore::Open(place, run, RunStore::Access::kRead));
   const RunDescription& d = site->description;
-  WG_ASSIGN(auto trainer,
-            Trainer::LoadCheckpoint(folder.checkpoint(checked.begun) / "trainer", d.model,
-                                    site->numerics, d.recipe.trainer, ops, pool));
+  WG_ASSIGN(auto trainer, TrainerAt(*site, run, folder, PolicyVersion{checked.begun}, ops, pool));
   WG_ASSIGN(const NodeId key, TrainerOf(folder, run));
   StepTaking taking(*site, run, key, std::move(trainer),
                     [&](const SignedStep& step) { return RecordsOf(*store, step.leases); });
