@@ -36,6 +36,7 @@ class AuditBooks {
     return ExamineWith(lease, group, nullptr).verdict;
   }
   Result<VerdictChecked> Check(const CheckVerdict& check, RunStore& store);
+  Result<ItemJudged> Judge(const JudgeItem& judge, RunStore& store);
   // Of a canary; one examination, or two.
   Result<CanaryItemMade> Make(const MakeCanaryItem& make, RunStore& store);
   Status Keep(const CanaryBatch& canary);

@@ -372,6 +372,11 @@ Status HostRun::Loop::Perform(HostEffect effect) {
   } else if (const auto* make = std::get_if<MakeCanaryItem>(&effect)) {
     WG_ASSIGN(CanaryItemMade made, books->Make(*make, *store));
     Step(std::move(made));
+  } else if (const auto* item = std::get_if<JudgeItem>(&effect)) {
+    WG_ASSIGN(ItemJudged judged, books->Judge(*item, *store));
+    Step(std::move(judged));
+  } else if (const auto* refereed = std::get_if<Refereed>(&effect)) {
+    run.telemetry->Say(refereed->text);
   } else if (const auto* want = std::get_if<WantRound>(&effect)) {
     auto looked = rounds->Look(*want, run.clock.UnixSeconds());
     if (!looked.say.empty()) run.telemetry->Say(looked.say);
