@@ -313,8 +313,9 @@ void AuditDesk::Heard(const NodeId& node, const LedgerAsk& message) {
 }
 
 void AuditDesk::Heard(const NodeId& node, const StepAsk& message) {
+  if (!IsValidator(node)) return ShowWindow(node, message.version);
   const LedgerRunState& run = *ledger().FindRun(settings_.run);
-  const bool drawn = IsValidator(node) && steps_.IsDrawn(message.version);
+  const bool drawn = steps_.IsDrawn(message.version);
   if (drawn && !steps_.IsEarly(run, message.version, node)) {
     effects_.push_back(ShowForAudit{node, message});
   } else {
@@ -323,6 +324,20 @@ void AuditDesk::Heard(const NodeId& node, const StepAsk& message) {
                     .text = drawn ? "your verdicts of its epoch come first" : "not drawn"};
     effects_.push_back(Tell{node, std::move(shown)});
   }
+}
+
+// Whoever has a receipt sees whether it was kept, when that tells no canary any more: what
+// followers are told, to a worker that does not follow.
+void AuditDesk::ShowWindow(const NodeId& node, PolicyVersion version) {
+  const LedgerRunState& run = *ledger().FindRun(settings_.run);
+  StepShown none{.version = version, .begin = version, .state = std::nullopt, .text = "not shown"};
+  auto step = steps_.ShownStep(run, version);
+  if (!step || !run.members.contains(node) || ++requests_[node] > kRequestsMax) {
+    effects_.push_back(Tell{node, std::move(none)});
+    return;
+  }
+  if (!policies_.empty()) effects_.push_back(Tell{node, policies_.back()});
+  effects_.push_back(Tell{node, std::move(*step)});
 }
 
 void AuditDesk::Heard(const NodeId& node, const StepFound& message) {

@@ -224,6 +224,7 @@ class AuditDesk {
   void Heard(const NodeId& node, const StepAsk& message);
   void Heard(const NodeId& node, const StepFound& message);
   void Heard(const NodeId& node, const PolicyAsk& message);
+  void ShowWindow(const NodeId& node, PolicyVersion version);
   bool IsValidator(const NodeId& node) const;
   template <class T>
   void Heard(const NodeId&, const T&) {}  // not a worker's to say: the session refused it already

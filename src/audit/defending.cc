@@ -2,6 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
+#include "base/files.h"
+#include "base/folders.h"
+#include "base/hex.h"
 #include "proofs/claims.h"
 
 namespace waggle {
@@ -34,10 +40,20 @@ Defending::Defending(const Places& places, const Signer& key, const Hash256& run
       say_(std::move(say)),
       own_(std::move(own)),
       inputs_({places.policies}, ops, pool),
-      core_(key, run, Sha256(description)) {}
+      evidence_(places.evidence),
+      core_(key, run, Sha256(description)),
+      receipts_(key, run, site.description.recipe, description) {}
 
 Result<std::vector<NodeMessage>> Defending::Step(const DefenceEvent& event) {
   std::vector<NodeMessage> out;
+  if (const auto* link = std::get_if<HostAnswered>(&event)) {
+    WG_TRY(Watch(*link, out));
+    if (!std::exchange(receipts_read_, true)) {
+      for (auto& [lease, bytes] : own_.Receipts())
+        WG_TRY(Watch(ReceiptHeard{lease, std::move(bytes)}, out));
+    }
+  }
+  if (const auto* said = std::get_if<HostSaid>(&event)) WG_TRY(Watch(*said, out));
   for (DefenceEffect& effect : core_.Step(event)) {
     if (auto* say = std::get_if<SayToHost>(&effect)) {
       out.push_back(std::move(say->message));
@@ -54,8 +70,46 @@ Result<std::vector<NodeMessage>> Defending::Step(const DefenceEvent& event) {
   return out;
 }
 
-Result<std::vector<NodeMessage>> Defending::Tick() {
-  return Step(DefenceTick{static_cast<std::uint64_t>(clock_.UnixSeconds() * 1000.0)});
+Status Defending::Watch(const ReceiptEvent& event, std::vector<NodeMessage>& out) {
+  std::string file;
+  for (ReceiptEffect& effect : receipts_.Step(event)) {
+    if (auto* say = std::get_if<SayToHost>(&effect)) {
+      out.push_back(std::move(say->message));
+    } else if (const auto* done = std::get_if<ReceiptDone>(&effect)) {
+      own_.DropReceipt(done->lease);
+    } else if (const auto* keep = std::get_if<KeepEvidence>(&effect)) {
+      WG_ASSIGN(file, KeepEvidenceFile(keep->evidence));
+    } else {
+      return Fail(Blame::kPeer, "the host lied: {}; evidence in {}", std::get<HostLied>(effect).why,
+                  file);
+    }
+  }
+  return {};
+}
+
+Result<std::string> Defending::KeepEvidenceFile(const Bytes& evidence) const {
+  WG_TRY(MakeFolder(evidence_));
+  const auto path = evidence_ / (ToHex(EvidenceHash(evidence)).substr(0, 16) + ".wglevid");
+  WG_TRY(WriteFileAtomic(path, {reinterpret_cast<const char*>(evidence.data()), evidence.size()}));
+  return path.string();
+}
+
+// One that can prove nothing is not kept.
+Status Defending::Keep(const KeepReceipt& receipt) {
+  if (!receipts_.Wants(receipt.lease)) return {};
+  WG_TRY(own_.KeepReceipt(receipt.lease, receipt.bytes));
+  std::vector<NodeMessage> nothing;
+  return Watch(ReceiptHeard{receipt.lease, receipt.bytes}, nothing);
+}
+
+Result<std::vector<NodeMessage>> Defending::Tick(PolicyVersion newest) {
+  std::vector<NodeMessage> out;
+  const auto now_ms = static_cast<std::uint64_t>(clock_.MonotonicNs() / 1'000'000);
+  WG_TRY(Watch(WatchTick{now_ms, newest}, out));
+  WG_ASSIGN(std::vector<NodeMessage> said,
+            Step(DefenceTick{static_cast<std::uint64_t>(clock_.UnixSeconds() * 1000.0)}));
+  std::ranges::move(said, std::back_inserter(out));
+  return out;
 }
 
 Result<std::vector<NodeMessage>> Defending::Work() {

@@ -16,6 +16,7 @@ namespace fs = std::filesystem;
 constexpr std::size_t kBatchBytesMax = std::size_t{64} << 20;
 constexpr std::size_t kGroupBytesMax = std::size_t{64} << 20;
 constexpr std::size_t kBatchesMax = 4096;
+constexpr std::size_t kReceiptMax = std::size_t{1} << 14;
 
 std::string_view TextOf(const Bytes& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -95,6 +96,29 @@ Status OwnWork::Keep(const SignedWork& batch) {
   batches_.insert(epoch);
   MakeRoom();
   return {};
+}
+
+Status OwnWork::KeepReceipt(LeaseId lease, const Bytes& receipt) {
+  return WriteFileAtomic(folder_ / fmt::format("{:016x}.receipt", lease.value), TextOf(receipt));
+}
+
+void OwnWork::DropReceipt(LeaseId lease) {
+  std::error_code ignored;
+  fs::remove(folder_ / fmt::format("{:016x}.receipt", lease.value), ignored);
+}
+
+std::map<LeaseId, Bytes> OwnWork::Receipts() const {
+  std::map<LeaseId, Bytes> receipts;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder_, error)) {
+    if (entry.path().extension() != ".receipt") continue;
+    const std::string stem = entry.path().stem().string();
+    std::uint64_t lease = 0;
+    std::from_chars(stem.data(), stem.data() + stem.size(), lease, 16);
+    const auto text = ReadFile(entry.path(), kReceiptMax);
+    if (text) receipts[LeaseId{lease}] = Bytes(text->begin(), text->end());
+  }
+  return receipts;
 }
 
 void OwnWork::Drop(LeaseId lease) {

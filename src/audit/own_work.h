@@ -22,6 +22,10 @@ class OwnWork {
 
   Status Keep(const GroupRecord& record);  // before it is handed in
   Status Keep(const SignedWork& batch);    // before it is signed; its signature need not be there
+  Status KeepReceipt(LeaseId lease, const Bytes& receipt);
+  void DropReceipt(LeaseId lease);
+  // Those that are here, by lease; damaged ones are passed over.
+  std::map<LeaseId, Bytes> Receipts() const;
   // It will not stand in a batch.
   void Drop(LeaseId lease);
 

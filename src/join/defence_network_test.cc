@@ -3,8 +3,13 @@
 // canary bad.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
+#include "audit/public_inputs.h"
 #include "base/files.h"
 #include "join/test_party.h"
+#include "run/lease_maker.h"
 
 namespace waggle {
 namespace {
@@ -34,6 +39,27 @@ struct Talk {
     };
   }
 };
+
+KeyPair KeyOf(std::uint8_t number) { return Party::KeyOf(Node("", number)); }
+
+// Everything in this folder accuses the host of this, and anybody decides so.
+void ExpectProved(const TempFolder& folder, const char* place, RejectReason reason) {
+  ThreadPool pool(1);
+  FolderInputs inputs({folder.path() / "hosted"}, BestOps(), pool);
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path() / place)) {
+    const std::string text = ReadFile(entry.path(), kEvidenceBytesMax).value();
+    const auto evidence =
+        OpenEvidence({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+    ASSERT_TRUE(evidence) << evidence.error().what;
+    if (evidence->reason != reason) continue;  // of canaries that were true
+    EXPECT_EQ(evidence->accused, KeyOf(1).id());
+    const Decision decision = Decide(*evidence, inputs, pool, KeyOf(1).id());
+    EXPECT_EQ(decision.kind, Decision::Kind::kProved) << decision.text;
+    ++files;
+  }
+  EXPECT_GE(files, 1);
+}
 
 TEST(DefenceRun, AFalseAccuserLosesItsSeatAndTheWorkerIsPaid) {
   const TempFolder folder;
@@ -87,6 +113,90 @@ TEST(DefenceRun, AMachineThatComputesWronglySaysSo) {
   EXPECT_EQ(summary.error().blame, Blame::kMachine) << summary.error().what;
   EXPECT_NE(summary.error().what.find("does not hold here either"), std::string::npos)
       << summary.error().what;
+}
+
+// What one lies about, the referee finds out, since it looks: here they are one host, which erred.
+TEST(DefenceRun, AValidatorThatLookedKeepsItsSeatAgainstAFalseCanary) {
+  const TempFolder folder;
+  Recipe recipe = AuditedRecipe();
+  recipe.trust.canary_every = 1;
+  Talk talk;
+  PartyNode host = Node("host", 1);
+  host.false_canaries = true;
+  const auto party = OpenParty(folder, recipe, talk.Into(), host);
+  for (const PartyNode& node : {Node("anna", 2), Node("vera", 4, true)}) party->Add(node);
+  const RunSummary hosted = party->Drive().value();
+  const auto& vera = party->SummaryOf("vera");
+  ASSERT_TRUE(vera) << vera.error().what << talk.said;
+  EXPECT_GE(vera->validated.contested, 1u) << talk.said;
+  EXPECT_NE(talk.said.find("the referee agrees"), std::string::npos) << talk.said;
+  const LedgerRunState& run = *party->host().ledger()->FindRun(LedgerRun{hosted.run_id});
+  EXPECT_TRUE(run.validators.contains(KeyOf(4).id())) << talk.said;
+  ExpectProved(folder, "vera/evidence", RejectReason::kFalseCanary);
+}
+
+// A host that takes a group, signs for it, and lets it vanish from training: the worker's receipt
+// is the proof, whoever else looked away.
+TEST(DefenceRun, AWorkerProvesThatItsGroupWasDropped) {
+  const TempFolder folder;
+  Recipe recipe = AuditedRecipe();
+  recipe.orchestrator.steps = 1000;
+  recipe.orchestrator.drop_uniform = true;  // batches are as large as they turn out
+  recipe.evaluation.every = 0;
+  recipe.checkpoint_every = 100;
+  std::atomic<bool> over = false;
+  HostOptions host{.software = "waggle", .http = "off"};
+  host.wants_to_end = [&] { return over.load(); };
+  host.censors = [](LeaseId lease) { return WaveOf(lease) == 1 && IndexOf(lease) == 0; };
+  const auto run = HostRun::Open(recipe, SmallRunOptions(folder.path(), "hosted"), std::move(host),
+                                 KeyOf(1), SystemClock())
+                       .value();
+  JoinOptions options{.invite = run->invite(),
+                      .ops = &BestOps(),
+                      .patience_ms = 3'000,
+                      .cache_directory = folder.path() / "anna",
+                      .software = "waggle"};
+  std::optional<Result<JoinSummary>> anna;
+  std::thread works([&, options] {
+    anna.emplace(JoinAndSample(options, KeyOf(2), SystemClock()));
+    over = true;
+  });
+  options.cache_directory = folder.path() / "vera";
+  options.validate = ValidateOptions{.evidence_directory = folder.path() / "vera/evidence"};
+  options.wants_to_leave = [&] { return over.load(); };
+  std::thread validates([&, options] {
+    const auto summary = JoinAndSample(options, KeyOf(4), SystemClock());
+    static_cast<void>(summary);  // it stops too, if it was shown that group
+  });
+  const auto hosted = run->Drive();
+  EXPECT_TRUE(hosted) << hosted.error().what;
+  works.join();
+  validates.join();
+  ASSERT_FALSE(*anna) << "everything was kept";
+  EXPECT_EQ(anna->error().blame, Blame::kPeer) << anna->error().what;
+  EXPECT_NE(anna->error().what.find("without it; evidence in"), std::string::npos)
+      << anna->error().what;
+  ExpectProved(folder, "anna/evidence", RejectReason::kDroppedGroup);
+}
+
+// Nobody is accused by an honest host's receipts.
+TEST(DefenceRun, AnHonestHostKeepsItsPromises) {
+  const TempFolder folder;
+  Recipe recipe = AuditedRecipe();
+  recipe.orchestrator.steps = 16;
+  recipe.orchestrator.ahead = 2;
+  Talk talk;
+  const auto party = OpenParty(folder, recipe, talk.Into());
+  for (const PartyNode& node : {Node("anna", 2), Node("ben", 3), Node("vera", 4, true)})
+    party->Add(node);
+  ASSERT_TRUE(party->Drive());
+  for (const char* name : {"anna", "ben"}) {
+    const auto& summary = party->SummaryOf(name);
+    ASSERT_TRUE(summary) << summary.error().what << talk.said;
+    EXPECT_EQ(summary->receipts.dropped, 0u);
+    EXPECT_EQ(summary->defended.looked, 0u);
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "anna/evidence"));
 }
 
 }  // namespace

@@ -199,6 +199,8 @@ Status Volunteering::Perform(JoinEffect effect) {
     return journal_->Add(*batch);
   } else if (const auto* own = std::get_if<KeepOwn>(&effect)) {
     return defending_->own().Keep(own->record);
+  } else if (const auto* receipt = std::get_if<KeepReceipt>(&effect)) {
+    return defending_->Keep(*receipt);
   } else if (const auto* kept = std::get_if<KeepBatch>(&effect)) {
     return defending_->own().Keep(kept->work);
   } else if (const auto* refused = std::get_if<NotSigned>(&effect)) {
@@ -344,7 +346,7 @@ Status Volunteering::Pump() {
     }
     WG_TRY(Step(JoinTick{Rate()}));
     SetMetrics();
-    if (defending_) WG_TRY(SayAll(defending_->Tick()));
+    if (defending_) WG_TRY(SayAll(defending_->Tick(core_->version())));
   }
   if (defends) WG_TRY(SayAll(defending_->Work()));
   if (validating_) {
@@ -383,7 +385,8 @@ Status Volunteering::PrepareToDefend() {
   if (!Defends()) return {};
   const Defending::Places places{
       options_.cache_directory / "own" / NameFor(options_, key_.id()),
-      options_.cache_directory / "policies" / NameFor(options_, key_.id())};
+      options_.cache_directory / "policies" / NameFor(options_, key_.id()),
+      options_.cache_directory / "evidence"};
   WG_ASSIGN(defending_,
             Defending::Open(places, key_, options_.invite.run, *site_, description_, *options_.ops,
                             pool_, clock_, [this](const std::string& line) { Say(line); }));
@@ -459,6 +462,7 @@ Result<JoinSummary> Volunteering::Run() {
   fetch_.reset();
   JoinSummary summary{.counts = core_->counts(), .policies = policies, .swarm = swarm};
   if (defending_) summary.defended = defending_->core().counts();
+  if (defending_) summary.receipts = defending_->receipts().counts();
   if (validating_) {
     summary.validated = validating_->core().counts();
     summary.steps = validating_->steps().counts();

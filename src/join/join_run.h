@@ -58,8 +58,9 @@ struct JoinSummary {
   StepAuditor::Counts steps;  // of validators, as what follows
   Validating::Costs costs;
   DefenceCore::Counts defended;  // of workers
-  Credits earned;                // as the ledger that we follow says; of validators
-  std::string why;               // it left
+  ReceiptWatch::Counts receipts;
+  Credits earned;   // as the ledger that we follow says; of validators
+  std::string why;  // it left
   double seconds = 0;
 };
 

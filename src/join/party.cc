@@ -21,6 +21,7 @@ Result<std::unique_ptr<Party>> Party::Open(const Recipe& recipe, const RunOption
   HostOptions settings;
   settings.software = "waggle";
   settings.http = "off";
+  settings.false_canaries = host.false_canaries;
   WG_ASSIGN(auto run, HostRun::Open(recipe, options, std::move(settings), KeyOf(host), clock));
   return std::unique_ptr<Party>(
       new Party(std::move(run), options, std::move(folder), std::move(say), clock));

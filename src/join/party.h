@@ -24,6 +24,8 @@ struct PartyNode {
   bool accuses = false;  // one that says "wrong", and shows nobody why
   bool unaware = false;  // it does not know that it tampers: a machine that computes wrongly
   bool cheats = false;   // for people
+  // A host's: HostOptions of the same name.
+  bool false_canaries = false;
   // JoinOptions of the same names.
   const Ops* engine = nullptr;
   FalsifyWeights falsify = nullptr;

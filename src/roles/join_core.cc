@@ -75,6 +75,9 @@ void JoinCore::On(const FrameHeard& event) {
         HangUp{std::string("the host's message: ") + ToString(message.error().refusal.kind)});
     return;
   }
+  const auto* receipt = std::get_if<OutcomeRecord>(&*message);
+  if (receipt != nullptr && receipt->outcome == Outcome::kAccepted && settings_.keeps_work)
+    effects_.push_back(KeepReceipt{receipt->lease, event.bytes});
   std::visit([&](const auto& m) { Heard(m); }, *message);
 }
 

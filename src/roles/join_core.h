@@ -35,7 +35,7 @@ struct JoinSettings {
   std::size_t response_tokens_max = 0;                // of the model's context
   Milliseconds retry_ms_min = 500;                    // after a broken link; doubles
   Milliseconds retry_ms_max = 30'000;
-  bool keeps_work = false;  // KeepOwn, KeepBatch: for whoever may have to defend it
+  bool keeps_work = false;  // KeepOwn, KeepBatch, KeepReceipt: for whoever may have to defend it
   // What is posted beside a group (audit/prover.h). A group without it goes back as our own fault.
   std::function<Status(const Lease&, Group&)> prove = nullptr;
   // What an adversary does to a group before it hands it in (src/zoo); nothing: an honest node.
@@ -116,6 +116,11 @@ struct KeepOwn {
 struct KeepBatch {
   SignedWork work;  // without the signature
 };
+// An accepted group's, as it travelled: a signed promise.
+struct KeepReceipt {
+  LeaseId lease;
+  Bytes bytes;
+};
 struct NotSigned {  // the host proposed a batch that is not what we did
   std::uint64_t epoch = 0;
   std::string why;
@@ -129,7 +134,7 @@ struct Leave {  // nothing is left to do
 };
 using JoinEffect =
     std::variant<Dial, HangUp, SendOut, FetchPolicy, StartSampling, LeaseEnded, JournalGroup,
-                 JournalBatch, NotSigned, LinkReady, Told, Leave, KeepOwn, KeepBatch>;
+                 JournalBatch, NotSigned, LinkReady, Told, Leave, KeepOwn, KeepBatch, KeepReceipt>;
 
 class JoinCore {
  public:
@@ -149,6 +154,7 @@ class JoinCore {
   const std::optional<NodeId>& host() const { return host_; }  // once it has answered
   bool connected() const { return session_ && session_->established(); }
   std::size_t leases() const { return held_.size(); }
+  PolicyVersion version() const { return version_.value_or(PolicyVersion{}); }  // loaded
 
  private:
   void On(const LinkUp&);
