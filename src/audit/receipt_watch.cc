@@ -10,7 +10,8 @@
 namespace waggle {
 namespace {
 
-constexpr std::uint64_t kAskMs = 3'000;  // between two questions about what is not shown yet
+// Between two questions about what is not shown yet: at least so long, and another epoch; or this.
+constexpr std::uint64_t kAskMsMin = 500, kAskMsMax = 60'000;
 constexpr std::size_t kReceiptsMax = std::size_t{1} << 16;  // beyond, the oldest go unwatched
 
 }  // namespace
@@ -44,11 +45,15 @@ void ReceiptWatch::On(const ReceiptHeard& event) {
 
 // The oldest wave's windows, when its epoch can have been settled; nothing else is asked for.
 void ReceiptWatch::On(const WatchTick& event) {
-  if (!linked_ || receipts_.empty() || event.now_ms < ask_at_ms_) return;
+  if (!linked_ || receipts_.empty()) return;
   const WindowSpan span = *WindowsOf(recipe_, receipts_.begin()->first);
   const std::uint64_t versions = recipe_.trust.epoch_versions;
   if (event.newest.value < (span.last.value / versions + 1) * versions) return;
-  ask_at_ms_ = event.now_ms + kAskMs;
+  const std::uint64_t wait =
+      event.newest.value >= asked_at_.value + versions ? kAskMsMin : kAskMsMax;
+  if (asked_ms_ && event.now_ms < *asked_ms_ + wait) return;
+  asked_ms_ = event.now_ms;
+  asked_at_ = event.newest;
   for (std::uint64_t at = span.first.value; at <= span.last.value; ++at) {
     if (!windows_.contains(PolicyVersion{at}))
       effects_.emplace_back(SayToHost{StepAsk{PolicyVersion{at}}});
@@ -90,7 +95,7 @@ void ReceiptWatch::Judge() {
     ++(stands ? counts_.kept : counts_.dropped);
     effects_.emplace_back(ReceiptDone{at->first});
     at = receipts_.erase(at);
-    ask_at_ms_ = 0;  // the next wave's may be there as well
+    asked_ms_.reset();  // the next wave's may be there as well
   }
   // What no later wave can stand in.
   const PolicyVersion from = receipts_.empty()

@@ -77,7 +77,8 @@ class ReceiptWatch {
   std::vector<ReceiptEffect> effects_;  // of the step in progress
   std::optional<NodeId> host_;
   bool linked_ = false;
-  std::uint64_t ask_at_ms_ = 0;
+  std::optional<std::uint64_t> asked_ms_;    // when the windows of the oldest wave were asked for,
+  PolicyVersion asked_at_;                   // and the newest version then
   std::map<LeaseId, Receipt> receipts_;      // that wait for their windows; ascending: by wave
   std::map<PolicyVersion, Window> windows_;  // that they may stand in
   std::optional<Signed<PolicyClaim>> policy_;

@@ -82,10 +82,14 @@ TEST_F(Receipts, AskedForWhenTheEpochIsOverAndNotBefore) {
   EXPECT_TRUE(asked_.empty());
   Step(WatchTick{2'000, PolicyVersion{2}});
   EXPECT_EQ(asked_, std::vector<std::uint64_t>{1});
-  Step(WatchTick{3'000, PolicyVersion{2}});
+  Step(WatchTick{2'500, PolicyVersion{2}});
   EXPECT_EQ(asked_.size(), 1u) << "not again at once";
-  Step(WatchTick{6'000, PolicyVersion{2}});
+  Step(WatchTick{6'000, PolicyVersion{3}});
+  EXPECT_EQ(asked_.size(), 1u) << "no epoch has ended since";
+  Step(WatchTick{6'000, PolicyVersion{4}});
   EXPECT_EQ(asked_.size(), 2u);
+  Step(WatchTick{70'000, PolicyVersion{4}});
+  EXPECT_EQ(asked_.size(), 3u);
   SignPolicy();
   Show(1, {one, LeaseIdOf(1, 1)});
   EXPECT_EQ(done_, std::vector<LeaseId>{one});

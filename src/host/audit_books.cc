@@ -129,7 +129,8 @@ Result<CanaryItemMade> AuditBooks::Make(const MakeCanaryItem& make, RunStore& st
   WG_ASSIGN(const auto record, store.GroupOf(make.lease));
   CanaryItemMade made{.lease = make.lease};
   if (!record) return made;
-  made.record = MakeCanary(*record, make.lie, make.draw, [this](const GroupRecord& it) {
+  const CanaryLie lie = false_canaries ? CanaryLie::kNone : make.lie;
+  made.record = MakeCanary(*record, lie, make.draw, [this](const GroupRecord& it) {
     return ExamineGroup(it.lease, it.group);
   });
   return made;

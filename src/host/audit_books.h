@@ -44,6 +44,8 @@ class AuditBooks {
 
   const AuditSettings& settings() const { return settings_; }
 
+  bool false_canaries = false;  // HostOptions::false_canaries
+
  private:
   AuditBooks(RunParts& run, AuditSettings settings, std::unique_ptr<RunSite> site);
   Status ReadWork();

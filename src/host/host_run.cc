@@ -58,19 +58,16 @@ struct HostRun::Loop {
   std::optional<HostLog> log;
   std::function<bool()> wants_to_end;
   std::function<void(PolicyVersion, std::vector<ScoredGroup>&)> tamper;
-  std::function<bool(LeaseId)> censors;
-  bool false_canaries = false;
   std::vector<HostEffect> pending;  // not performed yet
   std::int64_t ticked_ms = 0, heard_ms = 0, published_ms = NowMs(), started_ms = NowMs();
-  bool watch_said = false;
-  bool catching_up = true, finished = false, drained = false, end_said = false;
+  bool catching_up = true, finished = false, drained = false, end_said = false, watch_said = false;
 
   std::int64_t NowMs() const { return run.clock.MonotonicNs() / 1'000'000; }
   Status Start(const HostOptions& options);
   Status OpenSwarm(const HostOptions& options);
   Status OpenStore(const HostOptions& options);
   Status OpenBooks(const Bytes& description, HostSettings& settings);
-  Status OpenDesk();
+  Status OpenDesk(const HostOptions& options);
   Status Show(ShowItem show);
   BlobSource* Blobs() { return steps ? static_cast<BlobSource*>(steps.get()) : &shelf; }
   Status TellDesks();
@@ -133,8 +130,6 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   settings.leases.workers_max = options.volunteers_max + options.volunteers_max / 4;
   wants_to_end = options.wants_to_end;
   tamper = options.tamper;
-  censors = options.censors;
-  false_canaries = options.false_canaries;
   WG_ASSIGN(board, HostBoard::Open(options.http, run.folder.root(), run.run_id, run.recipe,
                                    run.clock, &shelf));
   WG_ASSIGN(log, HostLog::Open(run.folder.root(), "host", run.clock));
@@ -143,7 +138,7 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   core.emplace(key, run.run_id, settings, std::move(*run.orchestrator),
                settings.chain.back().manifest, RandomBytes<16>);
   training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
-  WG_TRY(OpenDesk());
+  WG_TRY(OpenDesk(options));
   WG_TRY(TellDesks());
   WG_TRY(CatchUp());
   return Listen(options);
@@ -185,9 +180,10 @@ Status HostRun::Loop::OpenBooks(const Bytes& description, HostSettings& settings
 }
 
 // What was accepted before and stands in no batch goes into the next one.
-Status HostRun::Loop::OpenDesk() {
+Status HostRun::Loop::OpenDesk(const HostOptions& options) {
   if (books == nullptr || !run.recipe.trust.audits) return {};
-  WG_ASSIGN(steps, StepKeeper::Open(run, *store, shelf, key, censors));
+  books->false_canaries = options.false_canaries;
+  WG_ASSIGN(steps, StepKeeper::Open(run, *store, shelf, key, options.censors));
   training->HashStates();
   AuditDesk desk = books->MakeDesk(key);
   WorkRemembered remembered;
@@ -374,9 +370,7 @@ Status HostRun::Loop::Perform(HostEffect effect) {
     WG_ASSIGN(VerdictChecked checked, books->Check(*check, *store));
     Step(std::move(checked));
   } else if (const auto* make = std::get_if<MakeCanaryItem>(&effect)) {
-    MakeCanaryItem asked = *make;
-    if (false_canaries) asked.lie = CanaryLie::kNone;
-    WG_ASSIGN(CanaryItemMade made, books->Make(asked, *store));
+    WG_ASSIGN(CanaryItemMade made, books->Make(*make, *store));
     Step(std::move(made));
   } else if (const auto* item = std::get_if<JudgeItem>(&effect)) {
     WG_ASSIGN(ItemJudged judged, books->Judge(*item, *store));
@@ -394,13 +388,7 @@ Status HostRun::Loop::Perform(HostEffect effect) {
 }
 
 Status HostRun::Loop::Train(TrainOn batch) {
-  if (censors) {
-    for (std::size_t i = batch.leases.size(); i-- > 0;) {
-      if (!censors(batch.leases[i].id)) continue;
-      batch.leases.erase(batch.leases.begin() + static_cast<std::ptrdiff_t>(i));
-      batch.groups.erase(batch.groups.begin() + static_cast<std::ptrdiff_t>(i));
-    }
-  }
+  if (steps) steps->Censor(batch);
   WG_TRY(run.KeepBatch(batch));
   WG_TRY(run.Watch(batch));
   if (run.watch) board->Watched(*run.watch);

@@ -43,6 +43,14 @@ Result<std::unique_ptr<StepKeeper>> StepKeeper::Open(RunParts& run, RunStore& st
 
 StepKeeper::~StepKeeper() = default;  // futures of std::async wait
 
+void StepKeeper::Censor(TrainOn& batch) const {
+  for (std::size_t i = batch.leases.size(); censors_ && i-- > 0;) {
+    if (!censors_(batch.leases[i].id)) continue;
+    batch.leases.erase(batch.leases.begin() + static_cast<std::ptrdiff_t>(i));
+    batch.groups.erase(batch.groups.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+}
+
 Result<std::vector<GroupRecord>> StepKeeper::Accepted(std::uint64_t first) {
   if (!censors_) return store_.Arrived(first, kAll);
   WG_ASSIGN(auto records, store_.Arrived(0, kAll));

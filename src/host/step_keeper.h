@@ -32,6 +32,8 @@ class StepKeeper final : public BlobSource {
   // The step that has just been taken on the groups of these leases.
   Result<StepMade> Sign(const Hash256& before, const Hash256& after,
                         const std::vector<LeaseId>& batch);
+  // What a censoring host trains on.
+  void Censor(TrainOn& batch) const;
   const std::vector<SignedStep>& steps() const { return log_->steps(); }
   void Published(PolicyVersion version, const std::optional<Digest256>& update,
                  const std::optional<Digest256>& snapshot);

@@ -75,6 +75,8 @@ class Volunteering {
   Status PrepareToProve(JoinSettings& settings);
   Status PrepareToDefend();
   bool Defends() const;
+  Status LookWhySentAway();
+  Result<JoinSummary> Part();
   Status Connect();
   Status Step(const JoinEvent& event);
   Status Perform(JoinEffect effect);
@@ -447,12 +449,23 @@ Result<JoinSummary> Volunteering::Run() {
                   options_.patience_ms / 1000);
   }
   log_->Write(LogEvent::kEnded, {{"why", *left_}});
-  if (defending_ && left_->starts_with("banished")) {
-    auto held = defending_->CheckOwn();
-    if (!held)
-      return Fail(held.error().blame, "sent away ({}), and rightly: {}", *left_, held.error().what);
-    Say(*held);
-  }
+  WG_TRY(LookWhySentAway());
+  WG_ASSIGN(JoinSummary summary, Part());
+  summary.seconds = static_cast<double>(clock_.MonotonicNs() - begin) * 1e-9;
+  return summary;
+}
+
+// Whoever is sent away honestly would like to know that its machine is broken.
+Status Volunteering::LookWhySentAway() {
+  if (!defending_ || !left_->starts_with("banished")) return {};
+  auto held = defending_->CheckOwn();
+  if (!held)
+    return Fail(held.error().blame, "sent away ({}), and rightly: {}", *left_, held.error().what);
+  Say(*held);
+  return {};
+}
+
+Result<JoinSummary> Volunteering::Part() {
   if (validating_) validating_->Release();
   if (client_) client_->Close();
   fetch_->Hurry();
@@ -461,8 +474,10 @@ Result<JoinSummary> Volunteering::Run() {
   const Swarm::Counts swarm = fetch_->swarm_counts();
   fetch_.reset();
   JoinSummary summary{.counts = core_->counts(), .policies = policies, .swarm = swarm};
-  if (defending_) summary.defended = defending_->core().counts();
-  if (defending_) summary.receipts = defending_->receipts().counts();
+  if (defending_) {
+    summary.defended = defending_->core().counts();
+    summary.receipts = defending_->receipts().counts();
+  }
   if (validating_) {
     summary.validated = validating_->core().counts();
     summary.steps = validating_->steps().counts();
@@ -471,7 +486,6 @@ Result<JoinSummary> Volunteering::Run() {
       summary.earned = ledger->BalanceOf(key_.id());
   }
   summary.why = *left_;
-  summary.seconds = static_cast<double>(clock_.MonotonicNs() - begin) * 1e-9;
   return summary;
 }
 
