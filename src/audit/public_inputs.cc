@@ -102,6 +102,13 @@ bool FolderInputs::Has(const Hash256& run, PolicyVersion version) const {
   return ShortestChain(links, version, std::nullopt).has_value();
 }
 
+std::optional<Hash256> FolderInputs::RootOf(const Hash256& run, PolicyVersion version) const {
+  for (const Update& update : UpdatesOf(run)) {
+    if (update.manifest.version == version) return update.manifest.root;
+  }
+  return std::nullopt;
+}
+
 Result<PolicyImage> FolderInputs::ImageOf(const std::vector<Update>& updates, const ImageForm& form,
                                           PolicyVersion version, const Hash256& root) {
   std::vector<PolicyLink> links;

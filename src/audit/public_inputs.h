@@ -23,6 +23,8 @@ class FolderInputs final : public PublicInputs {
                                               PolicyVersion version, const Hash256& root) override;
   // Whether Policy() would find a way to this version.
   bool Has(const Hash256& run, PolicyVersion version) const;
+  // The root that a manifest here says this version has.
+  std::optional<Hash256> RootOf(const Hash256& run, PolicyVersion version) const;
   Result<std::unique_ptr<Trainer>> State(const RunSite& site, const Hash256& run,
                                          PolicyVersion version, const Hash256& hash) override;
 

@@ -34,8 +34,9 @@ class StepKeeper::PieceBlob final : public Blob {
 };
 
 Result<std::unique_ptr<StepKeeper>> StepKeeper::Open(RunParts& run, RunStore& store,
-                                                     PolicyShelf& shelf, const Signer& key) {
-  std::unique_ptr<StepKeeper> keeper(new StepKeeper(run, store, shelf, key));
+                                                     PolicyShelf& shelf, const Signer& key,
+                                                     std::function<bool(LeaseId)> censors) {
+  std::unique_ptr<StepKeeper> keeper(new StepKeeper(run, store, shelf, key, std::move(censors)));
   WG_ASSIGN(keeper->log_, StepLog::Open(run.folder));
   for (const PolicyShelf::Manifests& one : shelf.Published())
     keeper->Published(one.version, one.update, one.snapshot);
@@ -43,6 +44,24 @@ Result<std::unique_ptr<StepKeeper>> StepKeeper::Open(RunParts& run, RunStore& st
 }
 
 StepKeeper::~StepKeeper() = default;  // futures of std::async wait
+
+void StepKeeper::Censor(TrainOn& batch) const {
+  for (std::size_t i = batch.leases.size(); censors_ && i-- > 0;) {
+    if (!censors_(batch.leases[i].id)) continue;
+    batch.leases.erase(batch.leases.begin() + static_cast<std::ptrdiff_t>(i));
+    batch.groups.erase(batch.groups.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+}
+
+Result<std::vector<GroupRecord>> StepKeeper::Accepted(std::uint64_t first) {
+  if (!censors_) return store_.Arrived(first, kAll);
+  WG_ASSIGN(auto records, store_.Arrived(0, kAll));
+  std::erase_if(records, [&](const GroupRecord& record) { return censors_(record.lease.id); });
+  records.erase(
+      records.begin(),
+      records.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(first, records.size())));
+  return records;
+}
 
 Result<StepMade> StepKeeper::Sign(const Hash256& before, const Hash256& after,
                                   const std::vector<LeaseId>& batch) {
@@ -54,7 +73,7 @@ Result<StepMade> StepKeeper::Sign(const Hash256& before, const Hash256& after,
                        .before = before,
                        .after = after,
                        .batch = Sha256(EncodeRecords(records))},
-                      batch, [&](std::uint64_t first) { return store_.Arrived(first, kAll); }));
+                      batch, [&](std::uint64_t first) { return Accepted(first); }));
   return StepMade{std::move(step)};
 }
 

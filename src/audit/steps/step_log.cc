@@ -1,5 +1,7 @@
 #include "audit/steps/step_log.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 #include <set>
@@ -171,12 +173,13 @@ Result<std::vector<SignedStep>> StepLog::Read(const RunFolder& folder) {
   return std::move(read.records);
 }
 
+// What is told is on disk: a window that was signed twice, over different groups, would be two.
 Status StepLog::Append(const File& file, const Bytes& record) const {
   std::array<std::uint8_t, 4> length{};
   for (int i = 0; i < 4; ++i) length[i] = static_cast<std::uint8_t>(record.size() >> (8 * i));
   if (std::fwrite(length.data(), 1, 4, file.get()) != 4 ||
       std::fwrite(record.data(), 1, record.size(), file.get()) != record.size() ||
-      std::fflush(file.get()) != 0)
+      std::fflush(file.get()) != 0 || ::fdatasync(::fileno(file.get())) != 0)
     return Fail(Blame::kMachine, "cannot write the log of steps: {}", std::strerror(errno));
   return {};
 }
