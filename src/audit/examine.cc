@@ -107,6 +107,7 @@ Examination ExamineFingerprints(const ExaminedRun& run, const PolicyLookup& poli
     finding =
         Rejected(RejectReason::kFingerprint, judged->unlikely->why, judged->unlikely->rollout);
   finding.tokens = judged->tokens;
+  finding.bets = judged->bets;
   if (probe != nullptr) {
     const auto position = static_cast<std::uint32_t>(group.prompt.size()) - 1 + probe->token;
     finding.activation = ActivationHash(probe->layer, position, judged->activation);

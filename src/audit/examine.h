@@ -7,6 +7,7 @@
 
 #include "engine/replay_group.h"
 #include "proofs/claims.h"
+#include "proofs/fingerprint/sampling_bets.h"
 #include "run/admission.h"
 #include "run/recipe.h"
 #include "run/task_codec.h"
@@ -27,6 +28,7 @@ struct Examination {
   std::uint32_t rollout = 0, token = 0;  // where a Reject points
   Hash256 activation{};                  // at the probe; zeros unless the replay came to it
   std::uint64_t tokens = 0;              // that were computed
+  SamplingBets bets;                     // for the node's record; none in an exact run
 };
 
 // Where a beacon wants to see that a group was computed: a function of both, the group's shape and

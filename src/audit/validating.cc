@@ -4,15 +4,32 @@
 #include <iterator>
 
 #include "base/files.h"
+#include "base/folders.h"
 #include "base/hex.h"
 
 namespace waggle {
 namespace {
 
 constexpr std::size_t kModelsKept = 4;
+constexpr const char* kRecordsFile = "records.bin";
+
+// What a validator knew of nodes before it died, or nothing: records that cannot be read accuse
+// nobody, they begin anew.
+NodeRecords ReadRecords(const std::filesystem::path& path,
+                        const std::function<void(const std::string&)>& say) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) return {};
+  const auto read = [&]() -> Result<NodeRecords> {
+    WG_ASSIGN(const std::string text, ReadFile(path, kRecordBytesMax));
+    return NodeRecords::Decode({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+  };
+  auto records = read();
+  if (!records) say(path.string() + " begins anew: " + records.error().what);
+  return records ? std::move(*records) : NodeRecords{};
+}
 
 ValidatorSettings SettingsOf(const ValidateOptions& options, const Hash256& run,
-                             const RunSite& site, Bytes description,
+                             const RunSite& site, Bytes description, NodeRecords records,
                              std::function<bool(std::uint64_t)> holds_steps) {
   ValidatorSettings settings{.run = run,
                              .stake = options.stake,
@@ -20,6 +37,7 @@ ValidatorSettings SettingsOf(const ValidateOptions& options, const Hash256& run,
                              .description_hash = Sha256(description)};
   settings.description = std::move(description);
   settings.holds_steps = std::move(holds_steps);
+  settings.records = std::move(records);
   return settings;
 }
 
@@ -35,12 +53,13 @@ Validating::Validating(const ValidateOptions& options, const Signer& key, const 
       pool_(pool),
       say_(say),
       clock_(clock),
+      records_(places.mirror / kRecordsFile),
       inputs_({places.policies, places.mirror}, ops, pool),
       steps_(
           {places.mirror, options.evidence_directory, places.mirrors, places.seed}, key, run, site,
           description, [this](PolicyVersion version) { return core_.PolicyOf(version); }, ops, pool,
           clock, say),
-      core_(key, SettingsOf(options, run, site, std::move(description),
+      core_(key, SettingsOf(options, run, site, std::move(description), ReadRecords(records_, say),
                             [this](std::uint64_t epoch) { return steps_.Holds(epoch); })),
       again_(places.mirror / "items") {}
 
@@ -99,6 +118,10 @@ Status Validating::Perform(ValidatorEffect effect, std::vector<NodeMessage>& out
                                  keep->evidence.size());
     WG_TRY(WriteFileAtomic(path, bytes));
     say_("caught: " + keep->text + "; evidence in " + path.string());
+  } else if (const auto* keep_records = std::get_if<KeepRecords>(&effect)) {
+    WG_TRY(MakeFolder(records_.parent_path()));
+    const Bytes& bytes = keep_records->records;
+    WG_TRY(WriteFileAtomic(records_, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
   } else if (const auto* noticed = std::get_if<Noticed>(&effect)) {
     say_(noticed->text);
   } else {

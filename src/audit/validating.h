@@ -35,7 +35,7 @@ class Validating {
  public:
   struct Places {
     std::filesystem::path policies;    // where the node's policies are
-    std::filesystem::path mirror;      // of what it fetches for audits
+    std::filesystem::path mirror;      // of what it fetches for audits, and its records of nodes
     std::vector<std::string> mirrors;  // URLs that have the run's policies
     std::uint64_t seed = 0;            // of the draw among them
   };
@@ -79,6 +79,7 @@ class Validating {
   ThreadPool& pool_;
   std::function<void(const std::string&)> say_;
   Clock& clock_;
+  const std::filesystem::path records_;
   FolderInputs inputs_;
   StepAuditing steps_;
   ValidatorCore core_;

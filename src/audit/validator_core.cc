@@ -16,7 +16,11 @@ constexpr std::size_t kDescriptionInline = kEvidenceDescriptionMax;
 }  // namespace
 
 ValidatorCore::ValidatorCore(const Signer& key, const ValidatorSettings& settings)
-    : key_(key), settings_(settings), host_(settings.orchestrator), follower_(Run()) {}
+    : key_(key),
+      settings_(settings),
+      host_(settings.orchestrator),
+      follower_(Run()),
+      records_(settings.records) {}
 
 std::vector<ValidatorEffect> ValidatorCore::Step(const ValidatorEvent& event) {
   std::visit([&](const auto& e) { On(e); }, event);
@@ -228,6 +232,7 @@ void ValidatorCore::On(const GroupExamined& event) {
   ++counts_.groups;
   counts_.tokens += examination.tokens;
   duty.activations.push_back(examination.activation);
+  duty.bets.Add(examination.bets);
   if (const auto* fault = std::get_if<Fault>(&examination.verdict)) {
     effects_.push_back(Noticed{"cannot examine: " + fault->what});
     if (duty.finding == Finding::kAccepted) duty.finding = Finding::kFault;
@@ -299,12 +304,27 @@ void ValidatorCore::FinishItem(const Place& place) {
   GiveVerdictIfDone(place);
 }
 
+// What no group showed, all groups of a node together may (proofs/fingerprint/node_record.h).
+void ValidatorCore::Remember(const Place& place) {
+  Duty& duty = duties_.at(place);
+  if (duty.bets.tokens == 0) return;
+  const auto found = records_.Feed(place.worker, place.epoch, duty.bets);
+  effects_.push_back(KeepRecords{records_.Encode()});
+  if (!found || duty.finding == Finding::kWrong || duty.finding == Finding::kStatistical) return;
+  duty.finding = Finding::kStatistical;
+  duty.reason = RejectReason::kFingerprint;
+  ++counts_.by_record;
+  effects_.push_back(Noticed{fmt::format("unlikely: the record of {}, in epoch {}: {}",
+                                         ToText(place.worker), place.epoch, found->why)});
+}
+
 void ValidatorCore::GiveVerdictIfDone(const Place& place) {
   const Duty& duty = duties_.at(place);
   if (!duty.to_ask.empty() || !duty.asked.empty()) return;
   for (const auto& [number, ticket] : tickets_) {
     if (ticket.place == place) return;
   }
+  Remember(place);
   ++counts_.batches;
   counts_.unlikely += duty.finding == Finding::kStatistical ? 1 : 0;
   ++(duty.finding == Finding::kAccepted      ? counts_.accepted

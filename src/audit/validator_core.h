@@ -16,6 +16,7 @@
 #include "audit/examine.h"
 #include "audit/ledger_follower.h"
 #include "proofs/evidence.h"
+#include "proofs/fingerprint/node_record.h"
 #include "protocol/messages.h"
 
 namespace waggle {
@@ -29,6 +30,7 @@ struct ValidatorSettings {
   std::optional<NodeId> orchestrator;  // who must have signed; unknown: the host that answered
   // Whether the steps of this epoch are known: before that its secret is not shown.
   std::function<bool(std::uint64_t epoch)> holds_steps = nullptr;
+  NodeRecords records = {};  // as KeepRecords was last asked to
 };
 
 // Events
@@ -76,6 +78,10 @@ struct KeepEvidence {
   Bytes evidence;
   std::string text;
 };
+// Before the verdict that comes with it is said.
+struct KeepRecords {
+  Bytes records;
+};
 struct Noticed {  // a line for people
   std::string text;
 };
@@ -98,8 +104,8 @@ struct LookAgain {
 struct MachineFault {  // nothing more that this machine computes is to be handed in
   std::string why;
 };
-using ValidatorEffect = std::variant<SayToHost, ExamineGroup, KeepEvidence, Noticed, HostLied,
-                                     KeepItem, DropItems, LookAgain, MachineFault>;
+using ValidatorEffect = std::variant<SayToHost, ExamineGroup, KeepEvidence, KeepRecords, Noticed,
+                                     HostLied, KeepItem, DropItems, LookAgain, MachineFault>;
 
 class ValidatorCore {
  public:
@@ -112,6 +118,7 @@ class ValidatorCore {
     std::uint64_t batches = 0, groups = 0, tokens = 0;     // examined
     std::uint64_t accepted = 0, rejected = 0, faults = 0;  // batches
     std::uint64_t unlikely = 0;                            // of them, by fingerprint alone
+    std::uint64_t by_record = 0;                           // of those, by the node's record alone
     std::uint64_t beacons = 0;
     std::uint64_t contested = 0;  // canaries
   };
@@ -137,6 +144,7 @@ class ValidatorCore {
     Finding finding = Finding::kAccepted;
     RejectReason reason{};
     Digest256 evidence{};
+    SamplingBets bets;
   };
   struct Ticket {
     Place place;
@@ -166,6 +174,7 @@ class ValidatorCore {
   void Accuse(const Ticket& ticket, const Reject& reject, const Examination& examination);
   void Suspect(const Ticket& ticket, const Reject& reject, const Examination& examination);
   void FinishItem(const Place& place);
+  void Remember(const Place& place);
   void GiveVerdictIfDone(const Place& place);
   Evidence EvidenceOn(const AuditItem& item, const BatchClaim& claim) const;
   // validator_canaries.cc
@@ -189,6 +198,7 @@ class ValidatorCore {
   std::map<PolicyVersion, Signed<PolicyClaim>> policies_;
   std::map<Place, Duty> duties_;
   std::set<Place> done_;
+  NodeRecords records_;
   std::map<std::uint64_t, Ticket> tickets_;
   std::map<Place, Bytes> reveals_;  // requests, of canaries that are not settled
   std::map<Place, bool> again_;     // looked at again; true: and contested

@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "kernels/fast/fast.h"
+#include "proofs/fingerprint/record_cases.h"
 #include "run/base_model.h"
 #include "run/task_codec.h"
 
@@ -24,7 +25,8 @@ struct CalibrateArguments {
   std::string source = "recipes/demo", other, environment, out, weights = "f32", kv = "f32";
   std::vector<std::string> settings, prompts, pairs, cases, schemes;
   std::uint64_t tasks = 24, seed = 1;
-  std::uint32_t samples = 4, tokens_max = 0;
+  std::uint32_t samples = 4, tokens_max = 0, records = 0;
+  double race_tolerance = kRaceToleranceDefault;
   float temperature = 1.0f;
   bool brief = false;
   MachineOptions machine;
@@ -259,10 +261,57 @@ std::string LimitsText(const CalibrationReport& report) {
   return text + "]\n";
 }
 
+// What records of nodes find, and after how many groups.
+Status CalibrateRecords(const CalibrateArguments& arguments, const CalibrationPlan& plan) {
+  const RecordPlan record{arguments.records, arguments.race_tolerance};
+  for (const auto* names : {&arguments.pairs, &arguments.cases}) {
+    for (const std::string& name : *names) {
+      if (std::ranges::find(RecordCases(), name, &CaseDoc::name) != RecordCases().end()) continue;
+      std::vector<std::string> known;
+      for (const CaseDoc& doc : RecordCases()) known.emplace_back(doc.name);
+      return Fail(Blame::kOperator, "no case '{}' of records: there are {}", name, Joined(known));
+    }
+  }
+  std::vector<RecordReport> reports;
+  for (const CaseDoc& doc : RecordCases()) {
+    const bool wanted =
+        doc.name == "canonical" || Wanted(doc.honest ? arguments.pairs : arguments.cases, doc.name);
+    if (!wanted) continue;
+    const std::int64_t begun = SystemClock().MonotonicNs();
+    WG_ASSIGN(RecordReport report, RunRecordCase(plan, record, doc));
+    fmt::print(stderr, "{:<14} {} groups, {} tokens, {:.1f} s: {}\n", doc.name, report.groups,
+               report.tokens, 1e-9 * static_cast<double>(SystemClock().MonotonicNs() - begun),
+               doc.what);
+    reports.push_back(std::move(report));
+  }
+  fmt::print("{}", RecordText(record, reports));
+  if (arguments.out.empty()) return {};
+  nlohmann::ordered_json json = {{"source", arguments.source},
+                                 {"samples", arguments.samples},
+                                 {"tokens_max", plan.sampling.tokens_max},
+                                 {"temperature", plan.sampling.temperature},
+                                 {"seed", arguments.seed},
+                                 {"race_tolerance", arguments.race_tolerance}};
+  for (const RecordReport& r : reports)
+    json["records"].push_back({{"case", r.doc.name},
+                               {"honest", r.doc.honest},
+                               {"groups", r.groups},
+                               {"tokens", r.tokens},
+                               {"findings", r.findings},
+                               {"groups_needed", r.groups_needed},
+                               {"by", r.by},
+                               {"race_loss", r.race_loss},
+                               {"nats_per_group", r.nats_per_group}});
+  return WriteFileAtomic(arguments.out, json.dump(1) + "\n");
+}
+
 Status RunCalibrate(const CalibrateArguments& arguments) {
   WG_ASSIGN(const Ops* ops, arguments.machine.SelectedOps());
   ThreadPool pool(arguments.machine.Threads());
-  WG_ASSIGN(const std::vector<CaseDoc> docs, CasesOf(arguments));
+  std::vector<CaseDoc> docs;
+  if (arguments.records == 0) {
+    WG_ASSIGN(docs, CasesOf(arguments));
+  }
   WG_ASSIGN(const auto fingerprints, SchemesOf(arguments));
   WG_ASSIGN(const Subject subject, SubjectOf(arguments, *ops, pool));
   const ModelConfig& config = subject.base.model.config;
@@ -281,6 +330,7 @@ Status RunCalibrate(const CalibrateArguments& arguments) {
     WG_ASSIGN(other, LoadModel(arguments.other));
     plan.other = &other.parameters;
   }
+  if (arguments.records > 0) return CalibrateRecords(arguments, plan);
   std::vector<CaseScores> cases;
   for (const CaseDoc& doc : docs) {
     const std::int64_t begun = SystemClock().MonotonicNs();
@@ -335,6 +385,13 @@ Action DefineCalibrate(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--kv", arguments->kv, "Cached keys and values of a model: f32 or bf16.")
       ->capture_default_str();
+  app.add_option(
+      "--records", arguments->records,
+      "Instead of thresholds: how many groups a node's record needs to show a cheat, out "
+      "of so many of each case (a group is the samples of one prompt).");
+  app.add_option("--record-tolerance", arguments->race_tolerance,
+                 "Of lost races, as record=NUMBER in a recipe's fingerprint_limits.")
+      ->check(CLI::Range(1e-6, 0.999));
   app.add_option("--out", arguments->out, "Write everything as JSON to this file.");
   app.add_flag("--brief", arguments->brief, "Print the last table only.");
   arguments->machine.Define(app);

@@ -22,6 +22,7 @@ struct LedgerArguments {
   std::string action, account_of = "balances", out;
   std::vector<std::string> what;
   PlanArguments plan;
+  YumaArguments yuma;
 };
 
 std::string TimeOf(std::uint64_t ms) {
@@ -213,6 +214,7 @@ Status Act(const LedgerArguments& a) {
   if (a.action == "scenario") return Scenarios(a);
   if (a.action == "plan") return PrintPlan(a.plan);
   WG_ASSIGN(const std::string place, PlaceOf(a));
+  if (a.action == "yuma") return PrintYuma(place, a.yuma);
   return a.action == "export" ? ExportLedger(place) : CheckProof(place);
 }
 
@@ -239,18 +241,25 @@ void DefinePlan(CLI::App& app, PlanArguments& plan) {
 Action DefineLedger(CLI::App& app) {
   auto arguments = std::make_shared<LedgerArguments>();
   app.add_option("action", arguments->action,
-                 "balances, statement, epochs, proof, check-proof, export, verify, plan or "
-                 "scenario.")
+                 "balances, statement, epochs, proof, check-proof, export, verify, plan, "
+                 "scenario or yuma.")
       ->required()
       ->check(CLI::IsMember({"balances", "statement", "epochs", "proof", "check-proof", "export",
-                             "verify", "plan", "scenario"}));
+                             "verify", "plan", "scenario", "yuma"}));
   app.add_option("what", arguments->what,
                  "Where the ledger is (a run's folder, an SQLite file, postgresql://..., an "
-                 "exported .jsonl), and the account; or files of scenarios; or a proof.");
+                 "exported .jsonl), and the account; or files of scenarios; or a proof; yuma: a "
+                 "*.yuma file, or where a ledger is.");
   app.add_option("--of", arguments->account_of,
                  "proof: of the balance, or of all that was ever earned.")
       ->check(CLI::IsMember({"balances", "earned"}));
   app.add_option("--out", arguments->out, "scenario: keep its log as a ledger, here.");
+  app.add_flag("--json", arguments->yuma.json, "yuma: as JSON.");
+  app.add_option("--cap", arguments->yuma.cap,
+                 "yuma: rollouts of a worker that count in 12 epochs (GRAIL: 60000; 0: as many as "
+                 "the best has).");
+  app.add_option("--bonds", arguments->yuma.version, "yuma, of a ledger: version of bonds, 2 or 3.")
+      ->check(CLI::IsMember({2, 3}));
   DefinePlan(app, arguments->plan);
   return [arguments] { return Act(*arguments); };
 }

@@ -30,4 +30,12 @@ struct PlanArguments {
 };
 Status PrintPlan(const PlanArguments& arguments);
 
+struct YumaArguments {
+  bool json = false;
+  std::uint64_t cap = 0;      // of GRAIL's scores
+  std::uint32_t version = 2;  // of bonds
+};
+// `place`: a scenario (*.yuma), or where a ledger is.
+Status PrintYuma(const std::string& place, const YumaArguments& arguments);
+
 }  // namespace waggle

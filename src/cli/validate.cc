@@ -48,6 +48,9 @@ Status ValidateRun(const ValidateArguments& arguments) {
       "told\ngroups    {} replayed, {} tokens\nbeacons   {} taken part in\nearned    {} units\n",
       summary.why, DurationText(summary.seconds), c.accepted, c.rejected, c.unlikely, c.faults,
       c.groups, c.tokens, c.beacons, CreditsText(summary.earned));
+  if (c.by_record > 0)
+    fmt::print("records   {} of the unlikely batches, by what is remembered of their nodes alone\n",
+               c.by_record);
   const StepAuditor::Counts& s = summary.steps;
   const Validating::Costs& spent = summary.costs;
   const ValidatorCost cost = CostOf(spent, arguments.price_cpu_hour);

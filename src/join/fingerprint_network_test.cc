@@ -3,6 +3,7 @@
 // paid.
 #include <gtest/gtest.h>
 
+#include "base/files.h"
 #include "host/local_run.h"
 #include "join/test_party.h"
 #include "kernels/fast/fast.h"
@@ -64,6 +65,49 @@ TEST(FingerprintRun, OtherWeightsAreUnpaidAndNobodyIsAccused) {
   }
   EXPECT_GT(paid, 0);
   EXPECT_TRUE(std::filesystem::is_empty(folder.path() / "hosted/audits/evidence"));
+}
+
+// Limits so wide that every group passes by itself: what a validator remembers of a node finds it,
+// and the others' records stay clean. Nobody is accused here either.
+TEST(FingerprintRun, WhatNoGroupShowsTheRecordOfANodeDoes) {
+  const TempFolder folder;
+  Recipe recipe = DenseRecipe();
+  recipe.trust.fingerprint_limits = {"dense=1000", "race=1000/1000", "log-probs=1e9/1e9",
+                                     "sampling=1e9/1e9/-", "record=0.02"};
+  const auto party = OpenParty(folder, recipe);
+  PartyNode tiles = Node("tiles", 3), cheat = Node("cheat", 4), plain = Node("plain", 5),
+            watcher = Node("watcher", 6);
+  tiles.engine = &FastOps(FastEngine::kTiles);
+  cheat.falsify = Reverse;
+  watcher.validator = true;
+  for (const PartyNode& node : {tiles, plain, cheat, watcher}) party->Add(node);
+  const RunSummary hosted = party->Drive().value();
+
+  const Ledger& ledger = *party->host().ledger();
+  const LedgerRun run{hosted.run_id};
+  const auto suspect_until = [&](const PartyNode& node) {
+    const RunMember* member = ledger.MemberOf(run, Party::KeyOf(node).id());
+    return member == nullptr ? 0 : member->suspect_until_epoch;
+  };
+  const JoinSummary watched = party->SummaryOf("watcher").value();
+  EXPECT_GE(watched.validated.by_record, 1u);
+  EXPECT_EQ(watched.validated.by_record, watched.validated.rejected);
+  EXPECT_GT(suspect_until(cheat), 0u);
+  EXPECT_TRUE(ledger.MemberOf(run, Party::KeyOf(cheat).id())->offences_ms.empty());
+  EXPECT_EQ(suspect_until(tiles), 0u);
+  EXPECT_EQ(suspect_until(plain), 0u);
+  // Kept on disk: nobody who starts again has forgotten.
+  std::size_t kept = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path())) {
+    if (entry.path().filename() != "records.bin") continue;
+    const std::string text = ReadFile(entry.path(), kRecordBytesMax).value();
+    const auto records =
+        NodeRecords::Decode({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+    ASSERT_TRUE(records);
+    kept += records->size();
+    EXPECT_EQ(records->DistanceOf(Party::KeyOf(cheat).id()), 0.0);
+  }
+  EXPECT_GE(kept, 2u);
 }
 
 // Replayed on arrival, other weights never enter; a local run of the same recipe has fingerprints

@@ -42,6 +42,17 @@ PYTHON
 [ "$(grep -cE '^(dense|race) ' brief.log)" = 2 ] || fail "the short table"
 [ "$(grep -cE '^[a-z-]+ +[0-9]+ rollouts' brief.err)" = 4 ] || fail "other cases than asked for"
 
+# Records of nodes: honest engines are never found, an answer that is not the key's soon is.
+"$waggle" calibrate "$source/tests/run/tiny.toml" --records 60 --tasks 6 --samples 4 --record-tolerance 0.01 --pairs fast-tiles \
+  --cases best-of-2 --out records.json > records.log 2> records.err || { cat records.err; fail "records"; }
+python3 - records.json <<'PYTHON' || fail "what records find"
+import json, sys
+records = {r["case"]: r for r in json.load(open(sys.argv[1]))["records"]}
+assert set(records) == {"canonical", "fast-tiles", "best-of-2"}, records.keys()
+assert all(r["groups"] == 60 and r["findings"] == 0 for r in records.values() if r["honest"]), records
+assert records["best-of-2"]["findings"] > 0 and "race" in records["best-of-2"]["by"], records
+PYTHON
+
 refuses() { # refuses WORDS ARGUMENTS...
   words=$1
   shift
@@ -49,6 +60,7 @@ refuses() { # refuses WORDS ARGUMENTS...
   grep -q -- "$words" no.log || fail "no '$words' for: $*"
 }
 refuses "no case 'nonsense': there are canonical, fast-splitk" "$source/tests/run/tiny.toml" --cases nonsense
+refuses "no case 'draft' of records: there are canonical" "$source/tests/run/tiny.toml" --records 5 --cases draft
 refuses "there are toploc, toploc+" "$source/tests/run/tiny.toml" --schemes sketch
 refuses "a model alone has no tasks" tiny/model
 refuses "no-such-model" no-such-model --env reverse

@@ -35,6 +35,24 @@ expect "bounty" "$waggle" ledger statement run.db "${eve:0:16}"
 expect "91.42857" "$waggle" ledger epochs run.db
 refuse "0 accounts begin so" "$waggle" ledger statement run.db wgl1zzzz
 
+# Yuma: the worked example to the unit, as a table and as JSON; mistakes by line; a ledger's verdicts beside what it paid.
+expect "expectations hold" "$waggle" ledger yuma "$source/tests/ledger/example.yuma"
+grep -qE "^a +0\.00000 +0\.500000 +0\.454545 .* 227272727 " log || { cat log; fail "the worked example"; }
+"$waggle" ledger yuma "$source/tests/ledger/commit_reveal.yuma" --json > yuma.json || fail "yuma as JSON"
+python3 -c 'import json; r = json.load(open("yuma.json")); assert len(r["epochs"]) == 4 and r["epochs"][1]["neurons"][2]["incentive"] == 0.75, r' || fail "yuma as JSON"
+printf 'miner m\nweights m\nfly\n' > bad.yuma
+refuse "bad.yuma:3: the request before this line was refused: weights are committed to first here" "$waggle" ledger yuma bad.yuma
+expect "expectations hold" "$waggle" ledger scenario "$source/tests/ledger/honest_epoch.scenario" --out honest.db
+expect "(burnt)" "$waggle" ledger yuma honest.db
+"$waggle" ledger export honest.db > honest.jsonl
+"$waggle" ledger yuma honest.db --json > one.json && "$waggle" ledger yuma honest.jsonl --json > two.json && cmp one.json two.json || fail "yuma of an exported log"
+python3 - <<'PYTHON' || fail "yuma splits what the ledger paid"
+import json
+for epoch in json.load(open("one.json"))["epochs"]:
+    paid = sum(n["ledger_paid_worker"] + n["ledger_paid_validator"] for n in epoch["nodes"])
+    assert paid > 0 and paid == epoch["emission_left"] + sum(n["emission_miner"] + n["emission_validator"] for n in epoch["nodes"]), epoch
+PYTHON
+
 # A run's folder is a place too.
 mkdir runs && cp run.db runs/ledger.db
 expect "entries" "$waggle" ledger verify runs

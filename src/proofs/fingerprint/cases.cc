@@ -42,11 +42,6 @@ constexpr CaseDoc kCases[] = {
 
 bool IsLinear(const std::string& name) { return name.find("_proj.weight") != std::string::npos; }
 
-// Who sampled the tokens and who computed the states of one case.
-struct Parties {
-  std::shared_ptr<const Model> truth, sampler, prover;
-};
-
 Result<std::shared_ptr<const Model>> Make(const CalibrationPlan& plan, const Parameters& parameters,
                                           const Ops& ops, WeightFormat format) {
   NumericsConfig numerics = plan.numerics;
@@ -75,13 +70,6 @@ Result<std::shared_ptr<const Model>> ModelOf(const CalibrationPlan& plan, std::s
   return Make(plan, p, *plan.ops, format);
 }
 
-Result<Parties> PartiesOf(const CalibrationPlan& plan, std::string_view name) {
-  WG_ASSIGN(auto truth, ModelOf(plan, "canonical"));
-  WG_ASSIGN(auto sampler, ModelOf(plan, name));
-  const auto prover = name == "draft" ? truth : sampler;
-  return Parties{truth, sampler, prover};
-}
-
 SamplingOptions OptionsOf(const CalibrationPlan& plan, std::size_t prompt) {
   SamplingOptions options;
   options.config = plan.sampling;
@@ -93,47 +81,6 @@ SamplingOptions OptionsOf(const CalibrationPlan& plan, std::size_t prompt) {
 // Prompt `p` in claims; the sampler answers another one in "other-prompt".
 std::size_t AskedPrompt(const CalibrationPlan& plan, std::string_view name, std::size_t p) {
   return name == "other-prompt" ? (p + 1) % plan.prompts.size() : p;
-}
-
-// Responses of the sampler, in order of prompt and sample.
-Result<std::vector<std::vector<TokenId>>> SampleAll(const CalibrationPlan& plan,
-                                                    std::string_view name,
-                                                    const std::shared_ptr<const Model>& sampler) {
-  Engine engine(sampler, PolicyVersion{0}, {}, *plan.pool);
-  std::map<RequestId, std::size_t> prompt_of;
-  const std::uint32_t shift = name == "other-sample" ? 1000 : 0;
-  for (std::size_t p = 0; p < plan.prompts.size(); ++p) {
-    SamplingOptions options = OptionsOf(plan, p);
-    if (name == "cold") options.config.temperature *= 0.5f;
-    const auto request =
-        engine.Submit(plan.prompts[AskedPrompt(plan, name, p)], plan.samples, options, shift);
-    if (!request) return Fail(Blame::kOperator, "{}", request.error().what);
-    prompt_of[*request] = p;
-  }
-  std::vector<std::vector<TokenId>> responses(plan.prompts.size() * plan.samples);
-  while (!engine.idle()) {
-    for (const TokenEvent& event : engine.Step()) {
-      if (event.finish == FinishReason::kAborted)
-        return Fail(Blame::kMachine, "case {}: logits that are no numbers", name);
-      responses[prompt_of.at(event.request) * plan.samples + event.sample - shift].push_back(
-          event.token);
-    }
-  }
-  return responses;
-}
-
-RolloutClaim ClaimOf(const CalibrationPlan& plan, std::size_t prompt, std::size_t options,
-                     std::uint32_t sample, std::span<const TokenId> response) {
-  RolloutClaim claim{.tokens = plan.prompts[prompt],
-                     .prompt = plan.prompts[prompt].size(),
-                     .options = OptionsOf(plan, options),
-                     .sample = sample};
-  const std::size_t room = plan.config->max_positions - claim.prompt;
-  const std::size_t n = std::min(room, response.size());
-  claim.tokens.insert(claim.tokens.end(), response.begin(),
-                      response.begin() + static_cast<std::ptrdiff_t>(n));
-  claim.logps.assign(n, 0.0f);
-  return claim;
 }
 
 // `from`'s states, as often as needed, in place of the view's own.
@@ -174,11 +121,60 @@ Digest256 Derived(std::string_view label, std::uint64_t seed, std::uint64_t numb
 
 std::span<const CaseDoc> CalibrationCases() { return kCases; }
 
+Result<CaseParties> PartiesOf(const CalibrationPlan& plan, std::string_view name) {
+  WG_ASSIGN(auto truth, ModelOf(plan, "canonical"));
+  WG_ASSIGN(auto sampler, ModelOf(plan, name));
+  const auto prover = name == "draft" ? truth : sampler;
+  return CaseParties{truth, sampler, prover};
+}
+
+Result<std::vector<std::vector<TokenId>>> SampleCase(const CalibrationPlan& plan,
+                                                     std::string_view name,
+                                                     const std::shared_ptr<const Model>& sampler) {
+  Engine engine(sampler, PolicyVersion{0}, {}, *plan.pool);
+  std::map<RequestId, std::size_t> prompt_of;
+  const std::uint32_t shift = name == "other-sample" ? 1000 : 0;
+  for (std::size_t p = 0; p < plan.prompts.size(); ++p) {
+    SamplingOptions options = OptionsOf(plan, p);
+    if (name == "cold") options.config.temperature *= 0.5f;
+    if (name == "cool") options.config.temperature *= 0.9f;
+    if (name == "top-p") options.config.top_p = 0.95f;
+    const auto request =
+        engine.Submit(plan.prompts[AskedPrompt(plan, name, p)], plan.samples, options, shift);
+    if (!request) return Fail(Blame::kOperator, "{}", request.error().what);
+    prompt_of[*request] = p;
+  }
+  std::vector<std::vector<TokenId>> responses(plan.prompts.size() * plan.samples);
+  while (!engine.idle()) {
+    for (const TokenEvent& event : engine.Step()) {
+      if (event.finish == FinishReason::kAborted)
+        return Fail(Blame::kMachine, "case {}: logits that are no numbers", name);
+      responses[prompt_of.at(event.request) * plan.samples + event.sample - shift].push_back(
+          event.token);
+    }
+  }
+  return responses;
+}
+
+RolloutClaim ClaimOf(const CalibrationPlan& plan, std::size_t prompt, std::size_t options,
+                     std::uint32_t sample, std::span<const TokenId> response) {
+  RolloutClaim claim{.tokens = plan.prompts[prompt],
+                     .prompt = plan.prompts[prompt].size(),
+                     .options = OptionsOf(plan, options),
+                     .sample = sample};
+  const std::size_t room = plan.config->max_positions - claim.prompt;
+  const std::size_t n = std::min(room, response.size());
+  claim.tokens.insert(claim.tokens.end(), response.begin(),
+                      response.begin() + static_cast<std::ptrdiff_t>(n));
+  claim.logps.assign(n, 0.0f);
+  return claim;
+}
+
 Result<CaseScores> RunCase(const CalibrationPlan& plan, const CaseDoc& doc,
                            std::span<const std::unique_ptr<Fingerprint>> fingerprints) {
   if (plan.prompts.size() < 2) return Fail(Blame::kOperator, "calibration needs two prompts");
-  WG_ASSIGN(const Parties parties, PartiesOf(plan, doc.name));
-  WG_ASSIGN(const auto responses, SampleAll(plan, doc.name, parties.sampler));
+  WG_ASSIGN(const CaseParties parties, PartiesOf(plan, doc.name));
+  WG_ASSIGN(const auto responses, SampleCase(plan, doc.name, parties.sampler));
   CaseScores scores{.doc = doc, .schemes = std::vector<SchemeScores>(fingerprints.size())};
   for (std::size_t i = 0; i < responses.size(); ++i) {
     const std::size_t p = i / plan.samples, asked = AskedPrompt(plan, doc.name, p);

@@ -59,6 +59,20 @@ struct CaseScores {
 Result<CaseScores> RunCase(const CalibrationPlan& plan, const CaseDoc& doc,
                            std::span<const std::unique_ptr<Fingerprint>> fingerprints);
 
+// Who sampled the tokens and who computed the states of one case, by its name (those of
+// record_cases.h too).
+struct CaseParties {
+  std::shared_ptr<const Model> truth, sampler, prover;
+};
+Result<CaseParties> PartiesOf(const CalibrationPlan& plan, std::string_view name);
+// Responses of the sampler, in order of prompt and sample.
+Result<std::vector<std::vector<TokenId>>> SampleCase(const CalibrationPlan& plan,
+                                                     std::string_view name,
+                                                     const std::shared_ptr<const Model>& sampler);
+// What a worker says about one of them. `options`: the prompt whose key it was sampled with.
+RolloutClaim ClaimOf(const CalibrationPlan& plan, std::size_t prompt, std::size_t options,
+                     std::uint32_t sample, std::span<const TokenId> response);
+
 // Weights that are not those of the run.
 Parameters PerturbedWeights(const Parameters& parameters, std::uint64_t seed, double relative);
 Parameters RoundedWeights(const Parameters& parameters, int levels);  // per row and 128 inputs

@@ -124,6 +124,7 @@ Result<PrintsJudged> JudgeFingerprints(const FingerprintTier& tier, const Policy
                           .logps = look.logps,
                           .own = look.view,
                           .greedy = printed.lease.sampling.temperature == 0.0f}));
+    judged.bets.Add(findings.back().bets);
     judged.tokens += group.prompt.size() + group.rollouts[r].tokens.size();
   }
   judged.unlikely = tier.Conclude(findings);

@@ -37,6 +37,7 @@ Result<std::vector<Bytes>> FingerprintsOf(const FingerprintTier& tier, const Pol
 
 struct PrintsJudged {
   std::optional<GroupFinding> unlikely;
+  SamplingBets bets;              // of all its rollouts, for its node's record
   std::uint64_t tokens = 0;       // that were computed
   std::vector<float> activation;  // at the probe; empty without one
 };

@@ -28,6 +28,8 @@ constexpr TierDoc kTiers[] = {
 constexpr double kGroupKolmogorovMax = 3.0, kGroupSurpriseMax = 6.0;
 constexpr std::uint64_t kGroupTokensMin = 512;
 
+constexpr std::string_view kRecordLimit = "record=";
+
 struct PostedProof {
   Bytes commitment, opening;
 };
@@ -108,6 +110,7 @@ class PartsTier : public FingerprintTier {
     }
     if (name == "sampling") sampling_.limits = limits;
   }
+  void KeepRecords(double race_tolerance) { race_tolerance_ = race_tolerance; }
 
   Result<Bytes> Prove(const FingerprintScope& scope, const RolloutView& view) const override {
     const Fingerprint& states = *parts_.front().print;
@@ -122,6 +125,8 @@ class PartsTier : public FingerprintTier {
   Result<RolloutFinding> Judge(const TierQuestion& q) const override {
     RolloutFinding finding;
     if (!q.greedy) finding.record = RecordOf(q.own, q.challenge);
+    if (!q.greedy && race_tolerance_)
+      finding.bets = SamplingBetsOf(q.own, q.challenge, *race_tolerance_);
     const auto proof = WireDecode<PostedProof>(q.posted, kProofMax);
     if (!proof) {
       finding.why = proof.error().what;
@@ -188,7 +193,22 @@ class PartsTier : public FingerprintTier {
 
   std::vector<Part> parts_;
   Part sampling_;  // D sqrt(n) and |z| over a group; whether ends are looked at
+  std::optional<double> race_tolerance_;  // nothing: as published, every group by itself
 };
+
+// Of "record=e" in a run's limits, if one stands there.
+Result<double> ReadRaceTolerance(std::span<const std::string> limits) {
+  double tolerance = kRaceToleranceDefault;
+  for (const std::string& text : limits) {
+    if (!text.starts_with(kRecordLimit)) continue;
+    const char* const begin = text.data() + kRecordLimit.size();
+    const char* const end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(begin, end, tolerance);
+    if (error != std::errc{} || stop != end || !(tolerance > 0 && tolerance < 1))
+      return Fail(Blame::kOperator, "'{}': a record has one tolerance, between 0 and 1", text);
+  }
+  return tolerance;
+}
 
 // "NAME=1/-/3" for a fingerprint with three statistics.
 Result<std::pair<std::string, std::vector<double>>> ReadLimits(const std::string& text) {
@@ -233,7 +253,9 @@ Result<std::unique_ptr<FingerprintTier>> FingerprintTier::Make(
   constexpr double kNone = std::numeric_limits<double>::infinity();
   constexpr std::string_view kTokens[] = {"race", "log-probs"};
   std::vector<std::pair<std::string, std::vector<double>>> all;
+  WG_ASSIGN(const double race_tolerance, ReadRaceTolerance(limits));
   for (const std::string& text : limits) {
+    if (text.starts_with(kRecordLimit)) continue;
     WG_ASSIGN(all.emplace_back(), ReadLimits(text));
   }
   if (name == "grail") return MakeGrailTier();
@@ -244,6 +266,7 @@ Result<std::unique_ptr<FingerprintTier>> FingerprintTier::Make(
   } else if (name == "toploc+" || name == "dense") {
     tier = std::make_unique<PartsTier>(name, kTokens,
                                        UnitScores{kGroupKolmogorovMax, kGroupSurpriseMax, kNone});
+    tier->KeepRecords(race_tolerance);
   } else {
     return Fail(Blame::kOperator, "'{}' is no fingerprint tier", name);
   }

@@ -44,6 +44,7 @@ struct RolloutFinding {
   std::string why;        // empty: within all limits that one rollout has to keep
   bool soft = false;      // failed what only too many of a group may fail
   SamplingRecord record;  // empty if greedy
+  SamplingBets bets;      // for the node's record; none if greedy, or where a tier keeps no record
 };
 // What is wrong with a group: the rollout that shows it, in words.
 struct GroupFinding {
@@ -55,6 +56,7 @@ class FingerprintTier {
  public:
   // `limits`: "NAME=number/number": one for each statistic of a fingerprint, "-" the published one.
   // Fingerprints that the tier does not look at may stand there too: a calibration prints all.
+  // "record=e": the tolerance of nodes' records for lost races (sampling_bets.h).
   // Blame::kOperator: no such tier, or limits that are none.
   static Result<std::unique_ptr<FingerprintTier>> Make(std::string_view name,
                                                        std::span<const std::string> limits);

@@ -34,7 +34,9 @@ TokenView ViewOf(const Ops& ops, const RolloutClaim& claim, std::size_t i, std::
   const std::vector<double> p = ProbabilitiesOf(z, config);
   view.mass_before = Pit(p, token, 0.0);
   view.mass = p[static_cast<std::size_t>(token)];
+  view.top = *std::max_element(p.begin(), p.end());
   view.surprise = SurpriseOf(p, token);
+  view.tilts = TiltsOf(p, token);
   for (const TokenId stop : claim.options.stop_ids)
     view.stop_mass += p[static_cast<std::size_t>(stop)];
   return view;
@@ -128,13 +130,20 @@ std::vector<float> LogpsOf(const RolloutView& view) {
   return logps;
 }
 
-SamplingRecord RecordOf(const RolloutView& view, const Digest256& challenge) {
+std::vector<double> VariatesOf(const RolloutView& view, const Digest256& challenge) {
   std::uint64_t seed = 0;
   for (std::size_t i = 0; i < 8; ++i) seed = seed << 8 | challenge[i];
   Rng rng(seed);
-  SamplingRecord record;
+  std::vector<double> u;
   for (const TokenView& token : view.tokens)
-    record.Add(token.mass_before + rng.Unit() * token.mass, token.surprise);
+    u.push_back(token.mass_before + rng.Unit() * token.mass);
+  return u;
+}
+
+SamplingRecord RecordOf(const RolloutView& view, const Digest256& challenge) {
+  const std::vector<double> u = VariatesOf(view, challenge);
+  SamplingRecord record;
+  for (std::size_t i = 0; i < u.size(); ++i) record.Add(u[i], view.tokens[i].surprise);
   return record;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "proofs/fingerprint/sampling_bets.h"
 #include "proofs/fingerprint/sampling_checks.h"
 
 namespace waggle {
@@ -29,6 +30,8 @@ struct TokenView {
   float logp = 0;                    // at the sampling temperature (T = 0: at 1)
   double gap = 0;                    // of the race; infinite outside the kept set
   double mass_before = 0, mass = 0;  // for the probability integral transform
+  double top = 0;                    // mass of the likeliest token
+  TokenTilts tilts{};
   Surprise surprise;
   double stop_mass = 0;  // of all stop ids together
 };
@@ -59,8 +62,10 @@ Result<RolloutView> LookAt(const Model& model, ThreadPool& pool, const RolloutCl
 // log-probs of the view, as a claim has them.
 std::vector<float> LogpsOf(const RolloutView& view);
 
-// The sampling statistics of one rollout, to be added to its node's; variates from `challenge`,
-// which the worker must not have known.
+// u of every token: uniform if they were sampled as the view has it. Drawn from `challenge`, which
+// the worker must not have known.
+std::vector<double> VariatesOf(const RolloutView& view, const Digest256& challenge);
+// The sampling statistics of one rollout, to be added to its group's; variates as above.
 SamplingRecord RecordOf(const RolloutView& view, const Digest256& challenge);
 
 }  // namespace waggle
