@@ -47,7 +47,7 @@ class LocalAnswer {
     if (error)
       return Fail(Blame::kOperator, "cannot create {}: {}", folder.string(), error.message());
     auto answer = std::make_unique<LocalAnswer>(threads);
-    WG_ASSIGN(answer->run_, TrainedRun::Open(run, ops, answer->pool_));
+    WG_ASSIGN(answer->run_, OpenAnswerer(run, ops, answer->pool_));
     std::promise<std::string> invite;
     std::future<std::string> ready = invite.get_future();
     AnswerOptions options;
@@ -78,26 +78,18 @@ class LocalAnswer {
  private:
   ThreadPool pool_;
   KeyPair key_;
-  std::unique_ptr<TrainedRun> run_;
+  std::unique_ptr<Answerer> run_;
   Invite invite_;
   std::atomic<bool> leave_{false};
   std::optional<Error> error_;
   std::thread thread_;
 };
 
-Result<SftWork> WorkOf(const RefereeArguments& arguments) {
-  WG_ASSIGN(SftRecipe recipe, ReadSftRecipe(arguments.recipe));
-  for (const std::string& entry : arguments.overrides) {
-    const std::size_t equals = entry.find('=');
-    if (equals == std::string::npos)
-      return Fail(Blame::kOperator, "--set {}: expected section.key=value", entry);
-    WG_TRY(Override(recipe, entry.substr(0, equals), entry.substr(equals + 1)));
-  }
-  return OpenSftWork(std::move(recipe));
-}
-
 Json JsonOf(const RefereeReport& report, const RunProgram& program) {
-  Json json = {{"program", ToHex(ProgramHash(program))}, {"steps", program.units}};
+  const bool rollouts = program.kind == DisputeKind::kRollout;
+  Json json = {{"program", ToHex(ProgramHash(program))},
+               {rollouts ? "prompts" : "steps", program.units}};
+  if (rollouts) json["responses"] = program.units * program.group;
   json["answer"] = report.answer ? Json(ToHex(*report.answer)) : Json(nullptr);
   for (const RefereeReport::Party& party : report.parties) {
     Json line = {{"name", party.name}, {"standing", ToString(party.standing)}};
@@ -114,7 +106,9 @@ Json JsonOf(const RefereeReport& report, const RunProgram& program) {
                                 {"a_loses", d.verdict.a_loses},
                                 {"b_loses", d.verdict.b_loses},
                                 {"case", ToString(d.verdict.reason)},
-                                {"step", d.verdict.unit},
+                                {rollouts ? "prompt" : "step", d.verdict.unit},
+                                {"response", d.verdict.sequence},
+                                {"token", d.verdict.token},
                                 {"node", d.verdict.node},
                                 {"tile", d.verdict.tile},
                                 {"place", d.place},
@@ -186,12 +180,11 @@ Status ArbitrateRuns(const RefereeArguments& arguments) {
   WG_ASSIGN(const Ops* ops, arguments.machine.SelectedOps());
   WG_ASSIGN(const KeyPair key, NodeKey(arguments.key, arguments.passphrase_file));
   const double began = Seconds();
-  WG_ASSIGN(const SftWork work, WorkOf(arguments));
-  WG_ASSIGN(const DelegatedProgram program, DelegatedProgram::Of(work));
-  fmt::print("program      {}: {} steps, formed in {:.2f} s\n", ToHex(ProgramHash(program.run())),
-             program.run().units, Seconds() - began);
+  WG_ASSIGN(const RunProgram program, ReadDelegatedProgram(arguments.recipe, arguments.overrides));
+  fmt::print("program      {}: {}, formed in {:.2f} s\n", ToHex(ProgramHash(program)),
+             SizeOf(program), Seconds() - began);
   RefereeOptions options;
-  options.program = program.run();
+  options.program = program;
   options.out = arguments.out;
   options.rules.hash_ns = static_cast<std::int64_t>(arguments.deadline * 1e9);
   options.rules.work_ns = static_cast<std::int64_t>(arguments.work_deadline * 1e9);
@@ -225,7 +218,7 @@ Status ArbitrateRuns(const RefereeArguments& arguments) {
   Print(report);
   if (!report.answer) SetExitCode(1);
   WG_TRY(WriteFileAtomic(fs::path(arguments.out) / "result.json",
-                         JsonOf(report, program.run()).dump(1) + "\n"));
+                         JsonOf(report, program).dump(1) + "\n"));
   return arguments.ledger.empty() ? Status{} : Settle(arguments, report, key);
 }
 
@@ -237,11 +230,13 @@ Action DefineReferee(CLI::App& app) {
                  "Those who ran the program: lines that `waggle answer` printed, or folders of "
                  "runs on this machine.")
       ->required();
-  app.add_option("--recipe", arguments->recipe,
-                 "The program that was delegated: a recipe of `waggle sft`, or a folder with one.")
+  app.add_option(
+         "--recipe", arguments->recipe,
+         "The program that was delegated: a recipe of `waggle sft` with `commitment = true`, "
+         "or one of rollouts with [prompts]; or a folder with one.")
       ->required();
   app.add_option("--set", arguments->overrides,
-                 "Override a setting of the recipe, as the trainers were told to; repeatable.");
+                 "Override a setting of the recipe, as those who ran it were told to; repeatable.");
   app.add_option("--out", arguments->out,
                  "Folder for evidence and result.json. The same command again goes on with it.");
   app.add_option("--deadline", arguments->deadline,
