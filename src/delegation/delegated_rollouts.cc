@@ -163,7 +163,6 @@ Result<bool> SampleRollouts(const RolloutWork& work, const fs::path& folder, con
   for (std::uint64_t s = 0; s < log.responses().size(); ++s) WG_TRY(commit(s));
   if (log.responses().size() >= all) return true;
   WG_ASSIGN(const auto policy, OpenPolicy(work.recipe));
-  WG_TRY(CheckPolicy(work, *policy));
   WG_ASSIGN(const auto engine, MakeEngine(work, *policy, ops, pool));
   const std::uint64_t wave =
       std::max<std::uint64_t>(1, kWaveSequences / work.run.group) * work.run.group;
@@ -188,6 +187,11 @@ Result<bool> PrepareRollouts(const fs::path& folder, const fs::path& recipe,
             ReadRolloutRecipe(recipe.empty() ? folder / kRolloutRecipeName : RecipeFile(recipe)));
   WG_TRY(OverrideAll(read, overrides));
   WG_ASSIGN(const RolloutWork work, OpenRolloutWork(std::move(read)));
+  WG_ASSIGN(const auto records, RecordFile::Read(folder / kCommitmentName, kRecordBytes));
+  if (records.size() < work.specs.size()) {  // SampledRun::Open looks at the policy else
+    WG_ASSIGN(const auto policy, OpenPolicy(work.recipe));
+    WG_TRY(CheckPolicy(work, *policy));
+  }
   RolloutRecipe claimed = work.recipe;
   WG_TRY(ClaimFolder(folder, kRolloutRecipeName, WriteToml(claimed)));
   return SampleRollouts(work, folder, ops, pool, watch);
