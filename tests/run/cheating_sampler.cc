@@ -7,7 +7,8 @@
 // LIE: weights (another policy than the one that was named), token (another token at this place,
 // then the response goes on from it), logp (one bit of its log-prob), none. DIE_AT: the question
 // that it dies at; 0: at none. FOLDER gets invite.txt and lie.txt ("sequence token", as they turned
-// out: the first place that differs from an honest run).
+// out: the first place that differs from an honest run). It answers with the
+// key in FOLDER/node.key, if there is one.
 #include <fmt/format.h>
 
 #include <bit>
@@ -16,6 +17,7 @@
 #include <thread>
 
 #include "base/files.h"
+#include "crypto/key_file.h"
 #include "delegation/answer_run.h"
 #include "delegation/delegated_rollouts.h"
 
@@ -150,7 +152,10 @@ Status Cheat(const fs::path& recipe_file, const fs::path& folder, const Orders& 
   fs::create_directories(folder);
   const auto [sequence, token] = sampler.Place();
   WG_TRY(WriteFileAtomic(folder / "lie.txt", fmt::format("{} {}\n", sequence, token)));
-  const KeyPair key = KeyPair::Generate();
+  KeyPair key = KeyPair::Generate();
+  if (fs::exists(folder / "node.key")) {
+    WG_ASSIGN(key, ReadKeyFile(folder / "node.key", ""));
+  }
   AnswerOptions options;
   options.listen = "127.0.0.1:0";
   options.folder = folder;

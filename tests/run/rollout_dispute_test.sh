@@ -24,11 +24,12 @@ liar() { # liar NAME LIE SEQUENCE TOKEN SLOW_MS DIE_AT: sets invite_NAME
   wait_for "$dir/$1/invite.txt" 60
   eval "invite_$1=\$(cat \"\$dir/$1/invite.txt\")"
 }
+referee_key=referee
 referee() { # referee OUT OPTION...
   out=$dir/$1
   shift
   code=0
-  "$waggle" referee --recipe "$recipe" --out "$out" --key "$dir/referee.key" "$@" >"$out.log" 2>"$out.err" || code=$?
+  "$waggle" referee --recipe "$recipe" --out "$out" --key "$dir/$referee_key.key" "$@" >"$out.log" 2>"$out.err" || code=$?
 }
 
 # The policy that `recipes/verde` ends with, and two who sample it: one with one thread, one with two that was stopped in between.
@@ -79,6 +80,59 @@ liar logp logp 42 0 0 0
 caught weights input
 caught token output
 caught logp output
+
+# The worker's batch in a ledger is its commitment here: the referee's word about it goes into that ledger, once, by hand of whoever
+# sequences it. Keys of scenarios are known to everybody (docs/ledger.md).
+scenario_key() { # scenario_key FILE ADDRESS SEED
+  printf 'waggle-key 1\naddress %s\nseed %s\n' "$2" "$3" >"$1"
+  chmod 600 "$1"
+}
+scenario_key "$dir/rita.key" wgl15qdkt7d8gnwwfzkllgfzvz0zk2ltr9xgx8xwy5ycap70j6ne20aszl6fsp dbc0c0a4431930474f1348a7d5e24191d71ba7cec4e710531dabb069a12fce15
+scenario_key "$dir/sequencer.key" wgl1asq3qzapnf2tanumed0sh3ue6v7m7mycy4k8448aww9zt3jttqfqwd47yx bbfd49e3fd3b0993d3c61dd046598ccc04886408cd9a00862d436761b5ba33c9
+mkdir "$dir/will"
+scenario_key "$dir/will/node.key" wgl19u4ua53ksvhttxvhcc3zv7uk55z9cm6gxwm26kgucntx7ta8dmxqp8x4g0 afa2ccbcbced8c2722682ad03cafd753ddf444717d1f69f0313c4024cb11d7ab
+liar will logp 42 0 0 0
+referee will "$invite_alice" "$invite_will"
+root=$(sed -n "/\"name\": \"${invite_will:9:15}/,/}/s/.*\"answer\": \"\([0-9a-f]*\)\".*/\1/p" "$out/result.json")
+[ ${#root} -eq 64 ] || { cat "$out/result.json"; fail "what will committed to"; }
+cat >"$dir/accused.scenario" <<END
+terms short orchestrator=orla trainer=tom referees=rita quorum=1 dispute_epochs=1 dispute_ms=0 vesting_epochs=0
+give sue 10000
+give val 500
+sue open-run run=r terms=short
+sue lock-budget run=r amount=5000
+val stake run=r amount=500
+val join-validators run=r
+give eve 20
+give will 100
+will stake run=r amount=100
+val beacon-commit run=r epoch=0 secret=dice0
+orla commit-batch run=r epoch=0 worker=will root=0x$root items=64
+orla seal-epoch run=r epoch=0
+eve accuse run=r epoch=0 worker=will root=0x$root evidence=ev
+END
+"$waggle" ledger scenario "$dir/accused.scenario" --out "$dir/ledger.db" >/dev/null
+referee_key=rita
+referee settled "$invite_alice" "$invite_will" --ledger "$dir/ledger.db" --ledger-dispute 1
+[ $code -eq 0 ] && grep -q "dispute 1: guilty" "$out.log" || { cat "$out.log" "$out.err"; fail "the ledger's dispute"; }
+referee_key=referee
+submit() { # submit FILE [OPTION...]: sets code
+  code=0
+  "$waggle" ledger submit "$dir/ledger.db" "$@" >"$dir/submit.log" 2>&1 || code=$?
+}
+request=$out/resolve.request
+submit "$request" --key "$dir/rita.key"
+[ $code -eq 2 ] && grep -q "is sequenced by" "$dir/submit.log" || { cat "$dir/submit.log"; fail "a key that sequences nothing"; }
+flock "$dir/ledger.db.lock" "$waggle" ledger submit "$dir/ledger.db" "$request" --key "$dir/sequencer.key" >"$dir/submit.log" 2>&1 && fail "beside a writer"
+grep -q "waggle resume" "$dir/submit.log" || { cat "$dir/submit.log"; fail "what to do beside a host that runs"; }
+sed 's/.\{8\}$/00000000/' "$request" >"$dir/forged.request"
+submit "$dir/forged.request" --key "$dir/sequencer.key"
+[ $code -eq 1 ] && grep -q "refused (bad-signature)" "$dir/submit.log" || { cat "$dir/submit.log"; fail "a forged request"; }
+submit "$request" --key "$dir/sequencer.key"
+[ $code -eq 0 ] && grep -q "became entry 14: resolve" "$dir/submit.log" && grep -q "found-guilty" "$dir/submit.log" || { cat "$dir/submit.log"; fail "a request that is good"; }
+submit "$request" --key "$dir/sequencer.key"
+[ $code -eq 0 ] && grep -q "is already entry 14" "$dir/submit.log" || { cat "$dir/submit.log"; fail "a request twice"; }
+"$waggle" ledger verify "$dir/ledger.db" | grep -q "14 entries" || fail "the ledger after it"
 
 # A changed file convinces nobody.
 size=$(stat -c %s "$dir/case-logp.wgldisp")
