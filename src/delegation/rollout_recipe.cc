@@ -201,6 +201,13 @@ Status FormSpecs(RolloutWork& work, const std::vector<Prompt>& prompts) {
       work.specs.push_back(
           SpecOf(work.recipe, config, prompts[p], static_cast<std::uint32_t>(p) * group + r));
   }
+  for (std::size_t p = 0; p < prompts.size(); ++p) {
+    for (const TokenId id : prompts[p].tokens) {
+      if (static_cast<std::size_t>(id) >= config.vocab)
+        return Fail(Blame::kOperator, "prompt {}: token id {} is outside the vocabulary of {}",
+                    p + 1, id, config.vocab);
+    }
+  }
   return CheckDecidable(work.model, work.specs[longest * group]);
 }
 
@@ -261,7 +268,8 @@ Result<RolloutWork> OpenRolloutWork(RolloutRecipe recipe) {
   run.units = prompts.size();
   WG_ASSIGN(work.model, ModelOf(run));
   WG_TRY(FormSpecs(work, prompts));
-  WG_TRY(CheckOptions(OptionsOf(work.specs[0]), work.model.config.vocab));
+  if (const Status good = CheckOptions(OptionsOf(work.specs[0]), work.model.config.vocab); !good)
+    return Fail(Blame::kOperator, "sampling: {}", good.error().what);
   run.data = SpecRoot(work.specs);
   if (work.recipe.policy.empty()) {
     WG_ASSIGN(const auto policy, OpenPolicy(work.recipe));
