@@ -1,5 +1,6 @@
 // waggle referee: compares what trainers say a program came to, and finds out who is wrong.
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <future>
 #include <memory>
@@ -13,9 +14,11 @@
 #include "cli/ledger.h"
 #include "cli/node.h"
 #include "delegation/answer_run.h"
+#include "delegation/delegated_rollouts.h"
 #include "delegation/dispute_journal.h"
 #include "delegation/dispute_settlement.h"
 #include "delegation/referee_run.h"
+#include "delegation/response_fetch.h"
 
 namespace waggle {
 namespace {
@@ -176,6 +179,51 @@ Status Settle(const RefereeArguments& arguments, const RefereeReport& report, co
               arguments.ledger, why);
 }
 
+std::string LineOf(const RolloutWork& work, std::uint64_t sequence,
+                   const std::vector<TokenRecord>& response) {
+  Json line = {{"prompt", sequence / work.run.group}, {"response", sequence % work.run.group}};
+  std::vector<TokenId> tokens;
+  std::vector<float> logp;
+  for (const TokenRecord& token : response) {
+    tokens.push_back(token.token);
+    logp.push_back(std::bit_cast<float>(token.logp));
+  }
+  line["text"] = work.tokenizer->Decode(tokens, /*skip_special=*/true);
+  line["tokens"] = tokens;
+  line["logp"] = logp;
+  return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+// The responses that were accepted, from whoever of those that stand gives them.
+Status Keep(const RefereeArguments& arguments, const RefereeOptions& options,
+            const RefereeReport& report, const KeyPair& key) {
+  RolloutRecipe recipe;
+  WG_ASSIGN(recipe, ReadRolloutRecipe(RecipeFile(arguments.recipe)));
+  WG_TRY(OverrideAll(recipe, arguments.overrides));
+  recipe.policy = ToHex(options.program.state);  // known by now
+  WG_ASSIGN(const RolloutWork work, OpenRolloutWork(std::move(recipe)));
+  const FetchOptions fetch{options.program, *report.answer, options.rules.hash_ns, EndWanted};
+  std::string why = "nobody stands";
+  for (std::size_t i = 0; i < report.parties.size(); ++i) {
+    if (report.parties[i].standing != RefereeReport::Standing::kStands) continue;
+    const auto responses = FetchResponses(options.parties[i].invite, fetch, key, SystemClock());
+    if (!responses) {
+      why = fmt::format("{}: {}", report.parties[i].name, responses.error().what);
+      continue;
+    }
+    std::string text;
+    for (std::uint64_t s = 0; s < responses->size(); ++s) text += LineOf(work, s, (*responses)[s]);
+    const fs::path file = fs::path(arguments.out) / "responses.jsonl";
+    WG_TRY(WriteFileAtomic(file, text));
+    fmt::print("responses    {}, from {}\n", file.string(), report.parties[i].name);
+    return {};
+  }
+  return Fail(Blame::kPeer,
+              "the responses that were accepted did not come ({}): the same command "
+              "asks for them again",
+              why);
+}
+
 Status ArbitrateRuns(const RefereeArguments& arguments) {
   WG_ASSIGN(const Ops* ops, arguments.machine.SelectedOps());
   WG_ASSIGN(const KeyPair key, NodeKey(arguments.key, arguments.passphrase_file));
@@ -219,7 +267,9 @@ Status ArbitrateRuns(const RefereeArguments& arguments) {
   if (!report.answer) SetExitCode(1);
   WG_TRY(WriteFileAtomic(fs::path(arguments.out) / "result.json",
                          JsonOf(report, program).dump(1) + "\n"));
-  return arguments.ledger.empty() ? Status{} : Settle(arguments, report, key);
+  if (!arguments.ledger.empty()) WG_TRY(Settle(arguments, report, key));
+  if (!report.answer || program.kind != DisputeKind::kRollout) return {};
+  return Keep(arguments, options, report, key);
 }
 
 }  // namespace

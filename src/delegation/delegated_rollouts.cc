@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/files.h"
+#include "delegation/response_codec.h"
 #include "engine/engine.h"
 
 namespace waggle {
@@ -20,40 +21,18 @@ constexpr const char* kLogName = "responses.log";
 constexpr const char* kCommitmentName = "commitment.log";
 constexpr std::size_t kLogBytesMax = std::size_t{1} << 34;
 constexpr std::size_t kRecordBytes = 2 + 4 + 32;
-constexpr std::uint64_t kWaveSequences = 512;  // between two looks at the disk
+constexpr std::size_t kResponsesBytes = std::size_t{1} << 20;  // of one frame, about
+constexpr std::uint64_t kWaveSequences = 512;                  // between two looks at the disk
 
-std::uint32_t Word(std::string_view bytes, std::size_t at) {
-  std::uint32_t word = 0;
-  for (std::size_t i = 0; i < 4; ++i)
-    word |= std::uint32_t{static_cast<std::uint8_t>(bytes[at + i])} << (8 * i);
-  return word;
-}
-void Put(std::string& bytes, std::uint32_t word) {
-  for (int i = 0; i < 4; ++i) bytes.push_back(static_cast<char>(word >> (8 * i)));
-}
-
-struct ReadResponses {
-  RolloutClaims responses;
-  std::size_t bytes = 0;  // whole responses
-};
-Result<ReadResponses> ReadLog(const fs::path& path, std::uint32_t tokens_max) {
-  ReadResponses read;
-  if (!fs::exists(path)) return read;
+Result<DecodedResponses> ReadLog(const fs::path& path, std::uint32_t tokens_max) {
+  if (!fs::exists(path)) return DecodedResponses{};
   WG_ASSIGN(const std::string text, ReadFile(path, kLogBytesMax));
-  while (text.size() - read.bytes >= 4) {
-    const std::uint32_t count = Word(text, read.bytes);
-    if (count == 0 || count > tokens_max)
-      return Fail(Blame::kMachine, "{}: response {} is damaged: remove it to sample anew",
-                  path.string(), read.responses.size());
-    if (text.size() - read.bytes - 4 < std::size_t{8} * count) break;
-    std::vector<TokenRecord>& response = read.responses.emplace_back();
-    for (std::uint32_t i = 0; i < count; ++i) {
-      const std::size_t at = read.bytes + 4 + std::size_t{8} * i;
-      response.push_back({i, static_cast<TokenId>(Word(text, at)), Word(text, at + 4)});
-    }
-    read.bytes += 4 + std::size_t{8} * count;
-  }
-  return read;
+  auto read = DecodeResponses({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()},
+                              tokens_max);
+  if (!read)
+    return Fail(Blame::kMachine, "{} is damaged: remove it to sample anew ({})", path.string(),
+                read.error().what);
+  return std::move(*read);
 }
 
 // The responses to some prompts, from sequence `first` on, in the order of the specs.
@@ -118,14 +97,14 @@ Result<std::unique_ptr<Engine>> MakeEngine(const RolloutWork& work, const Tensor
 }  // namespace
 
 Result<RolloutClaims> ResponseLog::Read(const fs::path& folder, std::uint32_t tokens_max) {
-  WG_ASSIGN(ReadResponses read, ReadLog(folder / kLogName, tokens_max));
+  WG_ASSIGN(DecodedResponses read, ReadLog(folder / kLogName, tokens_max));
   return std::move(read.responses);
 }
 
 Result<ResponseLog> ResponseLog::Open(const fs::path& folder, std::uint32_t tokens_max) {
   ResponseLog log;
   log.path_ = folder / kLogName;
-  WG_ASSIGN(ReadResponses read, ReadLog(log.path_, tokens_max));
+  WG_ASSIGN(DecodedResponses read, ReadLog(log.path_, tokens_max));
   log.responses_ = std::move(read.responses);
   std::error_code error;
   if (fs::exists(log.path_)) fs::resize_file(log.path_, read.bytes, error);
@@ -137,12 +116,8 @@ Result<ResponseLog> ResponseLog::Open(const fs::path& folder, std::uint32_t toke
 }
 
 Status ResponseLog::Add(std::vector<TokenRecord> response) {
-  std::string bytes;
-  Put(bytes, static_cast<std::uint32_t>(response.size()));
-  for (const TokenRecord& token : response) {
-    Put(bytes, static_cast<std::uint32_t>(token.token));
-    Put(bytes, token.logp);
-  }
+  Bytes bytes;
+  AppendResponse(response, bytes);
   std::FILE* file = file_.get();
   if (std::fwrite(bytes.data(), 1, bytes.size(), file) != bytes.size() || std::fflush(file) != 0)
     return Fail(Blame::kMachine, "cannot write {}: {}", path_.string(), std::strerror(errno));
@@ -227,6 +202,15 @@ Result<std::unique_ptr<SampledRun>> SampledRun::Open(const fs::path& folder, con
 
 RunCommit SampledRun::Commit() {
   return {BatchTree(work_.run, token_roots_).root(), ProgramHash(work_.run)};
+}
+
+Bytes SampledRun::Responses(std::uint64_t first) const {
+  Bytes bytes;
+  for (std::uint64_t s = first; s < responses_->size(); ++s) {
+    if (!bytes.empty() && bytes.size() + 8 * (*responses_)[s].size() > kResponsesBytes) break;
+    AppendResponse((*responses_)[s], bytes);
+  }
+  return bytes;
 }
 
 // Null if the weights went away since: then nothing can be said about them.

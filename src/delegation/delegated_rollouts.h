@@ -16,8 +16,7 @@ namespace waggle {
 
 inline constexpr const char* kRolloutRecipeName = "rollouts.toml";
 
-// The responses of a folder, in the order of the specs: count u32, then token i32 and bits of the
-// log-prob u32 of each, little endian. One caller.
+// The responses of a folder, in the order of the specs (response_codec.h). One caller.
 class ResponseLog {
  public:
   // Opens or creates; what was torn off is forgotten. Blame::kMachine: damaged, or the disk.
@@ -66,6 +65,7 @@ class SampledRun : public Answerer {
 
   const RunProgram& program() const override { return work_.run; }
   RunCommit Commit() override;
+  Bytes Responses(std::uint64_t first) const override;
   std::unique_ptr<DisputeParty> Side(const DisputeTerms& terms, std::uint8_t side) override;
   const RolloutWork& work() const { return work_; }
   const RolloutClaims& responses() const { return *responses_; }

@@ -42,6 +42,9 @@ class Answerer {
   virtual ~Answerer() = default;
   virtual const RunProgram& program() const = 0;
   virtual RunCommit Commit() = 0;
+  // Of a program of rollouts: the response to sequence `first` and as many more as a frame holds,
+  // as response_codec.h writes them; empty: there is none. From any thread.
+  virtual Bytes Responses(std::uint64_t /*first*/) const { return {}; }
   // A side of a dispute about this program; lives no longer than the Answerer.
   virtual std::unique_ptr<DisputeParty> Side(const DisputeTerms& terms, std::uint8_t side) = 0;
 };

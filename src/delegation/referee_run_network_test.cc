@@ -1,10 +1,9 @@
 // A referee and those who answer, over loopback: who says two things, who says nothing that fits,
 // and who is right.
-#include "delegation/referee_run.h"
-
 #include "base/hex.h"
 #include "delegation/dispute_journal.h"
 #include "delegation/dispute_settlement.h"
+#include "delegation/referee_run.h"
 #include "delegation/test_answering.h"
 #include "delegation/test_delegation.h"
 #include "ledger/scenario.h"

@@ -22,24 +22,20 @@ constexpr std::size_t kPromptFileBytesMax = std::size_t{1} << 30;
 constexpr std::uint64_t kSequencesMax = 1u << 20;   // specs are held in memory
 constexpr std::uint64_t kSpecTokensMax = 1u << 27;  // of all of them
 
-struct Start {
-  ModelConfig config;
-  Tokenizer tokenizer;
-};
-
-// Shape and tokenizer, without the weights where there is a folder.
-Result<Start> StartOf(const RolloutRecipe& recipe) {
+// Shape and tokenizer; the weights are read for these only where they are in one file with them.
+Result<ModelShape> ShapeOf(const RolloutRecipe& recipe) {
   const fs::path path = recipe.model.path;
-  if (path.empty() || !fs::is_directory(path)) {
-    WG_ASSIGN(BaseModel base, StartingModel(recipe.model, recipe.tokenizer));
-    return Start{std::move(base.model.config), std::move(base.tokenizer)};
+  if (path.empty()) return ShapeOfFresh(recipe.model, recipe.tokenizer);
+  if (!fs::is_directory(path)) {
+    WG_ASSIGN(BaseCheckpoint base, OpenBaseModel(path));
+    return ModelShape{base.checkpoint.config(), std::move(base.tokenizer)};
   }
   WG_ASSIGN(ModelConfig config, ReadModelConfig(path));
   WG_ASSIGN(Tokenizer tokenizer, Tokenizer::Load(path));
   if (tokenizer.vocab_size() > config.vocab)
     return Fail(Blame::kOperator, "{}: the tokenizer has {} ids, the model's vocabulary {}",
                 path.string(), tokenizer.vocab_size(), config.vocab);
-  return Start{std::move(config), std::move(tokenizer)};
+  return ModelShape{std::move(config), std::move(tokenizer)};
 }
 
 struct Prompt {
@@ -253,7 +249,7 @@ Result<RolloutWork> OpenRolloutWork(RolloutRecipe recipe) {
   RolloutWork work;
   work.recipe = std::move(recipe);
   WG_ASSIGN(const NumericsConfig numerics, NumericsOf(work.recipe.model));
-  WG_ASSIGN(const Start start, StartOf(work.recipe));
+  WG_ASSIGN(ModelShape start, ShapeOf(work.recipe));
   WG_TRY(CheckWritable(start.config));
   const SamplingRecipe& sampling = work.recipe.sampling;
   RunProgram& run = work.run;
@@ -265,6 +261,7 @@ Result<RolloutWork> OpenRolloutWork(RolloutRecipe recipe) {
   run.group = work.recipe.prompts.responses;
   run.tokens_max = sampling.tokens_max;
   WG_ASSIGN(const std::vector<Prompt> prompts, ReadPrompts(work.recipe, start.tokenizer));
+  work.tokenizer = std::make_shared<const Tokenizer>(std::move(start.tokenizer));
   run.units = prompts.size();
   WG_ASSIGN(work.model, ModelOf(run));
   WG_TRY(FormSpecs(work, prompts));

@@ -12,6 +12,7 @@
 #include "proofs/dispute/ground.h"
 #include "proofs/dispute/party.h"
 #include "run/recipe.h"
+#include "tokenizer/tokenizer.h"
 
 namespace waggle {
 
@@ -61,6 +62,7 @@ struct RolloutWork {
   RolloutRecipe recipe;  // with `policy` and `program`
   RunProgram run;
   RunModel model;
+  std::shared_ptr<const Tokenizer> tokenizer;
   std::vector<SequenceSpec> specs;  // of prompt p and response r: at [p * responses + r]
 };
 // Reads the weights only if no root is named. Blame::kOperator: what is named and is not there,

@@ -4,6 +4,7 @@
 
 #include "delegation/dispute_journal.h"
 #include "delegation/referee_run.h"
+#include "delegation/response_fetch.h"
 #include "delegation/test_answering.h"
 #include "delegation/test_rollouts.h"
 
@@ -122,6 +123,52 @@ TEST_F(RolloutRefereeTest, EqualAnswersAreAccepted) {
   const RefereeReport report = Judge({a.Party("a"), b.Party("b")});
   EXPECT_TRUE(report.disputes.empty());
   EXPECT_EQ(report.answer, run_->Commit().units);
+}
+
+TEST_F(RolloutRefereeTest, GivesWhatWasAcceptedAndNothingElse) {
+  // A frame holds some of them: the rest is asked for.
+  class Slices : public Liar {
+   public:
+    using Liar::Liar;
+    Bytes Responses(std::uint64_t first) const override {
+      Bytes bytes;
+      for (std::uint64_t s = first; s < std::min<std::uint64_t>(first + 4, shown.size()); ++s)
+        AppendResponse(shown[s], bytes);
+      if (torn && !bytes.empty()) bytes.pop_back();
+      return bytes;
+    }
+    RolloutClaims shown;
+    bool torn = false;
+  };
+  Slices other(*run_);
+  other.shown = run_->responses();
+  const FetchOptions options{run_->program(), run_->Commit().units, 1'500'000'000, nullptr};
+  const auto fetch = [&](const Answering& from) {
+    return FetchResponses(from.Party("").invite, options, key_, SystemClock());
+  };
+  {
+    const Answering a(*run_, 1, Place("a")), b(other, 2, Place("b"));
+    EXPECT_EQ(fetch(a).value(), run_->responses());
+    EXPECT_EQ(fetch(b).value(), run_->responses());
+  }
+  const auto refused = [&](const char* words) {
+    const Answering b(other, 2, Place("b"));
+    const auto got = fetch(b);
+    ASSERT_FALSE(got) << words;
+    EXPECT_EQ(got.error().blame, Blame::kPeer);
+    EXPECT_NE(got.error().what.find(words), std::string::npos) << got.error().what;
+  };
+  other.shown[5][0].logp ^= 1;
+  refused("not those that were committed to");
+  other.shown = run_->responses();
+  other.shown.pop_back();
+  refused("does not give");
+  other.torn = true;
+  refused("no whole responses");
+  other.torn = false;
+  other.shown = run_->responses();
+  other.shown.push_back(other.shown.back());
+  refused("more responses");
 }
 
 TEST_F(RolloutRefereeTest, ALogProbOrATokenThatItsOwnGraphDoesNotGive) {

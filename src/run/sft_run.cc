@@ -108,19 +108,24 @@ Result<SftRecipe> ReadSftRecipe(const fs::path& path) {
 
 Result<SftRecipe> LoadSftRecipe(const fs::path& folder) { return ReadAt(folder / kSftRecipeName); }
 
-Result<BaseModel> StartingModel(const ModelRecipe& recipe, const std::string& from) {
-  if (!recipe.path.empty()) return LoadBaseModel(recipe.path);
+Result<ModelShape> ShapeOfFresh(const ModelRecipe& recipe, const std::string& from) {
   if (from.empty())
     return Fail(Blame::kOperator,
                 "name --model to go on with its weights, or --tokenizer for a fresh model "
                 "(`waggle train-tokenizer` makes one)");
   WG_ASSIGN(Tokenizer tokenizer, Tokenizer::Load(from));
   WG_ASSIGN(const TokenId eos, EndToken(tokenizer));
-  const ModelConfig config = FreshConfig(recipe, tokenizer.vocab_size(), eos);
+  ModelConfig config = FreshConfig(recipe, tokenizer.vocab_size(), eos);
   WG_TRY(Validate(config));
+  return ModelShape{std::move(config), std::move(tokenizer)};
+}
+
+Result<BaseModel> StartingModel(const ModelRecipe& recipe, const std::string& from) {
+  if (!recipe.path.empty()) return LoadBaseModel(recipe.path);
+  WG_ASSIGN(ModelShape fresh, ShapeOfFresh(recipe, from));
   Parameters parameters =
-      RandomParameters(config, recipe.seed, static_cast<float>(recipe.init_std));
-  return BaseModel{{config, std::move(parameters)}, std::move(tokenizer)};
+      RandomParameters(fresh.config, recipe.seed, static_cast<float>(recipe.init_std));
+  return BaseModel{{std::move(fresh.config), std::move(parameters)}, std::move(fresh.tokenizer)};
 }
 
 Result<SftWork> OpenSftWork(SftRecipe recipe) {

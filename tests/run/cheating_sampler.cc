@@ -4,11 +4,11 @@
 //
 //   cheating_sampler RECIPE FOLDER LIE SEQUENCE TOKEN SLOW_MS DIE_AT [SECTION.KEY=VALUE...]
 //
-// LIE: weights (another policy than the one that was named), token (another token at this place,
-// then the response goes on from it), logp (one bit of its log-prob), none. DIE_AT: the question
-// that it dies at; 0: at none. FOLDER gets invite.txt and lie.txt ("sequence token", as they turned
-// out: the first place that differs from an honest run). It answers with the
-// key in FOLDER/node.key, if there is one.
+// LIE: weights (SEQUENCE from another policy than the one that was named), token (another token at
+// this place, then the response goes on from it), logp (one bit of its log-prob), none. DIE_AT: the
+// question that it dies at; 0: at none. FOLDER gets invite.txt and lie.txt ("sequence token", as
+// they turned out: the first place that differs from an honest run). It answers with the key in
+// FOLDER/node.key, if there is one.
 #include <fmt/format.h>
 
 #include <bit>
@@ -52,21 +52,21 @@ class Unreliable : public DisputeParty {
 
 class CheatingSampler : public Answerer {
  public:
-  CheatingSampler(const RolloutWork& work, const TensorSource& policy, const Orders& orders)
-      : work_(work), orders_(orders), pool_(1) {
+  // honest: what an honest run of this work comes to.
+  CheatingSampler(const RolloutWork& work, const TensorSource& policy, RolloutClaims honest,
+                  const Orders& orders)
+      : work_(work), orders_(orders), pool_(1), honest_(std::move(honest)), claims_(honest_) {
     const auto entries = StateOf(work.model.config, work.model.numerics);
     policy_ = PolicyStateOf(entries, policy);
-    for (std::size_t s = 0; s < work.specs.size(); ++s) honest_.push_back(Respond(s, {}));
+    if (orders.lie == "none") return;
     if (orders.lie == "weights") {
       // Says the root that was named, of weights that it has not.
       HostTensor& head = policy_.tensors.front();
       for (std::uint64_t i = 0; i < head.type.elements(); i += 7)
         head.SetCell(i, std::bit_cast<std::uint32_t>(std::bit_cast<float>(head.Cell(i)) * 1.25f));
-      for (std::size_t s = 0; s < work.specs.size(); ++s) claims_.push_back(Respond(s, {}));
+      claims_[orders.sequence] = Respond(orders.sequence, {});
       return;
     }
-    claims_ = honest_;
-    if (orders.lie == "none") return;
     lies_.outputs = [this](std::uint32_t node, std::vector<HostTensor>& out) {
       if (node != last_) return;
       if (orders_.lie == "token")
@@ -121,10 +121,15 @@ class CheatingSampler : public Answerer {
             graph.execution().Tensor(logp).Cell(0)};
   }
 
-  // honest: what it lies about at orders_.token; empty: the truth about the policy that it has.
+  // honest: it says the same until orders_.token, where it lies; empty: the truth about the policy
+  // that it has.
   std::vector<TokenRecord> Respond(std::size_t sequence, const std::vector<TokenRecord>& honest) {
     std::vector<TokenRecord> response;
     std::vector<TokenId> prefix;
+    while (!honest.empty() && response.size() < orders_.token) {
+      response.push_back(honest[response.size()]);
+      prefix.push_back(response.back().token);
+    }
     while (!IsOver(work_.specs[sequence], prefix)) {
       const bool lie = !honest.empty() && response.size() == orders_.token;
       response.push_back(Draw(sequence, response, lie ? lies_ : Lies{}));
@@ -148,8 +153,11 @@ Status Cheat(const fs::path& recipe_file, const fs::path& folder, const Orders& 
   WG_TRY(OverrideAll(recipe, overrides));
   WG_ASSIGN(const RolloutWork work, OpenRolloutWork(std::move(recipe)));
   WG_ASSIGN(const auto policy, OpenPolicy(work.recipe));
-  CheatingSampler sampler(work, *policy, orders);
   fs::create_directories(folder);
+  ThreadPool pool(1);
+  WG_TRY(SampleRollouts(work, folder, BestOps(), pool, {}));
+  WG_ASSIGN(RolloutClaims honest, ResponseLog::Read(folder, work.run.tokens_max));
+  CheatingSampler sampler(work, *policy, std::move(honest), orders);
   const auto [sequence, token] = sampler.Place();
   WG_TRY(WriteFileAtomic(folder / "lie.txt", fmt::format("{} {}\n", sequence, token)));
   KeyPair key = KeyPair::Generate();

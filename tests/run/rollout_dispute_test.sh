@@ -51,6 +51,9 @@ referee agree "$invite_alice" "$invite_bob" "$invite_carol"
 grep -q '"disputes": \[\]' "$out/result.json" || fail "three that agree had a dispute"
 [ "$(grep -c '^stands' "$out.log")" -eq 3 ] || fail "not all stand"
 
+# What was accepted is the client's, by text and by bits; whoever does not stand is not asked.
+[ "$(wc -l <"$out/responses.jsonl")" -eq 64 ] && grep -q '^{"prompt":15,"response":3,"text":"' "$out/responses.jsonl" || fail "the responses that were accepted"
+
 # The client needs no weights: shape, tokenizer and the root of the policy give the same program.
 mkdir "$dir/shape"
 cp "$policy"/*.json "$dir/shape"
@@ -58,6 +61,7 @@ root=$(sed -n 's/^from *//p' "$dir/answer-alice.log")
 referee weightless "$invite_alice" "$invite_bob" --set model.path="$dir/shape" --set policy="$root"
 [ $code -eq 0 ] || { cat "$out.err"; fail "exit code $code of a client without weights"; }
 [ "$(field "$out/result.json" program)" = "$(field "$dir/agree/result.json" program)" ] || fail "another program without weights"
+cmp "$out/responses.jsonl" "$dir/agree/responses.jsonl" || fail "other responses without weights"
 
 # Liars, each against an honest one; every dispute ends at the place of the first lie.
 caught() { # caught NAME CASE
@@ -65,6 +69,7 @@ caught() { # caught NAME CASE
   [ "$sequence" -lt 64 ] || fail "$1 did not lie"
   eval "referee caught-$1 \"\$invite_alice\" \"\$invite_$1\" \"\$invite_bob\""
   [ $code -eq 0 ] || { cat "$out.err"; fail "exit code $code of a dispute that is settled"; }
+  cmp "$out/responses.jsonl" "$dir/agree/responses.jsonl" || fail "$1: a liar's responses were taken"
   result=$out/result.json
   [ "$(field "$result" prompt) $(field "$result" response) $(field "$result" token)" = "$((sequence / 4)) $((sequence % 4)) $token" ] || { cat "$out.log"; fail "$1: where"; }
   [ "$(field "$result" case)" = "$2" ] || { cat "$out.log"; fail "$1: case $(field "$result" case)"; }
