@@ -96,12 +96,14 @@ struct Setup {
     terms.b = keys[1].id();
   }
   RolloutParty::Setting Setting() {
-    return {policy, specs, BestOps(), pool, std::uint64_t{800} << 20};
+    return {[this] { return &policy; }, specs, BestOps(), pool, std::uint64_t{800} << 20};
   }
 };
 
 // Claims one token; an honest claim is what its own graph draws, a lie flips a bit of the log-prob.
-RolloutClaims Claim(TokenRecord token) { return {{token}}; }
+std::shared_ptr<const RolloutClaims> Claim(TokenRecord token) {
+  return std::make_shared<const RolloutClaims>(RolloutClaims{{token}});
+}
 
 struct Cost {
   double referee = 0, slowest = 0, a = 0, b = 0;

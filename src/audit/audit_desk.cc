@@ -13,17 +13,6 @@ constexpr std::uint32_t kRequestsMax = 256;    // of one node in one epoch
 constexpr std::size_t kPoliciesTold = 256;     // the newest, to who asks for the ledger
 constexpr std::size_t kPoliciesNeeded = 8192;  // and those of unsettled epochs, up to so many
 
-// Entries of one message: within its limits.
-LedgerEntries Portion(const std::vector<LogRecord>& records, std::uint64_t first) {
-  LedgerEntries portion{.first = first};
-  for (std::uint64_t at = first; at <= records.size(); ++at) {
-    if (portion.entries.size() == kProtocol.entries_max) break;
-    portion.entries.push_back(records[at - 1].entry);
-    portion.heads.push_back(records[at - 1].head_signature);
-  }
-  return portion;
-}
-
 Bytes EncodeVerdictPlace(const NodeId& validator, const GiveVerdict& verdict) {
   Bytes message(validator.value.begin(), validator.value.end());
   message.insert(message.end(), verdict.worker.value.begin(), verdict.worker.value.end());
@@ -33,6 +22,16 @@ Bytes EncodeVerdictPlace(const NodeId& validator, const GiveVerdict& verdict) {
 }
 
 }  // namespace
+
+LedgerEntries LedgerPortion(const std::vector<LogRecord>& records, std::uint64_t first) {
+  LedgerEntries portion{.first = first};
+  for (std::uint64_t at = first; at <= records.size(); ++at) {
+    if (portion.entries.size() == kProtocol.entries_max) break;
+    portion.entries.push_back(records[at - 1].entry);
+    portion.heads.push_back(records[at - 1].head_signature);
+  }
+  return portion;
+}
 
 Digest256 BatchActivation(std::span<const Hash256> items) {
   Sha256Hasher hasher;
@@ -100,6 +99,10 @@ bool AuditDesk::Apply(LedgerRequest request, std::string* why) {
   for (const LedgerEvent& seen : *outcome) {
     if (seen.kind == LedgerEventKind::kCanaryMissed)
       SendOut(seen.who, ToText(seen.who) + " gave a verdict on a canary without looking");
+    const auto finding = static_cast<Finding>(seen.number);
+    const bool found = seen.kind == LedgerEventKind::kVerdict && finding != Finding::kAccepted &&
+                       finding != Finding::kFault && finding != Finding::kStatistical;
+    if (found || seen.kind == LedgerEventKind::kAccused) TellAbout(seen.other);
   }
   return true;
 }
@@ -120,13 +123,13 @@ void AuditDesk::OpenRunIfNew() {
 
 void AuditDesk::TellNewest() {
   for (const NodeId& node : followers_)
-    effects_.push_back(Tell{node, Portion(records_, records_.size())});
+    effects_.push_back(Tell{node, LedgerPortion(records_, records_.size())});
 }
 
 void AuditDesk::TellEntries(const NodeId& node, std::uint64_t from) {
   bool first = from == 0;
   for (std::uint64_t at = std::max<std::uint64_t>(1, from); first || at <= records_.size();) {
-    LedgerEntries portion = Portion(records_, at);
+    LedgerEntries portion = LedgerPortion(records_, at);
     if (first) portion.genesis = ledger().genesis();
     first = false;
     at += portion.entries.size();
@@ -310,8 +313,9 @@ void AuditDesk::Heard(const NodeId& node, const LedgerAsk& message) {
 }
 
 void AuditDesk::Heard(const NodeId& node, const StepAsk& message) {
+  if (!IsValidator(node)) return ShowWindow(node, message.version);
   const LedgerRunState& run = *ledger().FindRun(settings_.run);
-  const bool drawn = IsValidator(node) && steps_.IsDrawn(message.version);
+  const bool drawn = steps_.IsDrawn(message.version);
   if (drawn && !steps_.IsEarly(run, message.version, node)) {
     effects_.push_back(ShowForAudit{node, message});
   } else {
@@ -320,6 +324,20 @@ void AuditDesk::Heard(const NodeId& node, const StepAsk& message) {
                     .text = drawn ? "your verdicts of its epoch come first" : "not drawn"};
     effects_.push_back(Tell{node, std::move(shown)});
   }
+}
+
+// Whoever has a receipt sees whether it was kept, when that tells no canary any more: what
+// followers are told, to a worker that does not follow.
+void AuditDesk::ShowWindow(const NodeId& node, PolicyVersion version) {
+  const LedgerRunState& run = *ledger().FindRun(settings_.run);
+  StepShown none{.version = version, .begin = version, .state = std::nullopt, .text = "not shown"};
+  auto step = steps_.ShownStep(run, version);
+  if (!step || !run.members.contains(node) || ++requests_[node] > kRequestsMax) {
+    effects_.push_back(Tell{node, std::move(none)});
+    return;
+  }
+  if (!policies_.empty()) effects_.push_back(Tell{node, policies_.back()});
+  effects_.push_back(Tell{node, std::move(*step)});
 }
 
 void AuditDesk::Heard(const NodeId& node, const StepFound& message) {
@@ -411,6 +429,7 @@ void AuditDesk::On(const VerdictChecked& event) {
 }
 
 void AuditDesk::On(const EvidenceDecided& event) {
+  decided_.insert_or_assign(event.evidence, event);
   if (event.fault) return;
   SendOut(event.proved ? event.accused : event.accuser,
           event.proved ? event.text : "its evidence does not hold: " + event.text);

@@ -69,6 +69,7 @@ struct EvidenceDecided {  // in answer to JudgeEvidence
   NodeId accused, accuser;
   RejectReason reason = RejectReason::kMalformed;
   std::string text;
+  Digest256 batch{};  // root of the batch that it is about, if it is about one
 };
 // In answer to CheckVerdict. wrong: its activations are not those of the drawn groups.
 struct VerdictChecked {
@@ -87,9 +88,14 @@ struct RoundFound {
   std::vector<std::uint8_t> signature, previous;
   Digest256 randomness{};
 };
-using AuditEvent =
-    std::variant<GroupTaken, PolicyMade, NodeCame, NodeGone, NodeSaid, EvidenceDecided,
-                 VerdictChecked, AuditsEnd, AuditTick, CanaryItemMade, RoundFound, StepMade>;
+struct ItemJudged {  // in answer to JudgeItem
+  std::uint64_t dispute = 0;
+  LeaseId lease;
+  Verdict verdict;
+};
+using AuditEvent = std::variant<GroupTaken, PolicyMade, NodeCame, NodeGone, NodeSaid,
+                                EvidenceDecided, VerdictChecked, AuditsEnd, AuditTick,
+                                CanaryItemMade, RoundFound, StepMade, ItemJudged>;
 
 // Effects, to be performed in order
 struct Tell {
@@ -136,9 +142,18 @@ struct ShowForAudit {
   NodeId node;
   NodeMessage ask;
 };
+// Of a batch in dispute: does the accepted group of this lease hold, or this record of a canary?
+struct JudgeItem {
+  std::uint64_t dispute = 0;
+  LeaseId lease;
+  std::optional<GroupRecord> record;
+};
+struct Refereed {  // a line for people
+  std::string text;
+};
 using AuditEffect =
     std::variant<Tell, KeepLedgerEntry, KeepWork, ShowItem, JudgeEvidence, CheckVerdict, Banish,
-                 MakeCanaryItem, KeepCanary, WantRound, ShowForAudit>;
+                 MakeCanaryItem, KeepCanary, WantRound, ShowForAudit, JudgeItem, Refereed>;
 
 class AuditDesk {
  public:
@@ -179,10 +194,18 @@ class AuditDesk {
   struct Proposed {
     SignedWork work;
   };
+  struct Trial {  // of a dispute that we judge
+    std::vector<LeaseId> leases;
+    std::vector<std::uint32_t> items;  // to be examined again
+    std::size_t next = 0;
+    bool asked = false, stuck = false;  // stuck: decided, or not to be decided
+    std::uint32_t hold = 0, fail = 0;
+    std::string why;
+  };
 
   void On(const GroupTaken& event);
   void On(const PolicyMade& event);
-  void On(const NodeCame&) {}
+  void On(const NodeCame& event);
   void On(const NodeGone& event);
   void On(const NodeSaid& event);
   void On(const EvidenceDecided& event);
@@ -192,6 +215,7 @@ class AuditDesk {
   void On(const CanaryItemMade& event) { canaries_.Made(event); }
   void On(const RoundFound& event);
   void On(const StepMade& event);
+  void On(const ItemJudged& event);
   void Heard(const NodeId& node, const BatchSignature& message);
   void Heard(const NodeId& node, const LedgerAsk& message);
   void Heard(const NodeId& node, const LedgerSubmission& message);
@@ -200,9 +224,18 @@ class AuditDesk {
   void Heard(const NodeId& node, const StepAsk& message);
   void Heard(const NodeId& node, const StepFound& message);
   void Heard(const NodeId& node, const PolicyAsk& message);
+  void ShowWindow(const NodeId& node, PolicyVersion version);
   bool IsValidator(const NodeId& node) const;
   template <class T>
   void Heard(const NodeId&, const T&) {}  // not a worker's to say: the session refused it already
+
+  // audit_desk_referee.cc
+  void TellAbout(const NodeId& worker);
+  void Referee();
+  Trial TrialOf(const LedgerDispute& dispute) const;
+  std::optional<bool> KnownOf(const LedgerDispute& dispute) const;
+  void TryNext(std::uint64_t id, Trial& trial);
+  void Decide(std::uint64_t id, bool guilty, const std::string& why);
 
   void SpotCheck(const NodeId& validator, const GiveVerdict& verdict);
   void SendOut(const NodeId& liar, const std::string& why);
@@ -245,14 +278,18 @@ class AuditDesk {
   AuditTally tally_;
   std::set<NodeId> followers_;  // who wants to hear of entries
   std::vector<PolicySigned> policies_;
-  std::set<Digest256> judged_;                // evidence that came before
-  std::map<NodeId, std::uint32_t> requests_;  // to the ledger, of this epoch
+  std::set<Digest256> judged_;                    // evidence that came before
+  std::map<Digest256, EvidenceDecided> decided_;  // what it was found to be
+  std::map<std::uint64_t, Trial> trials_;         // by dispute
+  std::map<NodeId, std::uint32_t> requests_;      // to the ledger, of this epoch
   std::map<NodeId, std::string> banished_;
   StepDesk steps_;
 };
 
 // What a validator signs as the activations of a batch: over those of its drawn items, in order.
 Digest256 BatchActivation(std::span<const Hash256> items);
+// Entries from this number on, as many as fit one message.
+LedgerEntries LedgerPortion(const std::vector<LogRecord>& records, std::uint64_t first);
 // What a group is paid for: its sampled tokens, and how many versions older than its lease asked
 // for each rollout is.
 BatchWork WorkOf(const RunTerms& terms, const GroupRecord& record);

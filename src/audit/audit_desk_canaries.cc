@@ -9,6 +9,7 @@ namespace waggle {
 void AuditDesk::On(const AuditTick&) {
   tally_.Epochs(*ledger().FindRun(settings_.run));
   WantRounds();
+  Referee();
   if (!canaries_.on()) return;
   if (!sign_until_) SeeForCanary();
   if (auto make = canaries_.Next()) effects_.push_back(*make);

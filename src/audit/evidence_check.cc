@@ -5,6 +5,7 @@
 #include <map>
 
 #include "audit/examine.h"
+#include "audit/receipt_check.h"
 #include "run/step_check.h"
 #include "run/train_thread.h"
 
@@ -25,12 +26,16 @@ class Case {
   Decision Group();
   Decision Step();
   Decision VerdictOn();
+  Decision Canary();
+  Decision Receipt();
 
  private:
   Decision PolicyAfter(const Trainer& trainer, const StepClaim& step);
   std::optional<Decision> OpenSite();
   std::optional<Decision> CheckPolicies() const;
   std::optional<Decision> CheckGroupSigned(const NodeId& worker) const;
+  Result<CanaryReveal> RevealOf(const CanaryProof& proof) const;
+  std::optional<Decision> NotTheWorkers(const Reject& reject) const;
   std::string Name() const { return ToText(e_.accused); }
   ExaminedRun Run() const {
     const ModelConfig& model = site_->description.model;
@@ -119,6 +124,21 @@ Decision Case::Twice() const {
                             a.epoch, a.items, b.items));
 }
 
+// What is found, and proves nothing against whoever signed the batch.
+std::optional<Decision> Case::NotTheWorkers(const Reject& reject) const {
+  if (reject.reason == RejectReason::kFingerprint)
+    return NotProved("the group is unlikely, and a test with a tolerance proves nothing: " +
+                     reject.detail);
+  if (reject.reason == RejectReason::kWrongLease)
+    return NotProved("the lease in it is none that the run derives: " + reject.detail);
+  // Which task a place of a pool has is the orchestrator's word.
+  if (reject.reason == RejectReason::kWrongTask && Run().recipe.orchestrator.difficulty.tasks > 0 &&
+      !e_.group->lease.evaluation)
+    return NotProved(
+        "where tasks come from a pool, only the orchestrator says which one was meant");
+  return std::nullopt;
+}
+
 Decision Case::Group() {
   if (auto no = CheckPolicies()) return *no;
   if (auto no = CheckGroupSigned(e_.accused)) return *no;
@@ -128,16 +148,7 @@ Decision Case::Group() {
     return {Decision::Kind::kFault, fault->what};
   const auto* reject = std::get_if<Reject>(&found.verdict);
   if (reject == nullptr) return NotProved(fmt::format("the group holds: {} is honest", Name()));
-  if (reject->reason == RejectReason::kFingerprint)
-    return NotProved("the group is unlikely, and a test with a tolerance proves nothing: " +
-                     reject->detail);
-  if (reject->reason == RejectReason::kWrongLease)
-    return NotProved("the lease in it is none that the run derives: " + reject->detail);
-  // Which task a place of a pool has is the orchestrator's word.
-  if (reject->reason == RejectReason::kWrongTask &&
-      Run().recipe.orchestrator.difficulty.tasks > 0 && !e_.group->lease.evaluation)
-    return NotProved(
-        "where tasks come from a pool, only the orchestrator says which one was meant");
+  if (auto no = NotTheWorkers(*reject)) return *no;
   if (reject->reason != e_.reason || found.rollout != e_.rollout || found.token != e_.token)
     return NotProved(
         fmt::format("the first fault of the group is another one: {} at rollout {}, "
@@ -182,6 +193,71 @@ Decision Case::VerdictOn() {
                             LeaseName(proof.lease.id),
                             same ? "the activations are not those of the model"
                                  : "the examination finds something else"));
+}
+
+// As the orchestrator sent it to the ledger that the batch was signed for.
+Result<CanaryReveal> Case::RevealOf(const CanaryProof& proof) const {
+  const auto request = DecodeRequest(proof.reveal);
+  if (!request) return Fail(Blame::kPeer, "{}", request.error().what);
+  const auto* reveal = std::get_if<CanaryReveal>(&request->body);
+  const BatchClaim& batch = e_.group->batch.claim;
+  if (reveal == nullptr || reveal->run != batch.run || reveal->epoch != batch.epoch ||
+      reveal->worker != batch.worker)
+    return Fail(Blame::kPeer, "what was shown as a canary is another batch");
+  if (request->author != e_.accused || e_.accused != e_.orchestrator ||
+      !Verify(e_.accused, kRequestDomain, RequestMessage(e_.group->batch.ledger, *request),
+              request->signature))
+    return Fail(Blame::kPeer, "the accused did not show this batch as a canary");
+  return *reveal;
+}
+
+// No item of a canary that is called bad holds, and every item of one that is called good does
+// (docs/ledger.md).
+Decision Case::Canary() {
+  if (e_.reason != RejectReason::kFalseCanary) return NotProved("accuses of something else");
+  const auto reveal = RevealOf(*e_.canary);
+  if (!reveal) return NotProved(reveal.error().what);
+  if (auto no = CheckPolicies()) return *no;
+  if (auto no = CheckGroupSigned(e_.group->batch.claim.worker)) return *no;
+  if (auto no = OpenSite()) return *no;
+  if (e_.policies.empty())
+    return NotProved("no policy in it says that the orchestrator signed this description");
+  if (Run().recipe.trust.fingerprinted())
+    return NotProved("a test with a tolerance proves nothing about a canary");
+  const Examination found = ExamineGroup(nullptr);
+  if (const auto* fault = std::get_if<Fault>(&found.verdict))
+    return {Decision::Kind::kFault, fault->what};
+  const auto* reject = std::get_if<Reject>(&found.verdict);
+  if (reveal->bad == (reject != nullptr))
+    return NotProved(fmt::format("the canary is what it was called: {} is honest", Name()));
+  if (reject != nullptr) {
+    if (auto no = NotTheWorkers(*reject)) return *no;
+  }
+  if (found.rollout != e_.rollout || found.token != e_.token)
+    return NotProved("the first fault of the group is at another place");
+  return Proved(fmt::format("{} called the canary of epoch {} {}, and its group of lease {} {}",
+                            Name(), reveal->epoch, reveal->bad ? "bad" : "good",
+                            LeaseName(e_.group->lease.id),
+                            reject == nullptr ? "holds" : "does not hold: " + reject->detail));
+}
+
+// The recipe says which windows matter, so that it is the orchestrator's must be signed.
+Decision Case::Receipt() {
+  if (e_.reason != RejectReason::kDroppedGroup) return NotProved("accuses of something else");
+  if (e_.accused != e_.orchestrator)
+    return NotProved("receipts and windows are the orchestrator's");
+  if (e_.policies.empty())
+    return NotProved("no policy in it says that the orchestrator signed this description");
+  if (auto no = CheckPolicies()) return *no;
+  if (auto no = OpenSite()) return *no;
+  const Recipe& recipe = site_->description.recipe;
+  if (auto why = WhyNotDropped(*e_.receipt, recipe, e_.run, e_.accused)) return NotProved(*why);
+  const auto receipt = OpenReceipt(e_.receipt->receipt, e_.run, e_.accused);
+  return Proved(fmt::format(
+      "{} accepted the group of lease {}, and signed windows {} to {} without "
+      "it",
+      Name(), LeaseName(receipt->lease), e_.receipt->windows.front().window.claim.version.value,
+      e_.receipt->windows.back().window.claim.version.value));
 }
 
 // A trainer that is the orchestrator too, and gives out other weights than its step leads to.
@@ -251,8 +327,10 @@ Decision Decide(const Evidence& evidence, PublicInputs& inputs, ThreadPool& pool
     return NotProved(fmt::format("its policies are signed by {}, not by {}",
                                  ToText(evidence.orchestrator), ToText(*expected)));
   Case it(evidence, inputs, pool);
+  if (evidence.canary && evidence.group) return it.Canary();
   if (evidence.verdict && evidence.group) return it.VerdictOn();
   if (evidence.group) return it.Group();
+  if (evidence.receipt) return it.Receipt();
   if (evidence.twice) return it.Twice();
   if (evidence.step) return it.Step();
   return NotProved("it holds nothing that anybody signed");

@@ -53,6 +53,13 @@ Evidence OnVerdict(TestAudit& audit, RejectReason reason,
   return evidence;
 }
 
+void MakeOrchestrators(TestAudit& audit) {
+  Put(audit, OnCanary(audit, /*says_bad=*/true, [](Group&) {}));
+  const Lease lease = audit.LeaseOf(1, 2);
+  const Group group = audit.Sample(audit.LeaseOf(1));
+  Put(audit, OnReceipt(audit, lease.id, GroupHash(group)));
+}
+
 void MakeAll(TestAudit& audit) {
   fs::remove_all(Golden());
   fs::create_directories(Golden());
@@ -86,6 +93,8 @@ void MakeAll(TestAudit& audit) {
         claim.accepted = false;
         claim.reason = RejectReason::kWrongToken;
       }));
+
+  MakeOrchestrators(audit);
 
   std::vector<GroupRecord> records;
   for (std::uint32_t i = 0; i < 4; ++i)
@@ -144,7 +153,9 @@ TEST(EvidenceGolden, EveryReasonIsDecidedAsItWas) {
     EXPECT_EQ(decision.kind, Decision::Kind::kProved) << ToString(reason) << ": " << decision.text;
     // Forms, claims and double signatures need no weights.
     const Decision blind = Decide(*evidence, nothing, pool);
-    const bool needs = reason >= RejectReason::kWrongToken && reason != RejectReason::kEquivocation;
+    const bool needs = reason >= RejectReason::kWrongToken &&
+                       reason != RejectReason::kEquivocation &&
+                       reason != RejectReason::kDroppedGroup;
     EXPECT_EQ(blind.kind, needs ? Decision::Kind::kFault : Decision::Kind::kProved)
         << ToString(reason) << ": " << blind.text;
   }

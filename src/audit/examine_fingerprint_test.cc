@@ -120,7 +120,9 @@ TEST(ExamineFingerprints, FormIsAFactAndContentIsNot) {
   EXPECT_EQ(audit.Found(lease, group), RejectReason::kFingerprint);
   group = honest;
   std::swap(group.fingerprints[0], group.fingerprints[1]);
-  if (group != honest) EXPECT_EQ(audit.Found(lease, group), RejectReason::kFingerprint);
+  if (group != honest) {
+    EXPECT_EQ(audit.Found(lease, group), RejectReason::kFingerprint);
+  }
   // What is exact in every tier stays so.
   group = honest;
   group.rollouts[2].reward = 0.5f;

@@ -10,6 +10,7 @@
 #include "policy/chain.h"
 #include "policy/model_image.h"
 #include "run/run_folder.h"
+#include "run/trainer_at.h"
 
 namespace waggle {
 namespace {
@@ -38,6 +39,20 @@ std::optional<LoraConfig> LoraConfigOf(const AdapterConfig& adapter) {
   if (adapter.rank == 0) return std::nullopt;
   return LoraConfig{
       .rank = adapter.rank, .alpha = static_cast<float>(adapter.alpha), .targets = adapter.targets};
+}
+
+std::uint64_t WeightBytesMax(const ModelConfig& model, WeightFormat format,
+                             const LoraConfig* lora) {
+  std::uint64_t bytes = 1 << 20;
+  for (const auto& [name, form] : FormOf(model, format, lora))
+    bytes += form.bytes() + name.size() + 256;
+  return bytes;
+}
+
+std::uint64_t WeightBytesMax(const RunSite& site, WeightFormat format) {
+  const RunDescription& d = site.description;
+  const auto lora = LoraConfigOf(d.recipe.trainer.lora);
+  return WeightBytesMax(d.model, format, lora ? &*lora : nullptr);
 }
 
 FolderInputs::FolderInputs(std::vector<std::filesystem::path> folders, const Ops& ops,
@@ -87,6 +102,13 @@ bool FolderInputs::Has(const Hash256& run, PolicyVersion version) const {
   return ShortestChain(links, version, std::nullopt).has_value();
 }
 
+std::optional<Hash256> FolderInputs::RootOf(const Hash256& run, PolicyVersion version) const {
+  for (const Update& update : UpdatesOf(run)) {
+    if (update.manifest.version == version) return update.manifest.root;
+  }
+  return std::nullopt;
+}
+
 Result<PolicyImage> FolderInputs::ImageOf(const std::vector<Update>& updates, const ImageForm& form,
                                           PolicyVersion version, const Hash256& root) {
   std::vector<PolicyLink> links;
@@ -131,12 +153,8 @@ Result<std::unique_ptr<Trainer>> FolderInputs::State(const RunSite& site, const 
                                                      PolicyVersion version, const Hash256& hash) {
   for (const auto& place : folders_) {
     const RunFolder folder(place);
-    const auto checkpoint = folder.checkpoint(version.value);
-    if (!std::filesystem::exists(checkpoint)) continue;
-    const RunDescription& d = site.description;
-    WG_ASSIGN(auto trainer, Trainer::LoadCheckpoint(checkpoint / "trainer", d.model, site.numerics,
-                                                    d.recipe.trainer, ops_, pool_));
-    trainer->SetRunId(run);
+    if (!std::filesystem::exists(folder.checkpoint(version.value))) continue;
+    WG_ASSIGN(auto trainer, TrainerAt(site, run, folder, version, ops_, pool_));
     if (trainer->StateHash() == hash) return trainer;
   }
   return Fail(Blame::kMachine, "the trainer's state {}... before version {} is not here ({})",

@@ -23,6 +23,8 @@ class FolderInputs final : public PublicInputs {
                                               PolicyVersion version, const Hash256& root) override;
   // Whether Policy() would find a way to this version.
   bool Has(const Hash256& run, PolicyVersion version) const;
+  // The root that a manifest here says this version has.
+  std::optional<Hash256> RootOf(const Hash256& run, PolicyVersion version) const;
   Result<std::unique_ptr<Trainer>> State(const RunSite& site, const Hash256& run,
                                          PolicyVersion version, const Hash256& hash) override;
 
@@ -40,6 +42,11 @@ class FolderInputs final : public PublicInputs {
   const Ops& ops_;
   ThreadPool& pool_;
 };
+
+// What the weights of a run's policies take as they travel, at the most.
+std::uint64_t WeightBytesMax(const RunSite& site, WeightFormat format);
+std::uint64_t WeightBytesMax(const ModelConfig& model, WeightFormat format,
+                             const LoraConfig* lora = nullptr);
 
 // The adapters that a recipe trains, or nothing.
 std::optional<LoraConfig> LoraConfigOf(const AdapterConfig& adapter);

@@ -9,8 +9,11 @@
 #include "audit/evidence_check.h"
 #include "audit/examine.h"
 #include "audit/public_inputs.h"
+#include "audit/receipt_check.h"
 #include "base/test_folder.h"
 #include "policy/model_image.h"
+#include "protocol/envelope.h"
+#include "protocol/limits.h"
 #include "roles/sample_group.h"
 #include "run/lease_maker.h"
 #include "run/test_recipe.h"
@@ -187,5 +190,52 @@ class TestAudit {
   std::vector<Signed<PolicyClaim>> policies;
   TestInputs inputs;
 };
+
+// One group of three, as the batch of a canary, that `says_bad` is said of, and that `change` was
+// made in.
+inline Evidence OnCanary(TestAudit& audit, bool says_bad,
+                         const std::function<void(Group&)>& change) {
+  std::vector<Group> groups;
+  for (std::uint32_t i = 0; i < 3; ++i) groups.push_back(audit.Sample(audit.LeaseOf(i)));
+  change(groups[1]);
+  const KeyPair identity = TestKey(9);
+  Evidence evidence = audit.Accuse(groups, 1, identity, RejectReason::kFalseCanary, 0, 0);
+  evidence.accused = audit.orchestrator.id();
+  const CanaryReveal reveal{.run = LedgerRun{audit.run->run_id},
+                            .epoch = evidence.group->batch.claim.epoch,
+                            .worker = identity.id(),
+                            .salt = Digest256{3},
+                            .bad = says_bad};
+  evidence.canary = CanaryProof{Encode(SignRequest(audit.orchestrator, audit.ledger, 5, reveal))};
+  return evidence;
+}
+
+// A receipt for this group, and the windows that it can stand in, with two other groups in each.
+inline Evidence OnReceipt(const TestAudit& audit, LeaseId lease, const Hash256& group) {
+  Evidence evidence = audit.About(audit.orchestrator.id(), RejectReason::kDroppedGroup);
+  evidence.policies = audit.policies;
+  Envelope envelope{.version = kProtocolVersion,
+                    .kind = static_cast<std::uint8_t>(MessageKind::kOutcomeRecord),
+                    .run = audit.run->run_id,
+                    .session = {1},
+                    .sequence = 7};
+  envelope.payload = Encode(NodeMessage{OutcomeRecord{.lease = lease,
+                                                      .worker = audit.worker.id(),
+                                                      .outcome = Outcome::kAccepted,
+                                                      .group = group,
+                                                      .tokens = 12}});
+  evidence.receipt = ReceiptProof{SealEnvelope(std::move(envelope), audit.orchestrator), {}};
+  const auto span = WindowsOf(audit.run->recipe, lease).value();
+  for (std::uint64_t at = span.first.value; at <= span.last.value; ++at) {
+    ShownWindow window{.window = {}, .groups = {Hash256{1, std::uint8_t(at)}, Hash256{2}}};
+    window.window = SignClaim(WindowClaim{.run = audit.run->run_id,
+                                          .version = PolicyVersion{at},
+                                          .root = BatchRoot(window.groups),
+                                          .items = 2},
+                              audit.orchestrator);
+    evidence.receipt->windows.push_back(std::move(window));
+  }
+  return evidence;
+}
 
 }  // namespace waggle

@@ -60,18 +60,23 @@ Validating::Validating(const ValidateOptions& options, const Signer& key, const 
           description, [this](PolicyVersion version) { return core_.PolicyOf(version); }, ops, pool,
           clock, say),
       core_(key, SettingsOf(options, run, site, std::move(description), ReadRecords(records_, say),
-                            [this](std::uint64_t epoch) { return steps_.Holds(epoch); })) {}
+                            [this](std::uint64_t epoch) { return steps_.Holds(epoch); })),
+      again_(places.mirror / "items") {}
 
 // Every message is heard by both; what the ledger has come to is told to the steps' side.
 Result<std::vector<NodeMessage>> Validating::Step(const ValidatorEvent& event) {
   std::vector<NodeMessage> out;
-  if (const auto* link = std::get_if<HostAnswered>(&event))
+  if (const auto* link = std::get_if<HostAnswered>(&event)) {
+    seals_.LinkUp(clock_.UnixSeconds());
     WG_TRY(TellSteps(StepLinkUp{link->host}, out));
+  }
   if (const auto* said = std::get_if<HostSaid>(&event))
     WG_TRY(TellSteps(StepHeard{said->message}, out));
   for (ValidatorEffect& effect : core_.Step(event)) WG_TRY(Perform(std::move(effect), out));
   const Ledger* ledger = core_.ledger();
   const LedgerRunState* state = ledger == nullptr ? nullptr : ledger->FindRun(LedgerRun{run_});
+  if (state != nullptr)
+    for (const std::string& line : seals_.Look(*state, clock_.UnixSeconds())) say_(line);
   WG_TRY(TellSteps(StepLedger{state, core_.joined(), id_}, out));
   return out;
 }
@@ -88,7 +93,16 @@ Validating::Costs Validating::costs() const {
 
 Status Validating::Perform(ValidatorEffect effect, std::vector<NodeMessage>& out) {
   if (auto* say = std::get_if<SayToHost>(&effect)) {
-    out.push_back(std::move(say->message));
+    const bool evidence = std::holds_alternative<EvidenceSubmission>(say->message);
+    if (!evidence || !options_.hides_evidence) out.push_back(std::move(say->message));
+  } else if (const auto* item = std::get_if<KeepItem>(&effect)) {
+    return again_.Keep(item->item);
+  } else if (const auto* drop = std::get_if<DropItems>(&effect)) {
+    again_.Drop(drop->before);
+  } else if (const auto* look = std::get_if<LookAgain>(&effect)) {
+    again_.Begin(*look);
+  } else if (const auto* fault = std::get_if<MachineFault>(&effect)) {
+    return Fail(Blame::kMachine, "{}", fault->why);
   } else if (auto* examine = std::get_if<ExamineGroup>(&effect)) {
     if (!examine->lease.evaluation)
       WG_TRY(TellSteps(
@@ -141,7 +155,18 @@ Result<std::vector<NodeMessage>> Validating::Work(NodeClient* client) {
     WG_ASSIGN(std::vector<NodeMessage> said, ExamineOne());
     std::ranges::move(said, std::back_inserter(out));
   }
-  if (busy || examines) {
+  const bool looks = !again_.idle();
+  if (looks) {
+    // Who did not look has nothing to look at again.
+    auto looked = again_.Next([this](const AuditItem& item) {
+      return options_.pretend ? Examination{.verdict = Fault{"nobody looked"}} : ExamineAgain(item);
+    });
+    if (looked) {
+      WG_ASSIGN(std::vector<NodeMessage> said, Step(std::move(*looked)));
+      std::ranges::move(said, std::back_inserter(out));
+    }
+  }
+  if (busy || examines || looks) {
     seconds_ += static_cast<double>(clock_.MonotonicNs() - began) * 1e-9;
     cpu_seconds_ += ProcessCpuSeconds() - cpu;
   }
@@ -152,6 +177,10 @@ Result<std::vector<NodeMessage>> Validating::ExamineOne() {
   const ExamineGroup job = std::move(waiting_.front());
   waiting_.pop_front();
   if (options_.pretend) return Step(GroupExamined{job.ticket, options_.pretend(job)});
+  return Step(GroupExamined{job.ticket, ExamineWith(job, &job.probe)});
+}
+
+Examination Validating::ExamineWith(const ExamineGroup& job, const GroupProbe* probe) {
   const ModelConfig& model = site_.description.model;
   const ExaminedRun examined{run_, site_.description.recipe, *site_.codec, model.vocab,
                              static_cast<std::uint32_t>(model.layers)};
@@ -161,8 +190,16 @@ Result<std::vector<NodeMessage>> Validating::ExamineOne() {
       return Fail(Blame::kMachine, "policy version {} is not known", version.value);
     return ModelOf(version, root->second);
   };
-  return Step(GroupExamined{job.ticket,
-                            Examine(examined, policies, pool_, job.lease, job.group, &job.probe)});
+  return Examine(examined, policies, pool_, job.lease, job.group, probe);
+}
+
+Examination Validating::ExamineAgain(const AuditItem& item) {
+  ExamineGroup job{.lease = *item.lease, .group = *item.group};
+  for (const PolicyVersion version : VersionsOf(job.group)) {
+    if (const auto* policy = core_.PolicyOf(version))
+      job.roots.emplace(version, policy->claim.root);
+  }
+  return ExamineWith(job, nullptr);
 }
 
 Result<const Model*> Validating::ModelOf(PolicyVersion version, const Hash256& root) {

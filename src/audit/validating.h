@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "audit/public_inputs.h"
+#include "audit/seal_clock.h"
+#include "audit/second_look.h"
 #include "audit/steps/step_auditing.h"
 #include "audit/validator_core.h"
 #include "run/run_site.h"
@@ -23,6 +25,8 @@ struct ValidateOptions {
   std::filesystem::path evidence_directory;  // what is proved is kept here
   // Instead of looking, for tests and demonstrations: as JoinSettings::tamper.
   std::function<Examination(const ExamineGroup&)> pretend = nullptr;
+  // The same: accuses, and shows nobody why.
+  bool hides_evidence = false;
   double price_cpu_hour = 0;  // units that an hour of this machine's CPU costs it
   std::string metrics;        // "address:port" of its own metrics; empty: nowhere
 };
@@ -45,7 +49,7 @@ class Validating {
   // The group that waits to be examined, or the step to be taken: one of them a call. client: the
   // link to the host while it is open, else null.
   Result<std::vector<NodeMessage>> Work(NodeClient* client);
-  bool idle() const { return (waiting_.empty() || blocked_) && steps_.idle(); }
+  bool idle() const { return (waiting_.empty() || blocked_) && again_.idle() && steps_.idle(); }
   // Before the client goes.
   void Release() { steps_.Release(); }
   const ValidatorCore& core() const { return core_; }
@@ -64,6 +68,8 @@ class Validating {
   Status TellSteps(const StepAuditEvent& event, std::vector<NodeMessage>& out);
   bool PoliciesHere(const ExamineGroup& job);
   Result<std::vector<NodeMessage>> ExamineOne();
+  Examination ExamineWith(const ExamineGroup& job, const GroupProbe* probe);
+  Examination ExamineAgain(const AuditItem& item);
   Result<const Model*> ModelOf(PolicyVersion version, const Hash256& root);
 
   const ValidateOptions options_;
@@ -77,6 +83,8 @@ class Validating {
   FolderInputs inputs_;
   StepAuditing steps_;
   ValidatorCore core_;
+  SealClock seals_;
+  SecondLook again_;                   // at what was shown as a canary
   bool blocked_ = false;               // what waits first, waits for a policy
   std::set<PolicyVersion> asked_for_;  // policies that the host was asked for
   double seconds_ = 0, cpu_seconds_ = 0;

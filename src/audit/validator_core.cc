@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "audit/audit_desk.h"
-#include "audit/round_keeper.h"
 #include "base/check.h"
 
 namespace waggle {
@@ -17,7 +16,11 @@ constexpr std::size_t kDescriptionInline = kEvidenceDescriptionMax;
 }  // namespace
 
 ValidatorCore::ValidatorCore(const Signer& key, const ValidatorSettings& settings)
-    : key_(key), settings_(settings), host_(settings.orchestrator), records_(settings.records) {}
+    : key_(key),
+      settings_(settings),
+      host_(settings.orchestrator),
+      follower_(Run()),
+      records_(settings.records) {}
 
 std::vector<ValidatorEffect> ValidatorCore::Step(const ValidatorEvent& event) {
   std::visit([&](const auto& e) { On(e); }, event);
@@ -26,8 +29,7 @@ std::vector<ValidatorEffect> ValidatorCore::Step(const ValidatorEvent& event) {
 }
 
 bool ValidatorCore::joined() const {
-  if (!replay_) return false;
-  const LedgerRunState* run = ledger()->FindRun(Run());
+  const LedgerRunState* run = follower_.run();
   return run != nullptr && run->validators.contains(key_.id());
 }
 
@@ -36,13 +38,13 @@ void ValidatorCore::On(const HostAnswered& event) {
   if (host_ && *host_ != event.host) return Lie("another host answers than the one of before");
   host_ = event.host;
   linked_ = true;
-  caught_up_ = false;
+  follower_.Unlink();
   submitted_.reset();
   for (auto& [place, duty] : duties_) {
     for (; !duty.asked.empty(); duty.asked.pop_back()) duty.to_ask.push_front(duty.asked.back());
   }
   tickets_.clear();
-  effects_.push_back(SayToHost{LedgerAsk{replay_ ? ledger()->state().sequence + 1 : 0}});
+  effects_.push_back(SayToHost{LedgerAsk{follower_.next()}});
 }
 
 void ValidatorCore::Lie(std::string why) {
@@ -58,25 +60,12 @@ void ValidatorCore::On(const HostSaid& event) {
 // --- The ledger ----------------------------------------------------------------------------------
 
 void ValidatorCore::Heard(const LedgerEntries& message) {
-  if (!replay_) {
-    if (!message.genesis) return Lie("a ledger without a beginning");
-    replay_.emplace(*message.genesis);
-  }
-  for (std::size_t i = 0; i < message.entries.size(); ++i) {
-    if (message.first + i <= ledger()->state().sequence) continue;  // heard before
-    const auto events = replay_->Feed({message.entries[i], std::nullopt, message.heads[i]});
-    if (!events) return Lie(events.error().what);
-    const auto entry = DecodeEntry(message.entries[i]);
-    if (entry->request.author == key_.id()) submitted_.reset();
-    if (const auto* drand = std::get_if<BeaconExternal>(&entry->request.body);
-        drand != nullptr && drand->run == Run()) {
-      if (auto why = WhyNotBeacon(ledger()->FindRun(Run())->terms, *drand)) return Lie(*why);
-    }
-  }
-  const LedgerRunState* run = ledger()->FindRun(Run());
-  if (run != nullptr && run->terms.orchestrator != *host_)
-    return Lie("the run in this ledger has another orchestrator");
-  caught_up_ = run != nullptr;
+  auto why = follower_.Hear(message, *host_,
+                            [this](const LedgerEntry& entry, std::span<const LedgerEvent> events) {
+                              if (entry.request.author == key_.id()) submitted_.reset();
+                              NoteReveal(entry, events);
+                            });
+  if (why) Lie(std::move(*why));
 }
 
 void ValidatorCore::Heard(const LedgerDeclined& message) {
@@ -109,10 +98,11 @@ void ValidatorCore::Submit(LedgerBody body) {
 
 // One request at a time: the next one needs the nonce after it.
 void ValidatorCore::Act() {
-  if (!linked_ || !caught_up_) return;
+  if (!linked_ || !follower_.caught_up()) return;
   const LedgerRunState& run = *ledger()->FindRun(Run());
   TakeDuties();
   AskNext();
+  WatchCanaries(run);
   if (submitted_ || declined_at_ == ledger()->state().sequence) return;
   if (!joined()) {
     const RunMember* member = ledger()->MemberOf(Run(), key_.id());
@@ -227,6 +217,7 @@ bool ValidatorCore::Examine(const Place& place, const AuditItem& item) {
   examine.epoch = place.epoch;
   examine.worker = place.worker;
   tickets_.emplace(examine.ticket, Ticket{place, item});
+  effects_.push_back(KeepItem{item});
   effects_.push_back(std::move(examine));
   return true;
 }
@@ -255,26 +246,31 @@ void ValidatorCore::On(const GroupExamined& event) {
   FinishItem(ticket.place);
 }
 
+// Everything about an item but who is accused of what.
+Evidence ValidatorCore::EvidenceOn(const AuditItem& item, const BatchClaim& claim) const {
+  Evidence evidence{
+      .run = settings_.run, .description_hash = settings_.description_hash, .orchestrator = *host_};
+  if (settings_.description.size() <= kDescriptionInline)
+    evidence.description = settings_.description;
+  evidence.group = GroupProof{{ledger()->id(), claim, item.batch_signature},
+                              {item.index, claim.items, item.siblings},
+                              *item.lease,
+                              *item.group};
+  for (const PolicyVersion version : VersionsOf(*item.group)) {
+    if (const auto* policy = PolicyOf(version)) evidence.policies.push_back(*policy);
+  }
+  return evidence;
+}
+
 void ValidatorCore::Accuse(const Ticket& ticket, const Reject& reject,
                            const Examination& examination) {
   Duty& duty = duties_.at(ticket.place);
-  const BatchClaim& claim = duty.duty.claim;
-  Evidence evidence{.run = settings_.run,
-                    .description_hash = settings_.description_hash,
-                    .orchestrator = *host_,
-                    .accused = claim.worker,
-                    .reason = reject.reason,
-                    .rollout = examination.rollout,
-                    .token = examination.token,
-                    .text = reject.detail};
-  if (settings_.description.size() <= kDescriptionInline)
-    evidence.description = settings_.description;
-  evidence.group = GroupProof{{ledger()->id(), claim, ticket.item.batch_signature},
-                              {ticket.item.index, claim.items, ticket.item.siblings},
-                              *ticket.item.lease,
-                              *ticket.item.group};
-  for (const PolicyVersion version : VersionsOf(*ticket.item.group))
-    evidence.policies.push_back(policies_.at(version));
+  Evidence evidence = EvidenceOn(ticket.item, duty.duty.claim);
+  evidence.accused = ticket.place.worker;
+  evidence.reason = reject.reason;
+  evidence.rollout = examination.rollout;
+  evidence.token = examination.token;
+  evidence.text = reject.detail;
   // A lease that the run does not derive is the host's doing, and a batch that the worker did not
   // sign accuses nobody.
   if (reject.reason == RejectReason::kWrongLease) return Lie("it granted a lease that is none");

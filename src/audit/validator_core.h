@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "audit/examine.h"
-#include "ledger/log.h"
+#include "audit/ledger_follower.h"
 #include "proofs/evidence.h"
 #include "proofs/fingerprint/node_record.h"
 #include "protocol/messages.h"
@@ -45,7 +45,21 @@ struct GroupExamined {  // in answer to ExamineGroup
   Examination examination;
 };
 struct ValidatorTick {};
-using ValidatorEvent = std::variant<HostAnswered, HostSaid, GroupExamined, ValidatorTick>;
+struct LookedAgain {  // in answer to LookAgain
+  enum class Kind : std::uint8_t {
+    kHostErrs,  // what we said is so
+    kWeErr,     // what we said is not so
+    kUnknown,   // nobody looked, or it cannot be told here
+  };
+  std::uint64_t epoch = 0;
+  NodeId worker;
+  Kind kind = Kind::kUnknown;
+  std::string text;
+  std::optional<AuditItem> item;  // kHostErrs: one that shows it
+  Examination examination;        // of it
+};
+using ValidatorEvent =
+    std::variant<HostAnswered, HostSaid, GroupExamined, ValidatorTick, LookedAgain>;
 
 // Effects, to be performed in order
 struct SayToHost {
@@ -74,8 +88,24 @@ struct Noticed {  // a line for people
 struct HostLied {  // the ledger it tells is none, or its claims do not hold
   std::string why;
 };
-using ValidatorEffect =
-    std::variant<SayToHost, ExamineGroup, KeepEvidence, KeepRecords, Noticed, HostLied>;
+// Before it is examined: it may have to be examined again, when nobody shows it any more.
+struct KeepItem {
+  AuditItem item;
+};
+struct DropItems {  // of earlier epochs: nobody asks about them any more
+  std::uint64_t before = 0;
+};
+// A batch was shown as a canary, and is not what we found: all its items that were kept, again.
+struct LookAgain {
+  std::uint64_t epoch = 0;
+  NodeId worker;
+  bool bad = false;  // as the host says
+};
+struct MachineFault {  // nothing more that this machine computes is to be handed in
+  std::string why;
+};
+using ValidatorEffect = std::variant<SayToHost, ExamineGroup, KeepEvidence, KeepRecords, Noticed,
+                                     HostLied, KeepItem, DropItems, LookAgain, MachineFault>;
 
 class ValidatorCore {
  public:
@@ -90,9 +120,10 @@ class ValidatorCore {
     std::uint64_t unlikely = 0;                            // of them, by fingerprint alone
     std::uint64_t by_record = 0;                           // of those, by the node's record alone
     std::uint64_t beacons = 0;
+    std::uint64_t contested = 0;  // canaries
   };
   const Counts& counts() const { return counts_; }
-  const Ledger* ledger() const { return replay_ ? &replay_->ledger() : nullptr; }
+  const Ledger* ledger() const { return follower_.ledger(); }
   bool joined() const;  // a validator of the run
   // As the host signed it; null: not told.
   const Signed<PolicyClaim>* PolicyOf(PolicyVersion version) const {
@@ -124,6 +155,7 @@ class ValidatorCore {
   void On(const HostSaid& event);
   void On(const GroupExamined& event);
   void On(const ValidatorTick&) {}
+  void On(const LookedAgain& event);
   void Heard(const LedgerEntries& message);
   void Heard(const LedgerDeclined& message);
   void Heard(const PolicySigned& message);
@@ -144,6 +176,11 @@ class ValidatorCore {
   void FinishItem(const Place& place);
   void Remember(const Place& place);
   void GiveVerdictIfDone(const Place& place);
+  Evidence EvidenceOn(const AuditItem& item, const BatchClaim& claim) const;
+  // validator_canaries.cc
+  void NoteReveal(const LedgerEntry& entry, std::span<const LedgerEvent> events);
+  void WatchCanaries(const LedgerRunState& run);
+  void ContestIt(const LookedAgain& looked);
   Digest256 SecretOf(std::uint64_t epoch) const;
   LedgerRun Run() const { return LedgerRun{settings_.run}; }
 
@@ -152,8 +189,8 @@ class ValidatorCore {
   std::vector<ValidatorEffect> effects_;  // of the step in progress
 
   std::optional<NodeId> host_;
-  std::optional<LedgerReplay> replay_;
-  bool linked_ = false, caught_up_ = false, lied_ = false, beacon_submitted_ = false;
+  LedgerFollower follower_;
+  bool linked_ = false, lied_ = false, beacon_submitted_ = false;
   std::optional<std::uint64_t> submitted_;        // nonce of the request that is with the host
   std::optional<std::uint64_t> declined_at_;      // length of the ledger when one was declined
   std::deque<LedgerBody> wanted_;                 // requests to come
@@ -163,6 +200,9 @@ class ValidatorCore {
   std::set<Place> done_;
   NodeRecords records_;
   std::map<std::uint64_t, Ticket> tickets_;
+  std::map<Place, Bytes> reveals_;  // requests, of canaries that are not settled
+  std::map<Place, bool> again_;     // looked at again; true: and contested
+  std::uint64_t dropped_before_ = 0;
   std::uint64_t next_ticket_ = 1;
   Counts counts_;
 };

@@ -8,7 +8,7 @@
 // missing, repeated or disordered fields, wrong lengths, unknown enum values, floats that are not
 // finite (NaN payloads differ between machines) and lists past their limit are refused. So one
 // value has one sequence of bytes, both ways. A last field that came to a struct whose bytes were
-// signed before stands only where it holds something (BlobsIfAny).
+// signed before stands only where it holds something (BlobsIfAny, IfAny).
 //
 // A type T is encodable when its namespace has
 //   template <class T, class V> requires std::same_as<std::remove_const_t<T>, X>
@@ -109,6 +109,11 @@ class WireWriter {
                   std::size_t count_max, std::size_t bytes_max) {
     if (!blobs.empty()) Blobs(number, name, blobs, count_max, bytes_max);
   }
+  // The same of an optional.
+  template <class T>
+  void IfAny(std::uint8_t number, const char* name, const std::optional<T>& value) {
+    if (value) (*this)(number, name, *value);
+  }
   template <class T>
   void Numbers(std::uint8_t number, const char*, const std::vector<T>& values, std::size_t) {
     const std::size_t begin = Begin(number);
@@ -205,6 +210,11 @@ class WireReader {
     if (!ok() || at_ == bytes_.size() || bytes_[at_] != number) return;
     Blobs(number, name, blobs, count_max, bytes_max);
     if (ok() && blobs.empty()) Malformed(name, "stands there, and holds nothing");
+  }
+  template <class T>
+  void IfAny(std::uint8_t number, const char* name, std::optional<T>& value) {
+    if (ok() && at_ < bytes_.size() && bytes_[at_] == number)
+      (*this)(number, name, value.emplace());
   }
   template <class T>
   void Numbers(std::uint8_t number, const char* name, std::vector<T>& values, std::size_t limit) {

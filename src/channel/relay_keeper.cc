@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/hex.h"
+#include "http/client.h"
 
 namespace waggle {
 namespace {
@@ -52,6 +53,12 @@ Result<std::vector<AnnouncedPolicy>> ParseChain(std::string_view text) {
     chain.push_back(one);
   }
   return chain;
+}
+
+Result<std::vector<AnnouncedPolicy>> ChainOf(const std::string& url) {
+  const HttpClientLimits limits{.body_bytes_max = kChainMax * 100};
+  WG_ASSIGN(const std::string text, CallForText({.url = url + "/chain"}, limits));
+  return ParseChain(text);
 }
 
 Result<PolicyManifest> RelayKeeper::ManifestOf(NodeClient* host, const Digest256& digest) {

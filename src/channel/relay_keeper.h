@@ -29,6 +29,8 @@ std::string ToText(std::span<const AnnouncedPolicy> chain);
 // Blame::kPeer names the line.
 Result<std::vector<AnnouncedPolicy>> ParseChain(std::string_view text);
 inline constexpr std::size_t kChainMax = 1024;
+// What the relay at this URL tells of its chain; blocks.
+Result<std::vector<AnnouncedPolicy>> ChainOf(const std::string& url);
 
 class RelayKeeper {
  public:

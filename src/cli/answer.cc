@@ -6,23 +6,55 @@
 #include "cli/common.h"
 #include "cli/node.h"
 #include "delegation/answer_run.h"
+#include "delegation/delegated_rollouts.h"
 
 namespace waggle {
 namespace {
 
 struct AnswerArguments {
-  std::string run, listen = "0.0.0.0:7190";
-  std::vector<std::string> hosts, referees;
+  std::string run, recipe, listen = "0.0.0.0:7190";
+  std::vector<std::string> overrides, hosts, referees;
   std::string key = DefaultKeyFile().string(), passphrase_file;
   bool quiet = false;
   MachineOptions machine;
 };
 
+// Rollouts are sampled here; training is what `waggle sft` has done before. False: asked to leave.
+Result<bool> Prepare(const AnswerArguments& arguments, const Ops& ops, ThreadPool& pool) {
+  namespace fs = std::filesystem;
+  if (arguments.recipe.empty() && !fs::exists(fs::path(arguments.run) / kRolloutRecipeName)) {
+    if (arguments.overrides.empty()) return true;
+    return Fail(Blame::kOperator, "--set is for --recipe");
+  }
+  if (!arguments.recipe.empty()) {
+    WG_ASSIGN(const DisputeKind kind, KindOfRecipe(arguments.recipe));
+    if (kind == DisputeKind::kTraining)
+      return Fail(Blame::kOperator,
+                  "{} is a recipe of `waggle sft`: run that, then answer for its folder without "
+                  "--recipe",
+                  arguments.recipe);
+  }
+  SamplingWatch watch;
+  if (!arguments.quiet)
+    watch.progress = [](std::uint64_t done, std::uint64_t all) {
+      fmt::print(stderr, "sampled {} of {} responses\n", done, all);
+    };
+  watch.wants_to_leave = EndWanted;
+  return PrepareRollouts(arguments.run, arguments.recipe, arguments.overrides, ops, pool, watch);
+}
+
 Status AnswerRun(const AnswerArguments& arguments) {
   WG_ASSIGN(const Ops* ops, arguments.machine.SelectedOps());
   WG_ASSIGN(const KeyPair key, NodeKey(arguments.key, arguments.passphrase_file));
   ThreadPool pool(arguments.machine.Threads());
-  WG_ASSIGN(const auto run, TrainedRun::Open(arguments.run, *ops, pool));
+  EndWanted();  // from here on, signals mean: leave
+  WG_ASSIGN(const bool whole, Prepare(arguments, *ops, pool));
+  if (!whole) {
+    fmt::print("left before it was over; the same command goes on with it\n");
+    SetExitCode(1);
+    return {};
+  }
+  WG_ASSIGN(const auto run, OpenAnswerer(arguments.run, *ops, pool));
   AnswerOptions options;
   options.listen = arguments.listen;
   options.hosts = arguments.hosts;
@@ -33,15 +65,15 @@ Status AnswerRun(const AnswerArguments& arguments) {
   }
   const RunCommit commit = run->Commit();
   options.listening = [&](const std::string& invite) {
-    fmt::print("program      {}\nsteps        {}\ncommitted to {}\nas           {}\n\n{}\n",
-               ToHex(commit.program), run->records().size(), ToHex(commit.units), ToText(key.id()),
-               invite);
+    const RunProgram& program = run->program();
+    fmt::print("program      {}: {}\nfrom         {}\ncommitted to {}\nas           {}\n\n{}\n",
+               ToHex(commit.program), SizeOf(program), ToHex(program.state), ToHex(commit.units),
+               ToText(key.id()), invite);
     std::fflush(stdout);
   };
   if (!arguments.quiet)
     options.say = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
   options.wants_to_leave = EndWanted;
-  EndWanted();  // from here on, signals mean: leave
   WG_ASSIGN(const AnswerDesk::Counts counts, AnswerForRun(options, *run, key, SystemClock()));
   fmt::print("answered     {} questions in {} disputes, {} bytes\n", counts.answers,
              counts.disputes, counts.bytes);
@@ -52,9 +84,15 @@ Status AnswerRun(const AnswerArguments& arguments) {
 
 Action DefineAnswer(CLI::App& app) {
   auto arguments = std::make_shared<AnswerArguments>();
-  app.add_option("run", arguments->run,
-                 "Folder of `waggle sft` with `commitment = true` in its recipe.")
+  app.add_option(
+         "run", arguments->run,
+         "Folder of `waggle sft` with `commitment = true` in its recipe; or one for rollouts.")
       ->required();
+  app.add_option("--recipe", arguments->recipe,
+                 "Rollouts that a client delegated, a recipe with [prompts]: they are sampled into "
+                 "the folder, or what is missing of them, before it listens.");
+  app.add_option("--set", arguments->overrides,
+                 "Override a setting of that recipe, as the client told to; repeatable.");
   app.add_option("--listen", arguments->listen, "address:port (port 0: any free).");
   app.add_option("--host", arguments->hosts,
                  "NAME:PORT under which a referee reaches this machine; repeatable.");

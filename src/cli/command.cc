@@ -43,7 +43,7 @@ constexpr Command kCommands[] = {
      "epochs runs/demo\nwaggle ledger proof runs/demo wgl1... > proof.json\nwaggle ledger "
      "check-proof proof.json\nwaggle ledger export runs/demo > log.jsonl\nwaggle ledger verify "
      "log.jsonl\nwaggle ledger plan --items 64 --stake 100\nwaggle ledger scenario "
-     "tests/ledger/honest_epoch.scenario",
+     "tests/ledger/honest_epoch.scenario\nwaggle ledger submit runs/demo referee/resolve.request",
      DefineLedger},
     {"log", "print what happened, from the structured logs of hosts and volunteers",
      "waggle log runs/demo\nwaggle log runs/demo --follow\nwaggle log runs/demo "
@@ -67,9 +67,9 @@ constexpr Command kCommands[] = {
      DefineVerify},
     {"answer", "answer for a run that somebody delegated, when a referee asks",
      "waggle sft --recipe recipes/verde --out runs/mine\nwaggle answer runs/mine --listen "
-     "192.0.2.1:7190",
+     "192.0.2.1:7190\nwaggle answer runs/sampled --recipe recipes/verde/rollouts.toml",
      DefineAnswer},
-    {"referee", "compare what trainers say a program came to, and find out who is wrong, where",
+    {"referee", "compare what others say a program came to, and find out who is wrong, where",
      "waggle referee --recipe recipes/verde waggle://192.0.2.1:7190/... "
      "waggle://192.0.2.2:7190/...\n"
      "waggle referee --recipe recipes/verde runs/mine runs/theirs --out runs/referee",

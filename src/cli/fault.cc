@@ -22,7 +22,7 @@ struct FaultyRun {
 
 Result<FaultyRun> OpenSft(const fs::path& root) {
   WG_ASSIGN(const SftRecipe recipe, LoadSftRecipe(root));
-  WG_ASSIGN(const BaseModel base, StartingModel(recipe));
+  WG_ASSIGN(const BaseModel base, StartingModel(recipe.model, recipe.tokenizer));
   FaultyRun run{.model = base.model.config, .trainer = recipe.trainer};
   WG_ASSIGN(run.numerics, NumericsOf(recipe.model));
   for (const std::uint64_t step : CompleteSteps(root / "checkpoints"))

@@ -12,6 +12,7 @@
 #include "base/files.h"
 #include "base/hex.h"
 #include "cli/command.h"
+#include "cli/node.h"
 #include "ledger/scenario.h"
 #include "store/ledger_store.h"
 
@@ -23,6 +24,7 @@ struct LedgerArguments {
   std::vector<std::string> what;
   PlanArguments plan;
   YumaArguments yuma;
+  std::string key = DefaultKeyFile().string(), passphrase_file;
 };
 
 std::string TimeOf(std::uint64_t ms) {
@@ -205,6 +207,13 @@ Status Scenarios(const LedgerArguments& a) {
   return {};
 }
 
+Status Submit(const LedgerArguments& a) {
+  WG_ASSIGN(const std::string place, PlaceOf(a));
+  if (a.what.size() != 2)
+    return Fail(Blame::kOperator, "waggle ledger submit PLACE FILE: one signed request");
+  return SubmitToLedger({place, a.what[1], a.key, a.passphrase_file});
+}
+
 Status Act(const LedgerArguments& a) {
   if (a.action == "balances") return Balances(a);
   if (a.action == "statement") return Statement(a);
@@ -213,6 +222,7 @@ Status Act(const LedgerArguments& a) {
   if (a.action == "verify") return VerifyLedger(a);
   if (a.action == "scenario") return Scenarios(a);
   if (a.action == "plan") return PrintPlan(a.plan);
+  if (a.action == "submit") return Submit(a);
   WG_ASSIGN(const std::string place, PlaceOf(a));
   if (a.action == "yuma") return PrintYuma(place, a.yuma);
   return a.action == "export" ? ExportLedger(place) : CheckProof(place);
@@ -242,14 +252,15 @@ Action DefineLedger(CLI::App& app) {
   auto arguments = std::make_shared<LedgerArguments>();
   app.add_option("action", arguments->action,
                  "balances, statement, epochs, proof, check-proof, export, verify, plan, "
-                 "scenario or yuma.")
+                 "scenario, yuma or submit.")
       ->required()
       ->check(CLI::IsMember({"balances", "statement", "epochs", "proof", "check-proof", "export",
-                             "verify", "plan", "scenario", "yuma"}));
+                             "verify", "plan", "scenario", "yuma", "submit"}));
   app.add_option("what", arguments->what,
                  "Where the ledger is (a run's folder, an SQLite file, postgresql://..., an "
                  "exported .jsonl), and the account; or files of scenarios; or a proof; yuma: a "
-                 "*.yuma file, or where a ledger is.");
+                 "*.yuma file, or where a ledger is; submit: where the ledger is, and the file of "
+                 "a request that somebody signed, as `waggle referee` writes it.");
   app.add_option("--of", arguments->account_of,
                  "proof: of the balance, or of all that was ever earned.")
       ->check(CLI::IsMember({"balances", "earned"}));
@@ -260,6 +271,9 @@ Action DefineLedger(CLI::App& app) {
                  "the best has).");
   app.add_option("--bonds", arguments->yuma.version, "yuma, of a ledger: version of bonds, 2 or 3.")
       ->check(CLI::IsMember({2, 3}));
+  app.add_option("--key", arguments->key, "submit: the key file of the ledger's sequencer.");
+  app.add_option("--passphrase-file", arguments->passphrase_file,
+                 "submit: file whose first line is the key's passphrase.");
   DefinePlan(app, arguments->plan);
   return [arguments] { return Act(*arguments); };
 }

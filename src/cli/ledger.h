@@ -17,6 +17,14 @@ struct LedgerLog {
 };
 Result<LedgerLog> ReadLedger(const std::string& place);
 Status ExportLedger(const std::string& place);
+// The database of a place that is none of exported lines: a run's folder has its own.
+std::string StoreOf(const std::string& place);
+
+// A signed request's file, appended by whoever has the sequencer's key.
+struct SubmitArguments {
+  std::string place, file, key, passphrase_file;
+};
+Status SubmitToLedger(const SubmitArguments& arguments);
 
 // A balance that who has only this text can check.
 Status PrintProof(const LedgerLog& log, const NodeId& account, TreeOf what);

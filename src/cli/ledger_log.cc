@@ -79,10 +79,7 @@ Result<LedgerLog> ReadLines(const std::string& path) {
 }
 
 Result<std::unique_ptr<LedgerStore>> OpenStore(const std::string& place) {
-  std::error_code ignored;
-  const bool folder = fs::is_directory(place, ignored);
-  const std::string where = folder ? (fs::path(place) / "ledger.db").string() : place;
-  return LedgerStore::Open(where, LedgerStore::Access::kRead, std::nullopt);
+  return LedgerStore::Open(StoreOf(place), LedgerStore::Access::kRead, std::nullopt);
 }
 
 Json LineOf(const LogRecord& record) {
@@ -101,6 +98,11 @@ Json LineOf(const LogRecord& record) {
 }
 
 }  // namespace
+
+std::string StoreOf(const std::string& place) {
+  std::error_code ignored;
+  return fs::is_directory(place, ignored) ? (fs::path(place) / "ledger.db").string() : place;
+}
 
 Result<LedgerLog> ReadLedger(const std::string& place) {
   if (place.ends_with(".jsonl")) return ReadLines(place);

@@ -1,5 +1,6 @@
 // waggle referee: compares what trainers say a program came to, and finds out who is wrong.
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <future>
 #include <memory>
@@ -13,9 +14,11 @@
 #include "cli/ledger.h"
 #include "cli/node.h"
 #include "delegation/answer_run.h"
+#include "delegation/delegated_rollouts.h"
 #include "delegation/dispute_journal.h"
 #include "delegation/dispute_settlement.h"
 #include "delegation/referee_run.h"
+#include "delegation/response_fetch.h"
 
 namespace waggle {
 namespace {
@@ -47,7 +50,7 @@ class LocalAnswer {
     if (error)
       return Fail(Blame::kOperator, "cannot create {}: {}", folder.string(), error.message());
     auto answer = std::make_unique<LocalAnswer>(threads);
-    WG_ASSIGN(answer->run_, TrainedRun::Open(run, ops, answer->pool_));
+    WG_ASSIGN(answer->run_, OpenAnswerer(run, ops, answer->pool_));
     std::promise<std::string> invite;
     std::future<std::string> ready = invite.get_future();
     AnswerOptions options;
@@ -78,26 +81,18 @@ class LocalAnswer {
  private:
   ThreadPool pool_;
   KeyPair key_;
-  std::unique_ptr<TrainedRun> run_;
+  std::unique_ptr<Answerer> run_;
   Invite invite_;
   std::atomic<bool> leave_{false};
   std::optional<Error> error_;
   std::thread thread_;
 };
 
-Result<SftWork> WorkOf(const RefereeArguments& arguments) {
-  WG_ASSIGN(SftRecipe recipe, ReadSftRecipe(arguments.recipe));
-  for (const std::string& entry : arguments.overrides) {
-    const std::size_t equals = entry.find('=');
-    if (equals == std::string::npos)
-      return Fail(Blame::kOperator, "--set {}: expected section.key=value", entry);
-    WG_TRY(Override(recipe, entry.substr(0, equals), entry.substr(equals + 1)));
-  }
-  return OpenSftWork(std::move(recipe));
-}
-
 Json JsonOf(const RefereeReport& report, const RunProgram& program) {
-  Json json = {{"program", ToHex(ProgramHash(program))}, {"steps", program.units}};
+  const bool rollouts = program.kind == DisputeKind::kRollout;
+  Json json = {{"program", ToHex(ProgramHash(program))},
+               {rollouts ? "prompts" : "steps", program.units}};
+  if (rollouts) json["responses"] = program.units * program.group;
   json["answer"] = report.answer ? Json(ToHex(*report.answer)) : Json(nullptr);
   for (const RefereeReport::Party& party : report.parties) {
     Json line = {{"name", party.name}, {"standing", ToString(party.standing)}};
@@ -114,7 +109,9 @@ Json JsonOf(const RefereeReport& report, const RunProgram& program) {
                                 {"a_loses", d.verdict.a_loses},
                                 {"b_loses", d.verdict.b_loses},
                                 {"case", ToString(d.verdict.reason)},
-                                {"step", d.verdict.unit},
+                                {rollouts ? "prompt" : "step", d.verdict.unit},
+                                {"response", d.verdict.sequence},
+                                {"token", d.verdict.token},
                                 {"node", d.verdict.node},
                                 {"tile", d.verdict.tile},
                                 {"place", d.place},
@@ -182,16 +179,60 @@ Status Settle(const RefereeArguments& arguments, const RefereeReport& report, co
               arguments.ledger, why);
 }
 
+std::string LineOf(const RolloutWork& work, std::uint64_t sequence,
+                   const std::vector<TokenRecord>& response) {
+  Json line = {{"prompt", sequence / work.run.group}, {"response", sequence % work.run.group}};
+  std::vector<TokenId> tokens;
+  std::vector<float> logp;
+  for (const TokenRecord& token : response) {
+    tokens.push_back(token.token);
+    logp.push_back(std::bit_cast<float>(token.logp));
+  }
+  line["text"] = work.tokenizer->Decode(tokens, /*skip_special=*/true);
+  line["tokens"] = tokens;
+  line["logp"] = logp;
+  return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+// The responses that were accepted, from whoever of those that stand gives them.
+Status Keep(const RefereeArguments& arguments, const RefereeOptions& options,
+            const RefereeReport& report, const KeyPair& key) {
+  RolloutRecipe recipe;
+  WG_ASSIGN(recipe, ReadRolloutRecipe(RecipeFile(arguments.recipe)));
+  WG_TRY(OverrideAll(recipe, arguments.overrides));
+  recipe.policy = ToHex(options.program.state);  // known by now
+  WG_ASSIGN(const RolloutWork work, OpenRolloutWork(std::move(recipe)));
+  const FetchOptions fetch{options.program, *report.answer, options.rules.hash_ns, EndWanted};
+  std::string why = "nobody stands";
+  for (std::size_t i = 0; i < report.parties.size(); ++i) {
+    if (report.parties[i].standing != RefereeReport::Standing::kStands) continue;
+    const auto responses = FetchResponses(options.parties[i].invite, fetch, key, SystemClock());
+    if (!responses) {
+      why = fmt::format("{}: {}", report.parties[i].name, responses.error().what);
+      continue;
+    }
+    std::string text;
+    for (std::uint64_t s = 0; s < responses->size(); ++s) text += LineOf(work, s, (*responses)[s]);
+    const fs::path file = fs::path(arguments.out) / "responses.jsonl";
+    WG_TRY(WriteFileAtomic(file, text));
+    fmt::print("responses    {}, from {}\n", file.string(), report.parties[i].name);
+    return {};
+  }
+  return Fail(Blame::kPeer,
+              "the responses that were accepted did not come ({}): the same command "
+              "asks for them again",
+              why);
+}
+
 Status ArbitrateRuns(const RefereeArguments& arguments) {
   WG_ASSIGN(const Ops* ops, arguments.machine.SelectedOps());
   WG_ASSIGN(const KeyPair key, NodeKey(arguments.key, arguments.passphrase_file));
   const double began = Seconds();
-  WG_ASSIGN(const SftWork work, WorkOf(arguments));
-  WG_ASSIGN(const DelegatedProgram program, DelegatedProgram::Of(work));
-  fmt::print("program      {}: {} steps, formed in {:.2f} s\n", ToHex(ProgramHash(program.run())),
-             program.run().units, Seconds() - began);
+  WG_ASSIGN(const RunProgram program, ReadDelegatedProgram(arguments.recipe, arguments.overrides));
+  fmt::print("program      {}: {}, formed in {:.2f} s\n", ToHex(ProgramHash(program)),
+             SizeOf(program), Seconds() - began);
   RefereeOptions options;
-  options.program = program.run();
+  options.program = program;
   options.out = arguments.out;
   options.rules.hash_ns = static_cast<std::int64_t>(arguments.deadline * 1e9);
   options.rules.work_ns = static_cast<std::int64_t>(arguments.work_deadline * 1e9);
@@ -225,8 +266,10 @@ Status ArbitrateRuns(const RefereeArguments& arguments) {
   Print(report);
   if (!report.answer) SetExitCode(1);
   WG_TRY(WriteFileAtomic(fs::path(arguments.out) / "result.json",
-                         JsonOf(report, program.run()).dump(1) + "\n"));
-  return arguments.ledger.empty() ? Status{} : Settle(arguments, report, key);
+                         JsonOf(report, program).dump(1) + "\n"));
+  if (!arguments.ledger.empty()) WG_TRY(Settle(arguments, report, key));
+  if (!report.answer || program.kind != DisputeKind::kRollout) return {};
+  return Keep(arguments, options, report, key);
 }
 
 }  // namespace
@@ -237,11 +280,13 @@ Action DefineReferee(CLI::App& app) {
                  "Those who ran the program: lines that `waggle answer` printed, or folders of "
                  "runs on this machine.")
       ->required();
-  app.add_option("--recipe", arguments->recipe,
-                 "The program that was delegated: a recipe of `waggle sft`, or a folder with one.")
+  app.add_option(
+         "--recipe", arguments->recipe,
+         "The program that was delegated: a recipe of `waggle sft` with `commitment = true`, "
+         "or one of rollouts with [prompts]; or a folder with one.")
       ->required();
   app.add_option("--set", arguments->overrides,
-                 "Override a setting of the recipe, as the trainers were told to; repeatable.");
+                 "Override a setting of the recipe, as those who ran it were told to; repeatable.");
   app.add_option("--out", arguments->out,
                  "Folder for evidence and result.json. The same command again goes on with it.");
   app.add_option("--deadline", arguments->deadline,

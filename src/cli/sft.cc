@@ -8,14 +8,13 @@
 #include "base/hex.h"
 #include "cli/command.h"
 #include "cli/common.h"
-#include "delegation/delegation.h"
+#include "delegation/delegated_training.h"
 #include "training/checkpoint_folder.h"
 
 namespace waggle {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::size_t kRecipeBytesMax = 1 << 20;
 constexpr std::uint64_t kReportLines = 20;
 
 struct SftArguments {
@@ -32,32 +31,12 @@ Result<SftRecipe> RecipeFrom(const SftArguments& arguments) {
   if (!arguments.recipe.empty()) {
     WG_ASSIGN(recipe, ReadSftRecipe(arguments.recipe));
   }
-  for (const std::string& entry : arguments.overrides) {
-    const std::size_t equals = entry.find('=');
-    if (equals == std::string::npos)
-      return Fail(Blame::kOperator, "--set {}: expected section.key=value", entry);
-    WG_TRY(Override(recipe, entry.substr(0, equals), entry.substr(equals + 1)));
-  }
+  WG_TRY(OverrideAll(recipe, arguments.overrides));
   if (!arguments.files.empty()) recipe.data.files = arguments.files;
   if (!arguments.model.empty()) recipe.model.path = arguments.model;
   if (!arguments.tokenizer.empty()) recipe.tokenizer = arguments.tokenizer;
   if (recipe.data.files.empty()) return Fail(Blame::kOperator, "no text files to learn from");
   return recipe;
-}
-
-// A new folder gets the recipe; one with another recipe is refused.
-Status ClaimFolder(const fs::path& out, SftRecipe recipe) {
-  const std::string text = WriteToml(recipe);
-  std::error_code error;
-  fs::create_directories(out, error);
-  if (error) return Fail(Blame::kOperator, "cannot create {}: {}", out.string(), error.message());
-  if (!fs::exists(out / kSftRecipeName)) return WriteFileAtomic(out / kSftRecipeName, text);
-  WG_ASSIGN(const std::string old, ReadFile(out / kSftRecipeName, kRecipeBytesMax));
-  if (old == text) return {};
-  return Fail(Blame::kOperator,
-              "{} was begun with other settings, texts or weights (see its {}): give the same ones "
-              "to go on, or choose another --out",
-              out.string(), kSftRecipeName);
 }
 
 Status Learn(const SftWork& work, const SftArguments& arguments, Trainer& trainer) {
@@ -94,7 +73,8 @@ Status RunSft(const SftArguments& arguments) {
   WG_ASSIGN(SftWork work, OpenSftWork(std::move(recipe)));
   if (work.recipe.commitment) WG_TRY(CheckDelegable(work));
   const fs::path out = arguments.out;
-  WG_TRY(ClaimFolder(out, work.recipe));
+  SftRecipe claimed = work.recipe;
+  WG_TRY(ClaimFolder(out, kSftRecipeName, WriteToml(claimed)));
 
   ThreadPool pool(arguments.machine.Threads());
   const ModelConfig config = work.base.model.config;

@@ -1,8 +1,8 @@
-// waggle verify: decides evidence, takes steps again, offline.
+// waggle verify: decides evidence, takes steps again; offline, unless it is given a relay.
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "audit/public_inputs.h"
+#include "audit/mirror_inputs.h"
 #include "audit/steps/step_log.h"
 #include "base/files.h"
 #include "base/hex.h"
@@ -151,8 +151,15 @@ Status VerifyFiles(const VerifyArguments& arguments) {
     WG_ASSIGN(orchestrator, ParseNodeId(arguments.orchestrator));
   }
   ThreadPool pool(arguments.machine.Threads());
-  std::vector<fs::path> folders(arguments.inputs.begin(), arguments.inputs.end());
-  FolderInputs inputs(folders, *ops, pool);
+  MirrorInputs::Places places{.folders = {}, .relays = {}, .cache = CacheDirectory() / "verify"};
+  for (const std::string& place : arguments.inputs) {
+    if (place.starts_with("http://") || place.starts_with("https://"))
+      places.relays.push_back(place);
+    else
+      places.folders.push_back(place);
+  }
+  MirrorInputs inputs(std::move(places), *ops, pool, SystemClock(),
+                      [](const std::string& line) { fmt::print(stderr, "{}\n", line); });
   int worst = 0;
   for (const std::string& file : arguments.files) {
     const Judged judged = Judge(file, inputs, pool, orchestrator);
@@ -174,10 +181,11 @@ Action DefineVerify(CLI::App& app) {
       ->required();
   app.add_option("--from", arguments->steps.from, "Steps of a run: from this policy version on.");
   app.add_option("--to", arguments->steps.to, "And up to this one.");
-  app.add_option("--inputs", arguments->inputs,
-                 "Where the policies are that the evidence names by their hashes: the folder of "
-                 "the run, a volunteer's cache of policies, or whatever holds them. May be given "
-                 "several times.");
+  app.add_option(
+      "--inputs", arguments->inputs,
+      "Where the policies are that the evidence names by their hashes: the folder of "
+      "the run, a volunteer's cache of policies, or whatever holds them; or the URL of a "
+      "relay, from which they are fetched. May be given several times.");
   app.add_option("--orchestrator", arguments->orchestrator,
                  "The address that must have signed the policies; else whoever did is printed, and "
                  "it is yours to know whether that is the run's.");

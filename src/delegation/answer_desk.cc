@@ -5,13 +5,15 @@
 namespace waggle {
 
 AnswerDesk::AnswerDesk(const Signer& key, const RunProgram& program, const RunCommit& commit,
-                       std::vector<NodeId> referees, const AnswerDeskLimits& limits)
+                       std::vector<NodeId> referees, const AnswerDeskLimits& limits,
+                       Contents contents)
     : key_(key),
       program_(program),
       program_hash_(ProgramHash(program)),
       commit_(commit),
       referees_(std::move(referees)),
-      limits_(limits) {}
+      limits_(limits),
+      contents_(std::move(contents)) {}
 
 AnswerDesk::Effects AnswerDesk::Refuse(Link link, DisputeRefusalCause cause,
                                        const Digest256& dispute) {
@@ -41,12 +43,26 @@ AnswerDesk::Effects AnswerDesk::OnFrame(Link link, std::int64_t now_ns,
       return OnOpened(link, frame->body);
     case DisputeFrameKind::kAsked:
       return OnAsked(link, now_ns, frame->body);
+    case DisputeFrameKind::kResponsesAsked:
+      return OnResponsesAsked(link, frame->body);
     case DisputeFrameKind::kCommitment:
+    case DisputeFrameKind::kResponses:
     case DisputeFrameKind::kAnswered:
     case DisputeFrameKind::kRefused:
       break;
   }
   return Refuse(link, DisputeRefusalCause::kMalformed);
+}
+
+AnswerDesk::Effects AnswerDesk::OnResponsesAsked(Link link, std::span<const std::uint8_t> body) {
+  const auto asked = DecodeResponsesAsked(body);
+  if (!asked) return Refuse(link, DisputeRefusalCause::kMalformed);
+  if (asked->program != program_hash_) return Refuse(link, DisputeRefusalCause::kOtherProgram);
+  ResponsesSaid said{asked->first, contents_ ? contents_(asked->first) : Bytes{}};
+  if (said.content.empty()) return Refuse(link, DisputeRefusalCause::kMalformed);
+  counts_.bytes += said.content.size();
+  return {.send = {{link, SealFrame(DisputeFrameKind::kResponses, EncodeBody(said), key_)}},
+          .work = {}};
 }
 
 AnswerDesk::Effects AnswerDesk::OnOpened(Link link, std::span<const std::uint8_t> body) {

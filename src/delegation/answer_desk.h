@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <vector>
 
@@ -35,10 +36,14 @@ class AnswerDesk {
     std::vector<Work> work;
   };
 
+  // Answerer::Responses.
+  using Contents = std::function<Bytes(std::uint64_t first)>;
+
   // `key` outlives the desk. referees: whom it answers; none: anybody. commit: what its run of
   // `program` came to.
   AnswerDesk(const Signer& key, const RunProgram& program, const RunCommit& commit,
-             std::vector<NodeId> referees, const AnswerDeskLimits& limits = {});
+             std::vector<NodeId> referees, const AnswerDeskLimits& limits = {},
+             Contents contents = nullptr);
 
   Effects OnFrame(Link link, std::int64_t now_ns, std::span<const std::uint8_t> bytes);
   // Nothing: silence, which the referee will notice.
@@ -65,6 +70,7 @@ class AnswerDesk {
   };
   Effects Refuse(Link link, DisputeRefusalCause cause, const Digest256& dispute = {});
   Effects OnOpened(Link link, std::span<const std::uint8_t> body);
+  Effects OnResponsesAsked(Link link, std::span<const std::uint8_t> body);
   Effects OnAsked(Link link, std::int64_t now_ns, std::span<const std::uint8_t> body);
 
   const Signer& key_;
@@ -73,6 +79,7 @@ class AnswerDesk {
   const RunCommit commit_;
   const std::vector<NodeId> referees_;
   const AnswerDeskLimits limits_;
+  const Contents contents_;
   std::map<Digest256, Open> disputes_;
   std::deque<Digest256> order_;  // of disputes_, the oldest first
   std::vector<Waiting> waiting_;

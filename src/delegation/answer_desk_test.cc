@@ -106,6 +106,25 @@ TEST_F(AnswerDeskTest, RefusesWhatIsNotForIt) {
   EXPECT_EQ(Refusal(Open(picky, terms_)), DisputeRefusalCause::kStranger);
 }
 
+TEST_F(AnswerDeskTest, GivesResponsesOfItsOwnProgramAlone) {
+  AnswerDesk desk(key_, program_, RunCommit{Digest256{9}, ProgramHash(program_)}, {}, {},
+                  [](std::uint64_t first) { return first < 3 ? Bytes{7} : Bytes{}; });
+  const auto ask = [&](AnswerDesk& of, const ResponsesAsked& asked) {
+    return of.OnFrame(kLink, 0,
+                      SealFrame(DisputeFrameKind::kResponsesAsked, EncodeBody(asked), referee_));
+  };
+  const ResponsesAsked good{ProgramHash(program_), 2};
+  const DisputeFrame frame = Only(ask(desk, good));
+  EXPECT_EQ(frame.kind, DisputeFrameKind::kResponses);
+  EXPECT_EQ(DecodeResponsesSaid(frame.body).value(), (ResponsesSaid{2, Bytes{7}}));
+  EXPECT_EQ(Refusal(ask(desk, {ProgramHash(program_), 3})), DisputeRefusalCause::kMalformed);
+  EXPECT_EQ(Refusal(ask(desk, {Digest256{1}, 0})), DisputeRefusalCause::kOtherProgram);
+  AnswerDesk trained = Desk();  // has none
+  EXPECT_EQ(Refusal(ask(trained, good)), DisputeRefusalCause::kMalformed);
+  AnswerDesk picky = Desk({other_.id()});
+  EXPECT_EQ(Refusal(ask(picky, good)), DisputeRefusalCause::kStranger);
+}
+
 TEST_F(AnswerDeskTest, AnswersOnceWhereItWasAskedLast) {
   AnswerDesk desk = Desk();
   EXPECT_TRUE(Open(desk, terms_).send.empty());

@@ -112,7 +112,8 @@ Result<AnswerDesk::Counts> AnswerForRun(const AnswerOptions& options, Answerer& 
   WG_ASSIGN(invite.hosts, EndpointsFor(options.listen, options.hosts, server->port()));
   if (options.listening) options.listening(ToText(invite));
 
-  AnswerDesk desk(key, answerer.program(), commit, options.referees);
+  AnswerDesk desk(key, answerer.program(), commit, options.referees, {},
+                  [&answerer](std::uint64_t first) { return answerer.Responses(first); });
   AnswerThread thread(answerer);
   const auto perform = [&](AnswerDesk::Effects effects) {
     for (const AnswerDesk::Send& send : effects.send)

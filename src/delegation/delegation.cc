@@ -2,295 +2,92 @@
 
 #include <fmt/format.h>
 
-#include <bit>
-#include <cerrno>
-#include <cstring>
+#include <string_view>
 
-#include "base/check.h"
 #include "base/files.h"
-#include "training/checkpoint_folder.h"
+#include "delegation/delegated_rollouts.h"
+#include "delegation/delegated_training.h"
 
 namespace waggle {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kLogName = "commitment.log";
-constexpr std::size_t kRecordBytes = 2 + 8 + 5 * 32;
-constexpr std::size_t kLogBytesMax = std::size_t{1} << 34;
-constexpr std::size_t kSamplesMax = 4096;          // of one StepSpec
-constexpr std::uint64_t kStepsMax = 1'000'000;     // specs are held in memory
-constexpr std::uint64_t kPositionsMax = 1u << 16;  // of one sample: its tensors are asked for whole
-
-std::uint32_t Word(float x) { return std::bit_cast<std::uint32_t>(x); }
-
-// The rows of the samples that the trainer reads: those that carry a gradient.
-std::vector<TrainingSample> ActiveRows(std::vector<TrainingSample> rows) {
-  std::erase_if(rows, [](const TrainingSample& sample) { return !sample.CarriesGradient(); });
-  return rows;
-}
-
-std::vector<HostTensor> DataTensors(const std::vector<TrainingSample>& rows) {
-  std::vector<HostTensor> data;
-  for (const TrainingSample& sample : rows) {
-    const std::uint64_t n = sample.rows();
-    HostTensor tokens = HostTensor::Zero({Element::kI32, {n}}), targets = tokens,
-               u = HostTensor::Zero({Element::kF32, {n}});
-    for (std::uint64_t i = 0; i < n; ++i) {
-      tokens.SetCell(i, static_cast<std::uint32_t>(sample.tokens[i]));
-      targets.SetCell(i, static_cast<std::uint32_t>(sample.target[i]));
-      u.SetCell(i, Word(sample.u[i]));
-    }
-    for (HostTensor* tensor : {&tokens, &targets, &u}) data.push_back(std::move(*tensor));
+// Whether a table of this name is begun anywhere: recipes are told apart by what they speak of, so
+// that an error in one is reported as an error in what it was meant to be.
+bool SpeaksOf(std::string_view text, std::string_view table) {
+  for (std::size_t at = 0; at < text.size();) {
+    std::string_view line = text.substr(at, text.find('\n', at) - at);
+    at += line.size() + 1;
+    line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
+    if (line.starts_with('[')) line.remove_prefix(1);
+    if (!line.starts_with(table)) continue;
+    line.remove_prefix(table.size());
+    if (line.starts_with(']') || line.starts_with('.')) return true;
   }
-  return data;
-}
-
-HostTensor TensorOf(const StateEntry& entry, const Tensor& from) {
-  HostTensor tensor = HostTensor::Zero(entry.type);
-  Check(tensor.data.size() == from.data.size(), "a state has the shapes of its model");
-  tensor.data = from.data;
-  return tensor;
-}
-
-RunProgram ProgramOf(const SftWork& work) {
-  const TrainerConfig& trainer = work.recipe.trainer;
-  RunProgram run;
-  run.kind = DisputeKind::kTraining;
-  run.config = WriteModelConfig(work.base.model.config, "float32");
-  run.weights = static_cast<std::uint8_t>(work.numerics.weights);
-  run.kv = static_cast<std::uint8_t>(work.numerics.kv);
-  run.kshards = work.numerics.kshards;
-  run.units = work.steps;
-  run.clip = trainer.clip > 0;
-  if (run.clip) {
-    const auto bits = std::bit_cast<std::uint64_t>(trainer.clip);
-    run.clip_low = static_cast<std::uint32_t>(bits);
-    run.clip_high = static_cast<std::uint32_t>(bits >> 32);
-  }
-  return run;
+  return false;
 }
 
 }  // namespace
 
-Status CheckDelegable(const SftWork& work) {
-  const TrainerConfig& trainer = work.recipe.trainer;
-  const auto no = [](const char* setting, const char* what) {
-    return Fail(Blame::kOperator, "{}: disputes do not know {} (docs/disputes.md)", setting, what);
-  };
-  if (trainer.lora.rank > 0) return no("trainer.lora.rank", "adapters");
-  if (trainer.optimizer.kind != "adamw") return no("trainer.optimizer.kind", "Muon");
-  if (trainer.rounding == "stochastic" && work.numerics.weights == WeightFormat::kBf16)
-    return no("trainer.rounding", "stochastic rounding");
-  if (NeedsCritic(trainer.algorithm)) return no("trainer.algorithm", "critics");
-  WG_TRY(CheckWritable(work.base.model.config));
-  if (work.steps > kStepsMax)
-    return Fail(Blame::kOperator, "{} steps: a program that others can be held to has at most {}",
-                work.steps, kStepsMax);
-  const auto model = ModelOf(ProgramOf(work));
-  if (!model) return Forward(model.error());
-  return {};
+fs::path RecipeFile(const fs::path& path) {
+  return fs::is_directory(path) ? path / "recipe.toml" : path;
 }
 
-Result<DelegatedProgram> DelegatedProgram::Of(const SftWork& work) {
-  WG_TRY(CheckDelegable(work));
-  DelegatedProgram program;
-  program.work_ = &work;
-  program.run_ = ProgramOf(work);
-  WG_ASSIGN(program.model_, ModelOf(program.run_));
-  const ModelConfig& config = program.model_.config;
-  program.state_ = StateOf(config, {});  // fp32 masters
-  const TrainerConfig& trainer = work.recipe.trainer;
-  WG_ASSIGN(const Optimizer optimizer, Optimizer::Create(trainer.optimizer, trainer.schedule));
-  std::vector<std::uint32_t> decay;
-  for (const TensorSpec& spec : TensorSpecs(config))
-    decay.push_back(Word(optimizer.WeightDecayOf(spec.name, spec.shape.size())));
-  SftBatcher batcher(work.samples, work.recipe.data.batch_tokens, work.recipe.data.seed);
-  OptimizerClock clock;
-  for (std::uint64_t step = 0; step < work.steps; ++step) {
-    program.cursors_.push_back(batcher.cursor());
-    WG_ASSIGN(std::vector<TrainingSample> rows, SftRows(config, batcher.Next()));
-    rows = ActiveRows(std::move(rows));
-    if (rows.size() > kSamplesMax || rows.size() * config.layers > kDisputeLimits.sample_layers_max)
-      return Fail(Blame::kOperator,
-                  "step {}: {} texts in one step are past the limits of disputes: lower "
-                  "data.batch_tokens",
-                  step, rows.size());
-    const AdamWNumbers numbers = optimizer.Advance(clock);
-    StepSpec spec;
-    for (const TrainingSample& sample : rows) {
-      if (sample.rows() > kPositionsMax)
-        return Fail(Blame::kOperator, "step {}: a text of {} tokens is past the limits of disputes",
-                    step, sample.rows());
-      spec.rows.push_back(static_cast<std::uint32_t>(sample.rows()));
-      spec.inv_temperature.push_back(Word(1.0f));
-    }
-    std::vector<Digest256> roots;
-    for (const HostTensor& tensor : DataTensors(rows)) roots.push_back(TensorRoot(tensor));
-    spec.data = DataRoot(roots);
-    spec.lr = Word(numbers.lr);
-    spec.c1 = Word(numbers.c1);
-    spec.c2 = Word(numbers.c2);
-    spec.weight_decay = decay;
-    program.run_.beta1 = Word(numbers.beta1);
-    program.run_.beta2 = Word(numbers.beta2);
-    program.run_.eps = Word(numbers.eps);
-    const auto graph = StepProgramOf(program.run_, program.model_, spec);
-    if (!graph) return Fail(Blame::kOperator, "step {}: {}", step, graph.error().what);
-    program.specs_.push_back(std::move(spec));
-  }
-  const Parameters& initial = work.base.model.parameters;
-  const OptimizerState moments = Optimizer::InitialState(initial);
-  program.run_.state = StateRootOf(program.state_, initial, moments.m, moments.v, 0);
-  program.run_.data = SpecRoot(program.specs_);
-  return program;
-}
-
-std::vector<HostTensor> DelegatedProgram::DataOf(std::uint64_t step) const {
-  SftBatcher batcher(work_->samples, work_->recipe.data.batch_tokens, work_->recipe.data.seed);
-  batcher.Seek(cursors_[step]);
-  auto rows = SftRows(model_.config, batcher.Next());
-  Check(rows.has_value(), "a batch that was read once can be read again");
-  return DataTensors(ActiveRows(std::move(*rows)));
-}
-
-Digest256 DelegatedProgram::TemplateOf(std::uint64_t step) const {
-  const auto graph = StepProgramOf(run_, model_, specs_[step]);
-  Check(graph.has_value(), "a step that was formed once can be formed again");
-  return TemplateHash(*graph);
-}
-
-Digest256 StateRootOf(const std::vector<StateEntry>& entries, const Parameters& w,
-                      const Parameters& m, const Parameters& v, std::uint64_t step) {
-  std::vector<StateRecord> records;
-  for (const StateEntry& entry : entries)
-    records.push_back({entry.name, TensorRoot(TensorOf(entry, w.at(entry.name))),
-                       TensorRoot(TensorOf(entry, m.at(entry.name))),
-                       TensorRoot(TensorOf(entry, v.at(entry.name))), step});
-  return StateRoot(records);
-}
-
-Result<std::vector<StepRecord>> CommitmentLog::Read(const fs::path& folder) {
-  std::vector<StepRecord> records;
-  if (!fs::exists(folder / kLogName)) return records;
-  WG_ASSIGN(const std::string text, ReadFile(folder / kLogName, kLogBytesMax));
-  const std::span bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
-  for (std::size_t at = 0; at + kRecordBytes <= bytes.size(); at += kRecordBytes) {
-    const auto record = DecodeStepRecord(bytes.subspan(at, kRecordBytes));
-    if (!record || record->step != records.size())
-      return Fail(Blame::kMachine, "{}: record {} is damaged", (folder / kLogName).string(),
-                  records.size());
-    records.push_back(*record);
-  }
-  return records;
-}
-
-Result<CommitmentLog> CommitmentLog::Open(const fs::path& folder) {
-  CommitmentLog log;
-  log.path_ = folder / kLogName;
-  WG_ASSIGN(log.records_, Read(folder));
-  std::error_code error;
-  if (fs::exists(log.path_)) fs::resize_file(log.path_, log.records_.size() * kRecordBytes, error);
-  log.file_.reset(std::fopen(log.path_.c_str(), "a"));
-  if (error || log.file_ == nullptr)
-    return Fail(Blame::kMachine, "cannot write {}: {}", log.path_.string(),
-                error ? error.message() : std::strerror(errno));
-  return log;
-}
-
-Status CommitmentLog::Add(const StepRecord& record) {
-  const Bytes bytes = Encode(record);
-  Check(bytes.size() == kRecordBytes, "records of steps have one size");
-  if (record.step < records_.size()) {
-    if (Encode(records_[record.step]) == bytes) return {};
-    return Fail(Blame::kMachine,
-                "step {} gives another state than it did before the run was stopped: this "
-                "machine's arithmetic cannot be relied on",
-                record.step);
-  }
-  Check(record.step == records_.size(), "steps are noted in their order");
-  std::FILE* file = file_.get();
-  if (std::fwrite(bytes.data(), 1, bytes.size(), file) != bytes.size() || std::fflush(file) != 0)
-    return Fail(Blame::kMachine, "cannot write {}: {}", path_.string(), std::strerror(errno));
-  records_.push_back(record);
-  return {};
-}
-
-Result<StepNotary> StepNotary::Open(const SftWork& work, const fs::path& folder,
-                                    const Trainer& trainer) {
-  WG_ASSIGN(DelegatedProgram program, DelegatedProgram::Of(work));
-  WG_ASSIGN(CommitmentLog log, CommitmentLog::Open(folder));
-  if (trainer.step() > log.records().size())
-    return Fail(Blame::kOperator,
-                "{} has no commitment to its first {} steps: begin it anew in another folder",
-                folder.string(), trainer.step());
-  StepNotary notary(std::move(program), std::move(log));
-  const OptimizerState& state = trainer.optimizer_state();
-  notary.before_ =
-      StateRootOf(notary.program_.state(), trainer.parameters(), state.m, state.v, trainer.step());
-  return notary;
-}
-
-Status StepNotary::AfterStep(const Trainer& trainer) {
-  const std::uint64_t step = trainer.step() - 1;
-  const OptimizerState& state = trainer.optimizer_state();
-  const Digest256 after =
-      StateRootOf(program_.state(), trainer.parameters(), state.m, state.v, trainer.step());
-  const StepRecord record{step, before_, program_.specs()[step].data, program_.TemplateOf(step),
-                          {},   after};
-  before_ = after;
-  return log_.Add(record);
-}
-
-Result<std::unique_ptr<TrainedRun>> TrainedRun::Open(const fs::path& folder, const Ops& ops,
-                                                     ThreadPool& pool) {
-  WG_ASSIGN(SftRecipe recipe, LoadSftRecipe(folder));
-  WG_ASSIGN(SftWork work, OpenSftWork(std::move(recipe)));
-  std::unique_ptr<TrainedRun> run(new TrainedRun(folder, std::move(work), ops, pool));
-  WG_ASSIGN(run->program_, DelegatedProgram::Of(run->work_));
-  WG_ASSIGN(run->records_, CommitmentLog::Read(folder));
-  if (run->records_.size() == run->program_->run().units) return run;
+Result<DisputeKind> KindOfRecipe(const fs::path& recipe) {
+  const fs::path file = RecipeFile(recipe);
+  WG_ASSIGN(const std::string text, ReadFile(file, kRecipeBytesMax));
+  if (SpeaksOf(text, "prompts")) return DisputeKind::kRollout;
+  SftRecipe training;
+  Recipe run;
+  if (ReadToml(text, file.string(), training) || !ReadToml(text, file.string(), run))
+    return DisputeKind::kTraining;
   return Fail(Blame::kOperator,
-              "{} has a commitment to {} of its {} steps: it needs `commitment = true` in its "
-              "recipe and `waggle sft` to the end",
-              folder.string(), run->records_.size(), run->program_->run().units);
+              "{} is a recipe of `waggle run`, whose data nobody can name before it ran. What can "
+              "be delegated: training on texts, a recipe of `waggle sft` with `commitment = true` "
+              "(recipes/verde/recipe.toml), or rollouts on given prompts, a recipe with [prompts] "
+              "(recipes/verde/rollouts.toml); docs/disputes.md, \"On the wire\"",
+              file.string());
 }
 
-RunCommit TrainedRun::Commit() {
-  return {RecordTree(records_).root(), ProgramHash(program_->run())};
-}
-
-const StepState* TrainedRun::Before(std::uint64_t step) {
-  if (state_at_ == step) return &state_;
-  auto trainer = OpenSftTrainer(work_, work_.base.model.parameters, folder_ / "checkpoints", step,
-                                ops_, pool_, nullptr);
-  if (!trainer) return nullptr;
-  auto batches = BatchesAt(work_, **trainer);
-  if (!batches) return nullptr;
-  while ((*trainer)->step() < step) {
-    if (!(*trainer)->SftStep(batches->Next())) return nullptr;
+Result<RunProgram> ReadDelegatedProgram(const fs::path& recipe,
+                                        const std::vector<std::string>& overrides) {
+  WG_ASSIGN(const DisputeKind kind, KindOfRecipe(recipe));
+  if (kind == DisputeKind::kRollout) {
+    WG_ASSIGN(RolloutRecipe rollouts, ReadRolloutRecipe(RecipeFile(recipe)));
+    WG_TRY(OverrideAll(rollouts, overrides));
+    WG_ASSIGN(const RolloutWork work, OpenRolloutWork(std::move(rollouts)));
+    return work.run;
   }
-  const OptimizerState& moments = (*trainer)->optimizer_state();
-  state_ = {};
-  for (const StateEntry& entry : program_->state()) {
-    state_.w.push_back(TensorOf(entry, (*trainer)->parameters().at(entry.name)));
-    state_.m.push_back(TensorOf(entry, moments.m.at(entry.name)));
-    state_.v.push_back(TensorOf(entry, moments.v.at(entry.name)));
-  }
-  state_.data = program_->DataOf(step);
-  state_at_ = step;
-  return &state_;
+  WG_ASSIGN(SftRecipe training, ReadSftRecipe(recipe));
+  WG_TRY(OverrideAll(training, overrides));
+  WG_ASSIGN(const SftWork work, OpenSftWork(std::move(training)));
+  WG_ASSIGN(const DelegatedProgram program, DelegatedProgram::Of(work));
+  return program.run();
 }
 
-std::unique_ptr<DisputeParty> TrainedRun::Side(const DisputeTerms& terms, std::uint8_t side) {
-  return std::make_unique<TrainingParty>(
-      terms, side,
-      TrainingParty::Setting{.specs = program_->specs(),
-                             .data = [this](std::uint64_t step) { return program_->DataOf(step); },
-                             .before = [this](std::uint64_t step) { return Before(step); },
-                             .ops = ops_,
-                             .pool = pool_},
-      records_);
+std::string SizeOf(const RunProgram& program) {
+  if (program.kind == DisputeKind::kTraining) return fmt::format("{} steps", program.units);
+  return fmt::format("{} prompts with {} responses each", program.units, program.group);
+}
+
+Result<std::unique_ptr<Answerer>> OpenAnswerer(const fs::path& folder, const Ops& ops,
+                                               ThreadPool& pool) {
+  if (fs::exists(folder / kRolloutRecipeName)) return SampledRun::Open(folder, ops, pool);
+  return TrainedRun::Open(folder, ops, pool);
+}
+
+Status ClaimFolder(const fs::path& out, const char* name, const std::string& text) {
+  std::error_code error;
+  fs::create_directories(out, error);
+  if (error) return Fail(Blame::kOperator, "cannot create {}: {}", out.string(), error.message());
+  if (!fs::exists(out / name)) return WriteFileAtomic(out / name, text);
+  WG_ASSIGN(const std::string old, ReadFile(out / name, kRecipeBytesMax));
+  if (old == text) return {};
+  return Fail(Blame::kOperator,
+              "{} was begun with other settings, texts or weights (see its {}): give the same ones "
+              "to go on, or choose another folder",
+              out.string(), name);
 }
 
 }  // namespace waggle

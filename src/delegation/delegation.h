@@ -1,127 +1,75 @@
-// Refereed delegation (sheet gensyn.md 3; docs/disputes.md; docs/adr/0027-refereed-delegation.md):
-// a client gives a program to trainers that nobody trusts, each runs it and commits to every step,
-// and who says something false can be shown to.
+// Refereed delegation (sheet gensyn.md 3; docs/disputes.md; docs/adr/0027, 0029): a client gives a
+// program to nodes that nobody trusts, each runs it and commits to what came of it, and who says
+// something false can be shown to.
 //
-// The program is supervised training on the client's texts. What it trains on follows from the
-// program alone, so the client knows the data of every step without training: its root stands in
-// RunProgram::data, and no trainer has a say in it.
+// A delegated program says its own data: what goes into each of its units follows from the client's
+// recipe, so the client forms the spec of every unit without running any, and the root of the specs
+// stands in RunProgram::data, where no other node has a say in it. There are two kinds: supervised
+// training on the client's texts (delegated_training.h; a unit is a step) and rollouts of one
+// policy on the client's prompts (delegated_rollouts.h; a unit is the responses to a prompt). The
+// client's side of either is a RunProgram, the other side an Answerer; whatever is above units,
+// commitments, lines, disputes, journals, tournaments, knows no more than these.
 #pragma once
 
-#include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <vector>
 
-#include "proofs/dispute/training_party.h"
-#include "run/sft_run.h"
+#include "base/config.h"
+#include "kernels/ops.h"
+#include "proofs/dispute/party.h"
 
 namespace waggle {
 
-// Whether every number of a run's steps is in the graphs of disputes (proofs/dispute/program.h).
-// Blame::kOperator names the first setting that is not: adapters, Muon, stochastic rounding,
-// mixtures of experts, int8 and ci8 weights, batches and models past the limits.
-Status CheckDelegable(const SftWork& work);
+// The program of a recipe: a TOML file, or a folder with recipe.toml. overrides: as OverrideAll.
+// Blame::kOperator: a recipe of something else, settings that disputes do not know, what it names
+// and is not there.
+Result<RunProgram> ReadDelegatedProgram(const std::filesystem::path& recipe,
+                                        const std::vector<std::string>& overrides);
 
-class DelegatedProgram {
- public:
-  // Forms the specs of all steps: reads every batch once, trains nothing. `work` must outlive it.
-  static Result<DelegatedProgram> Of(const SftWork& work);
+// What a recipe delegates. Blame::kOperator: a recipe of `waggle run`, which does not say its own
+// data; the words tell how to make one that does.
+Result<DisputeKind> KindOfRecipe(const std::filesystem::path& recipe);
 
-  const RunProgram& run() const { return run_; }
-  const RunModel& model() const { return model_; }
-  const std::vector<StepSpec>& specs() const { return specs_; }
-  const std::vector<StateEntry>& state() const { return state_; }
-  // REQUIRES step < run().units.
-  std::vector<HostTensor> DataOf(std::uint64_t step) const;
-  Digest256 TemplateOf(std::uint64_t step) const;
+// "40 steps", "12 prompts with 4 responses each".
+std::string SizeOf(const RunProgram& program);
 
- private:
-  const SftWork* work_ = nullptr;
-  RunProgram run_;
-  RunModel model_;
-  std::vector<StateEntry> state_;
-  std::vector<StepSpec> specs_;
-  std::vector<SftBatcher::Cursor> cursors_;  // before each step
-};
-
-// The StateRoot of a trainer's state after `step` steps.
-Digest256 StateRootOf(const std::vector<StateEntry>& entries, const Parameters& w,
-                      const Parameters& m, const Parameters& v, std::uint64_t step);
-
-// The records of a run's steps in its folder, as they are committed to: the roots of nodes zero.
-class CommitmentLog {
- public:
-  // Opens or creates; a torn last record is forgotten.
-  static Result<CommitmentLog> Open(const std::filesystem::path& folder);
-  static Result<std::vector<StepRecord>> Read(const std::filesystem::path& folder);
-
-  // A step that is there already (the run was gone on with from further back) must be the same, or
-  // it is Blame::kMachine: steps are functions of what goes in.
-  Status Add(const StepRecord& record);
-  const std::vector<StepRecord>& records() const { return records_; }
-
- private:
-  struct Close {
-    void operator()(std::FILE* file) const { std::fclose(file); }
-  };
-  std::filesystem::path path_;
-  std::unique_ptr<std::FILE, Close> file_;
-  std::vector<StepRecord> records_;
-};
-
-// Notes the steps of a trainer as it goes along.
-class StepNotary {
- public:
-  // `trainer` stands at a step that the folder's log has reached.
-  static Result<StepNotary> Open(const SftWork& work, const std::filesystem::path& folder,
-                                 const Trainer& trainer);
-  Status AfterStep(const Trainer& trainer);
-
- private:
-  StepNotary(DelegatedProgram program, CommitmentLog log)
-      : program_(std::move(program)), log_(std::move(log)) {}
-  DelegatedProgram program_;
-  CommitmentLog log_;
-  Digest256 before_{};
-};
-
-// What answers for a run when somebody asks: `waggle answer`, and liars in tests. One caller.
+// What answers for a run of a program when somebody asks: `waggle answer`, and liars in tests. One
+// caller.
 class Answerer {
  public:
   virtual ~Answerer() = default;
   virtual const RunProgram& program() const = 0;
   virtual RunCommit Commit() = 0;
+  // Of a program of rollouts: the response to sequence `first` and as many more as a frame holds,
+  // as response_codec.h writes them; empty: there is none. From any thread.
+  virtual Bytes Responses(std::uint64_t /*first*/) const { return {}; }
   // A side of a dispute about this program; lives no longer than the Answerer.
   virtual std::unique_ptr<DisputeParty> Side(const DisputeTerms& terms, std::uint8_t side) = 0;
 };
 
-// A finished folder of `waggle sft` with a commitment. States before a step come from the nearest
-// checkpoint, by training on.
-class TrainedRun : public Answerer {
- public:
-  // Blame::kOperator: no such folder, no commitment, not all of its steps.
-  static Result<std::unique_ptr<TrainedRun>> Open(const std::filesystem::path& folder,
-                                                  const Ops& ops, ThreadPool& pool);
+// A folder in which a delegated program of either kind was run to its end. Blame::kOperator.
+Result<std::unique_ptr<Answerer>> OpenAnswerer(const std::filesystem::path& folder, const Ops& ops,
+                                               ThreadPool& pool);
 
-  const RunProgram& program() const override { return program_->run(); }
-  RunCommit Commit() override;
-  std::unique_ptr<DisputeParty> Side(const DisputeTerms& terms, std::uint8_t side) override;
-  const std::vector<StepRecord>& records() const { return records_; }
-  // The state before a step, with its data, until the next call. Null: it cannot be had.
-  const StepState* Before(std::uint64_t step);
-
- private:
-  TrainedRun(const std::filesystem::path& folder, SftWork work, const Ops& ops, ThreadPool& pool)
-      : folder_(folder), work_(std::move(work)), ops_(ops), pool_(pool) {}
-
-  const std::filesystem::path folder_;
-  const SftWork work_;
-  const Ops& ops_;
-  ThreadPool& pool_;
-  std::optional<DelegatedProgram> program_;
-  std::vector<StepRecord> records_;
-  StepState state_;
-  std::optional<std::uint64_t> state_at_;
-};
+// What the recipes of both kinds share.
+inline constexpr std::size_t kRecipeBytesMax = 1 << 20;
+// `path`, or its recipe.toml if it is a folder.
+std::filesystem::path RecipeFile(const std::filesystem::path& path);
+// "section.key=value" each, from a command line.
+template <class Recipe>
+Status OverrideAll(Recipe& recipe, const std::vector<std::string>& overrides) {
+  for (const std::string& entry : overrides) {
+    const std::size_t equals = entry.find('=');
+    if (equals == std::string::npos)
+      return Fail(Blame::kOperator, "--set {}: expected section.key=value", entry);
+    WG_TRY(Override(recipe, entry.substr(0, equals), entry.substr(equals + 1)));
+  }
+  return {};
+}
+// Makes `out`, with the recipe's text in it under this name; a folder that was begun with another
+// text is refused with Blame::kOperator.
+Status ClaimFolder(const std::filesystem::path& out, const char* name, const std::string& text);
 
 }  // namespace waggle

@@ -6,8 +6,9 @@ namespace {
 constexpr std::size_t kBodyBytesMax = 1 << 17;  // of what is no reply
 
 template <class T>
-Result<T> DecodeBody(std::span<const std::uint8_t> bytes, const char* what) {
-  auto value = WireDecode<T>(bytes, kBodyBytesMax);
+Result<T> DecodeBody(std::span<const std::uint8_t> bytes, const char* what,
+                     std::size_t bytes_max = kBodyBytesMax) {
+  auto value = WireDecode<T>(bytes, bytes_max);
   if (!value) return Fail(Blame::kPeer, "{}: {}", what, value.error().what);
   return std::move(*value);
 }
@@ -47,6 +48,10 @@ const char* ToString(DisputeRefusalCause cause) {
 Bytes EncodeBody(const Commitment& commitment) { return WireEncode(commitment, kBodyBytesMax); }
 Bytes EncodeBody(const DisputeTerms& terms) { return WireEncode(terms, kBodyBytesMax); }
 Bytes EncodeBody(const DisputeRefusal& refusal) { return WireEncode(refusal, kBodyBytesMax); }
+Bytes EncodeBody(const ResponsesAsked& asked) { return WireEncode(asked, kBodyBytesMax); }
+Bytes EncodeBody(const ResponsesSaid& said) {
+  return WireEncode(said, kDisputeLimits.reply_bytes_max);
+}
 Result<Commitment> DecodeCommitment(std::span<const std::uint8_t> bytes) {
   return DecodeBody<Commitment>(bytes, "commitment");
 }
@@ -55,6 +60,12 @@ Result<DisputeTerms> DecodeTerms(std::span<const std::uint8_t> bytes) {
 }
 Result<DisputeRefusal> DecodeRefusal(std::span<const std::uint8_t> bytes) {
   return DecodeBody<DisputeRefusal>(bytes, "refusal");
+}
+Result<ResponsesAsked> DecodeResponsesAsked(std::span<const std::uint8_t> bytes) {
+  return DecodeBody<ResponsesAsked>(bytes, "question for responses");
+}
+Result<ResponsesSaid> DecodeResponsesSaid(std::span<const std::uint8_t> bytes) {
+  return DecodeBody<ResponsesSaid>(bytes, "responses", kDisputeLimits.reply_bytes_max);
 }
 
 Bytes SealFrame(DisputeFrameKind kind, Bytes body, const Signer& signer) {

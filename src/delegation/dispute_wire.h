@@ -3,7 +3,7 @@
 // replies inside are those of proofs/dispute/protocol.h. All of it is hostile until checked: one
 // encoding (base/wire.h), limits, refusal with Blame::kPeer.
 //
-// Numbers of kinds and fields are for ever. Kinds 44 to 49 are no kinds of protocol/messages.h.
+// Numbers of kinds and fields are for ever. Kinds 44 to 51 are no kinds of protocol/messages.h.
 #pragma once
 
 #include <optional>
@@ -22,9 +22,11 @@ enum class DisputeFrameKind : std::uint8_t {
   kAsked = 47,            // referee: DisputeRequest, of terms that were opened on this line
   kAnswered = 48,         // DisputeReply; signed in kDisputeDomain, because it is evidence
   kRefused = 49,          // DisputeRefusal
+  kResponsesAsked = 50,   // client: ResponsesAsked, of a program of rollouts
+  kResponses = 51,        // ResponsesSaid
 };
 inline bool IsKnown(DisputeFrameKind kind) {
-  return kind >= DisputeFrameKind::kCommitmentAsked && kind <= DisputeFrameKind::kRefused;
+  return kind >= DisputeFrameKind::kCommitmentAsked && kind <= DisputeFrameKind::kResponses;
 }
 
 struct DisputeFrame {
@@ -86,12 +88,40 @@ void Fields(T& x, V&& v) {
   v(2, "cause", x.cause);
 }
 
+// What was accepted is fetched with these, and checked against what was committed to.
+struct ResponsesAsked {
+  Digest256 program{};
+  std::uint64_t first = 0;  // of the program's sequences
+  bool operator==(const ResponsesAsked&) const = default;
+};
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, ResponsesAsked>
+void Fields(T& x, V&& v) {
+  v(1, "program", x.program);
+  v(2, "first", x.first);
+}
+struct ResponsesSaid {
+  std::uint64_t first = 0;
+  Bytes content;  // that response and as many more as there is room for: response_codec.h
+  bool operator==(const ResponsesSaid&) const = default;
+};
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, ResponsesSaid>
+void Fields(T& x, V&& v) {
+  v(1, "first", x.first);
+  v.Numbers(2, "content", x.content, kDisputeLimits.reply_bytes_max - 64);
+}
+
 Bytes EncodeBody(const Commitment& commitment);
 Bytes EncodeBody(const DisputeTerms& terms);
 Bytes EncodeBody(const DisputeRefusal& refusal);
+Bytes EncodeBody(const ResponsesAsked& asked);
+Bytes EncodeBody(const ResponsesSaid& said);
 Result<Commitment> DecodeCommitment(std::span<const std::uint8_t> bytes);
 Result<DisputeTerms> DecodeTerms(std::span<const std::uint8_t> bytes);
 Result<DisputeRefusal> DecodeRefusal(std::span<const std::uint8_t> bytes);
+Result<ResponsesAsked> DecodeResponsesAsked(std::span<const std::uint8_t> bytes);
+Result<ResponsesSaid> DecodeResponsesSaid(std::span<const std::uint8_t> bytes);
 
 // The bytes that travel. kAnswered: the body is an encoded DisputeReply.
 Bytes SealFrame(DisputeFrameKind kind, Bytes body, const Signer& signer);

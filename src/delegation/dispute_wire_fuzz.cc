@@ -2,6 +2,7 @@
 // of whoever answers, which takes what a stranger signed. Answers are never computed here.
 #include "base/check.h"
 #include "delegation/answer_desk.h"
+#include "delegation/response_codec.h"
 
 namespace {
 
@@ -39,6 +40,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     OneEncoding(DecodeCommitment(frame->body), frame->body);
     OneEncoding(DecodeTerms(frame->body), frame->body);
     OneEncoding(DecodeRefusal(frame->body), frame->body);
+    OneEncoding(DecodeResponsesAsked(frame->body), frame->body);
+    OneEncoding(DecodeResponsesSaid(frame->body), frame->body);
+    if (const auto read = DecodeResponses(frame->body, 8)) {
+      Bytes again;
+      for (const auto& response : read->responses) AppendResponse(response, again);
+      Check(std::equal(again.begin(), again.end(), frame->body.begin()) &&
+                again.size() == read->bytes,
+            "responses have one encoding");
+    }
   }
   // It answers for whatever the terms in the frame say, so that some are its own.
   RunProgram program;

@@ -5,7 +5,7 @@
 
 #include "base/files.h"
 #include "base/test_folder.h"
-#include "delegation/delegation.h"
+#include "delegation/delegated_training.h"
 
 namespace waggle::testing_delegation {
 

@@ -130,7 +130,8 @@ Result<CanaryItemMade> AuditBooks::Make(const MakeCanaryItem& make, RunStore& st
   WG_ASSIGN(const auto record, store.GroupOf(make.lease));
   CanaryItemMade made{.lease = make.lease};
   if (!record) return made;
-  made.record = MakeCanary(*record, make.lie, make.draw, [this](const GroupRecord& it) {
+  const CanaryLie lie = false_canaries ? CanaryLie::kNone : make.lie;
+  made.record = MakeCanary(*record, lie, make.draw, [this](const GroupRecord& it) {
     return ExamineGroup(it.lease, it.group);
   });
   return made;
@@ -154,6 +155,7 @@ EvidenceDecided AuditBooks::Judge(const NodeId& from, const Bytes& bytes) {
   decided.accuser = evidence->accuser;
   decided.accused = evidence->accused;
   decided.reason = evidence->reason;
+  if (evidence->group) decided.batch = evidence->group->batch.claim.root;
   if (evidence->run != run_.run_id) {  // true or not, it is nobody's lie here
     decided.fault = true;
     decided.text = "it is about another run";
@@ -189,6 +191,16 @@ Examination AuditBooks::ExamineWith(const Lease& lease, const Group& group,
   return Examine(
       examined, [this](PolicyVersion version) { return ModelOf(version); }, pool_, lease, group,
       probe);
+}
+
+Result<ItemJudged> AuditBooks::Judge(const JudgeItem& judge, RunStore& store) {
+  std::optional<GroupRecord> record = judge.record;
+  if (!record) {
+    WG_ASSIGN(record, store.GroupOf(judge.lease));
+  }
+  if (!record)
+    return ItemJudged{judge.dispute, judge.lease, Fault{"its group is not in the store"}};
+  return ItemJudged{judge.dispute, judge.lease, ExamineGroup(record->lease, record->group)};
 }
 
 // What does not hold, or cannot be told, says nothing about who said it does.

@@ -37,12 +37,15 @@ class AuditBooks {
     return ExamineWith(lease, group, nullptr).verdict;
   }
   Result<VerdictChecked> Check(const CheckVerdict& check, RunStore& store);
+  Result<ItemJudged> Judge(const JudgeItem& judge, RunStore& store);
   // Of a canary; one examination, or two.
   Result<CanaryItemMade> Make(const MakeCanaryItem& make, RunStore& store);
   Status Keep(const CanaryBatch& canary);
   Status Keep(const Banish& banish);
 
   const AuditSettings& settings() const { return settings_; }
+
+  bool false_canaries = false;  // HostOptions::false_canaries
 
  private:
   AuditBooks(RunParts& run, AuditSettings settings, std::unique_ptr<RunSite> site);

@@ -120,6 +120,7 @@ void HostCore::Join(LinkId id, Link& link) {
     Close(older->second, "the node came back on another link");
   link_of_[node] = id;
   Book(WorkerJoined{node, rate});
+  Audits(NodeCame{node});
 }
 
 void HostCore::Act(const NodeId& node, const NodeMessage& message) {

@@ -112,7 +112,7 @@ struct AuditShown {  // in answer to ShowForAudit
 using HostEvent =
     std::variant<LinkOpened, FrameCame, LinkClosed, PolicyOut, HostRestarted, HostTick, DrainRun,
                  DrainNode, DesksHeard, HostHeard, WorkRemembered, ItemFound, EvidenceDecided,
-                 VerdictChecked, CanaryItemMade, RoundFound, StepMade, AuditShown>;
+                 VerdictChecked, CanaryItemMade, RoundFound, StepMade, AuditShown, ItemJudged>;
 
 // Effects, to be performed in order
 struct SendFrame {
@@ -134,10 +134,10 @@ struct SaveCheckpointNow {
   std::string state;  // LeaseSource::SavePosition()
 };
 struct RunDrained {};  // after a SaveCheckpointNow: the process may end
-using HostEffect =
-    std::variant<SendFrame, CloseLink, Keep, SaveCheckpointNow, TrainOn, Evaluated, RunFinished,
-                 RunDrained, RunBroken, KeepLedgerEntry, KeepWork, ShowItem, JudgeEvidence,
-                 CheckVerdict, Banish, MakeCanaryItem, KeepCanary, WantRound, ShowForAudit>;
+using HostEffect = std::variant<SendFrame, CloseLink, Keep, SaveCheckpointNow, TrainOn, Evaluated,
+                                RunFinished, RunDrained, RunBroken, KeepLedgerEntry, KeepWork,
+                                ShowItem, JudgeEvidence, CheckVerdict, Banish, MakeCanaryItem,
+                                KeepCanary, WantRound, ShowForAudit, JudgeItem, Refereed>;
 
 class HostCore {
  public:
@@ -208,6 +208,7 @@ class HostCore {
   void On(const CanaryItemMade& event) { Audits(event); }
   void On(const RoundFound& event) { Audits(event); }
   void On(const StepMade& event) { Audits(event); }
+  void On(const ItemJudged& event) { Audits(event); }
   void On(const AuditShown& event);
 
   void Audits(const AuditEvent& event);

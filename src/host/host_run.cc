@@ -60,15 +60,14 @@ struct HostRun::Loop {
   std::function<void(PolicyVersion, std::vector<ScoredGroup>&)> tamper;
   std::vector<HostEffect> pending;  // not performed yet
   std::int64_t ticked_ms = 0, heard_ms = 0, published_ms = NowMs(), started_ms = NowMs();
-  bool watch_said = false;
-  bool catching_up = true, finished = false, drained = false, end_said = false;
+  bool catching_up = true, finished = false, drained = false, end_said = false, watch_said = false;
 
   std::int64_t NowMs() const { return run.clock.MonotonicNs() / 1'000'000; }
   Status Start(const HostOptions& options);
   Status OpenSwarm(const HostOptions& options);
   Status OpenStore(const HostOptions& options);
   Status OpenBooks(const Bytes& description, HostSettings& settings);
-  Status OpenDesk();
+  Status OpenDesk(const HostOptions& options);
   Status Show(ShowItem show);
   BlobSource* Blobs() { return steps ? static_cast<BlobSource*>(steps.get()) : &shelf; }
   Status TellDesks();
@@ -119,7 +118,7 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   WG_TRY(shelf.Put(run.conduct->version(), ImageOfTrainer(*run.trainer, format, run.pool, nullptr),
                    DeltaKindOf(run.recipe)));
   const Bytes description =
-      EncodeDescription(run.recipe, run.base->model.config, run.base->tokenizer, run.start);
+      EncodeDescription(run.recipe, run.base->model.config, run.base->tokenizer, run.start, run.teacher);
   shelf.PutDescription(description);
   WG_TRY(OpenStore(options));
   influence.emplace(run.run_id, run.recipe.orchestrator);
@@ -139,7 +138,7 @@ Status HostRun::Loop::Start(const HostOptions& options) {
   core.emplace(key, run.run_id, settings, std::move(*run.orchestrator),
                settings.chain.back().manifest, RandomBytes<16>);
   training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
-  WG_TRY(OpenDesk());
+  WG_TRY(OpenDesk(options));
   WG_TRY(TellDesks());
   WG_TRY(CatchUp());
   return Listen(options);
@@ -181,9 +180,10 @@ Status HostRun::Loop::OpenBooks(const Bytes& description, HostSettings& settings
 }
 
 // What was accepted before and stands in no batch goes into the next one.
-Status HostRun::Loop::OpenDesk() {
+Status HostRun::Loop::OpenDesk(const HostOptions& options) {
   if (books == nullptr || !run.recipe.trust.audits) return {};
-  WG_ASSIGN(steps, StepKeeper::Open(run, *store, shelf, key));
+  books->false_canaries = options.false_canaries;
+  WG_ASSIGN(steps, StepKeeper::Open(run, *store, shelf, key, options.censors));
   training->HashStates();
   AuditDesk desk = books->MakeDesk(key);
   WorkRemembered remembered;
@@ -372,6 +372,11 @@ Status HostRun::Loop::Perform(HostEffect effect) {
   } else if (const auto* make = std::get_if<MakeCanaryItem>(&effect)) {
     WG_ASSIGN(CanaryItemMade made, books->Make(*make, *store));
     Step(std::move(made));
+  } else if (const auto* item = std::get_if<JudgeItem>(&effect)) {
+    WG_ASSIGN(ItemJudged judged, books->Judge(*item, *store));
+    Step(std::move(judged));
+  } else if (const auto* refereed = std::get_if<Refereed>(&effect)) {
+    run.telemetry->Say(refereed->text);
   } else if (const auto* want = std::get_if<WantRound>(&effect)) {
     auto looked = rounds->Look(*want, run.clock.UnixSeconds());
     if (!looked.say.empty()) run.telemetry->Say(looked.say);
@@ -383,6 +388,7 @@ Status HostRun::Loop::Perform(HostEffect effect) {
 }
 
 Status HostRun::Loop::Train(TrainOn batch) {
+  if (steps) steps->Censor(batch);
   WG_TRY(run.KeepBatch(batch));
   WG_TRY(run.Watch(batch));
   if (run.watch) board->Watched(*run.watch);

@@ -37,6 +37,9 @@ struct HostOptions {
   std::function<bool()> wants_to_end = [] { return false; };
   // What a lying trainer (src/zoo) does to a batch before it trains on it; nothing: an honest host.
   std::function<void(PolicyVersion, std::vector<ScoredGroup>&)> tamper = nullptr;
+  // What a censoring host leaves out of its batches and windows; nothing: an honest one.
+  std::function<bool(LeaseId)> censors = nullptr;
+  bool false_canaries = false;  // the groups of its bad ones are good
 };
 
 class HostRun {

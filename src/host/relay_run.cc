@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "base/files.h"
 #include "channel/blob_pages.h"
 #include "channel/relay_keeper.h"
 #include "crypto/random.h"
@@ -230,6 +231,7 @@ class Relaying {
   std::optional<SwarmChannel> swarm_channel_;
   std::optional<RelayKeeper> keeper_;
   std::vector<AnnouncedPolicy> chain_, followed_;  // heard; what the last fetch was about
+  std::vector<AnnouncedPolicy> told_;              // what /chain says
   std::atomic<bool> stop_ = false;                 // the fetch under way: there is news
   std::future<Status> fetching_;                   // uses blobs_, keeper_ and the feed's host
   std::int64_t retry_ms_ = 0;
@@ -283,7 +285,11 @@ Result<RelaySummary> Relaying::Run() {
     } else if (!*goes_on) {
       why = "the run is over";
     }
-    pages.Tell(chain_);
+    if (chain_ != told_) {  // the file: for static servers, also when this one is gone
+      told_ = chain_;
+      pages.Tell(chain_);
+      WG_TRY(WriteFileAtomic(options_.folder / "chain", ToText(chain_)));
+    }
     Fetched();
     Fetch();
     if (options_.wants_to_leave && options_.wants_to_leave()) why = "asked to leave";

@@ -118,24 +118,15 @@ Result<std::unique_ptr<RunParts>> RunParts::Repeat(const RunFolder& original,
   return parts;
 }
 
-namespace {
-
-Hash256 WithTeacher(const Hash256& start_weights, const BaseModel& teacher, ThreadPool& pool) {
-  const std::string header = "WGL-TEACHER-1\n" + ToHex(start_weights) + "\n";
-  return HashState(pool, header, {{"p", &teacher.model.parameters}});
-}
-
-}  // namespace
-
 // A teacher is copied into the run's folder, and its weights become part of the run's identity.
 Result<Hash256> RunParts::KeepTeacher(const Hash256& start_weights) {
   const std::string& path = recipe.trainer.algorithm.kl.teacher;
   if (path.empty()) return start_weights;
-  WG_ASSIGN(const BaseModel teacher, LoadBaseModel(path));
-  const Hash256 both = WithTeacher(start_weights, teacher, pool);
-  WG_TRY(SaveBaseModel(folder.teacher(), teacher.model.config, teacher.model.parameters,
-                       teacher.tokenizer, WeightFormat::kF32));
-  return both;
+  WG_ASSIGN(const BaseModel model, LoadBaseModel(path));
+  WG_TRY(SaveBaseModel(folder.teacher(), model.model.config, model.model.parameters,
+                       model.tokenizer, WeightFormat::kF32));
+  teacher = TeacherDescription{start_weights, model.model.config};
+  return StartWithTeacher(start_weights, model.model.parameters, pool);
 }
 
 // Everything of one checkpoint, or an error that names what is damaged in it.
@@ -174,8 +165,9 @@ Result<Hash256> StartOf(RunParts& parts) {
                             *parts.options.ops, parts.pool));
   const Hash256 weights = fresh->StateHash();
   if (parts.recipe.trainer.algorithm.kl.teacher.empty()) return weights;
-  WG_ASSIGN(const BaseModel teacher, LoadBaseModel(parts.folder.teacher()));
-  return WithTeacher(weights, teacher, parts.pool);
+  WG_ASSIGN(const BaseModel model, LoadBaseModel(parts.folder.teacher()));
+  parts.teacher = TeacherDescription{weights, model.model.config};
+  return StartWithTeacher(weights, model.model.parameters, parts.pool);
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "roles/trainer_core.h"
 #include "run/base_model.h"
 #include "run/recipe.h"
+#include "run/run_description.h"
 #include "run/run_folder.h"
 #include "run/task_codec.h"
 #include "run/watch_keeper.h"
@@ -82,6 +83,7 @@ struct RunParts {
   std::optional<BaseModel> base;  // parameters are moved into the trainer
   NumericsConfig numerics;
   Hash256 start{};  // of the starting weights, as RunIdOf takes it
+  std::optional<TeacherDescription> teacher;
   Hash256 run_id{};
   std::optional<TaskCodec> codec;
   std::unique_ptr<Trainer> trainer;

@@ -12,6 +12,8 @@ namespace {
 constexpr std::size_t kAskedMax = 4096;                 // questions that wait
 constexpr std::uint64_t kAll = std::uint64_t{1} << 40;  // more groups than any run has
 
+bool IsTeachers(const StateFile& file) { return file.name.starts_with(kTeacherFile); }
+
 StepShown NotShown(PolicyVersion version, std::string_view why) {
   return {.version = version, .begin = version, .state = std::nullopt, .text = ForWire(why)};
 }
@@ -32,8 +34,9 @@ class StepKeeper::PieceBlob final : public Blob {
 };
 
 Result<std::unique_ptr<StepKeeper>> StepKeeper::Open(RunParts& run, RunStore& store,
-                                                     PolicyShelf& shelf, const Signer& key) {
-  std::unique_ptr<StepKeeper> keeper(new StepKeeper(run, store, shelf, key));
+                                                     PolicyShelf& shelf, const Signer& key,
+                                                     std::function<bool(LeaseId)> censors) {
+  std::unique_ptr<StepKeeper> keeper(new StepKeeper(run, store, shelf, key, std::move(censors)));
   WG_ASSIGN(keeper->log_, StepLog::Open(run.folder));
   for (const PolicyShelf::Manifests& one : shelf.Published())
     keeper->Published(one.version, one.update, one.snapshot);
@@ -41,6 +44,24 @@ Result<std::unique_ptr<StepKeeper>> StepKeeper::Open(RunParts& run, RunStore& st
 }
 
 StepKeeper::~StepKeeper() = default;  // futures of std::async wait
+
+void StepKeeper::Censor(TrainOn& batch) const {
+  for (std::size_t i = batch.leases.size(); censors_ && i-- > 0;) {
+    if (!censors_(batch.leases[i].id)) continue;
+    batch.leases.erase(batch.leases.begin() + static_cast<std::ptrdiff_t>(i));
+    batch.groups.erase(batch.groups.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+}
+
+Result<std::vector<GroupRecord>> StepKeeper::Accepted(std::uint64_t first) {
+  if (!censors_) return store_.Arrived(first, kAll);
+  WG_ASSIGN(auto records, store_.Arrived(0, kAll));
+  std::erase_if(records, [&](const GroupRecord& record) { return censors_(record.lease.id); });
+  records.erase(
+      records.begin(),
+      records.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(first, records.size())));
+  return records;
+}
 
 Result<StepMade> StepKeeper::Sign(const Hash256& before, const Hash256& after,
                                   const std::vector<LeaseId>& batch) {
@@ -52,7 +73,7 @@ Result<StepMade> StepKeeper::Sign(const Hash256& before, const Hash256& after,
                        .before = before,
                        .after = after,
                        .batch = Sha256(EncodeRecords(records))},
-                      batch, [&](std::uint64_t first) { return store_.Arrived(first, kAll); }));
+                      batch, [&](std::uint64_t first) { return Accepted(first); }));
   return StepMade{std::move(step)};
 }
 
@@ -168,14 +189,21 @@ Result<bool> StepKeeper::StateReady(std::uint64_t version) {
   State& state = states_[version];
   if (state.listing) return true;
   if (!state.under_way.valid()) {
-    state.under_way = std::async(
-        std::launch::async, [folder = run_.folder.checkpoint(version), run = run_.run_id, version] {
-          return ListState(folder / "trainer", run, PolicyVersion{version});
-        });
+    state.under_way = std::async(std::launch::async,
+                                 [folder = run_.folder, run = run_.run_id, version,
+                                  teacher = teacher_files_]() mutable -> Result<StateListing> {
+                                   if (teacher.empty()) {
+                                     WG_ASSIGN(teacher, ListTeacher(folder.teacher()));
+                                   }
+                                   return ListState(folder.checkpoint(version) / "trainer", run,
+                                                    PolicyVersion{version}, std::move(teacher));
+                                 });
     return false;
   }
   if (state.under_way.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return false;
   WG_ASSIGN(const StateListing listing, state.under_way.get());
+  if (teacher_files_.empty())
+    std::ranges::copy_if(listing.files, std::back_inserter(teacher_files_), IsTeachers);
   WG_TRY(OfferState(version, listing));
   return true;
 }
@@ -200,7 +228,10 @@ Result<std::shared_ptr<const Mapped>> Map(const std::filesystem::path& path) {
 Status StepKeeper::OfferState(std::uint64_t version, const StateListing& listing) {
   Pieces pieces;
   for (const StateFile& file : listing.files) {
-    WG_ASSIGN(const auto mapped, Map(run_.folder.checkpoint(version) / "trainer" / file.name));
+    const auto path = IsTeachers(file)
+                          ? run_.folder.teacher() / file.name.substr(kTeacherFile.size())
+                          : run_.folder.checkpoint(version) / "trainer" / file.name;
+    WG_ASSIGN(const auto mapped, Map(path));
     const std::span bytes = mapped->bytes();
     if (bytes.size() != file.bytes)
       return Fail(Blame::kMachine, "{} of the checkpoint of version {} changed", file.name,

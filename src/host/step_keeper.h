@@ -25,12 +25,15 @@ class StepKeeper final : public BlobSource {
  public:
   // All of them outlive it.
   static Result<std::unique_ptr<StepKeeper>> Open(RunParts& run, RunStore& store,
-                                                  PolicyShelf& shelf, const Signer& key);
+                                                  PolicyShelf& shelf, const Signer& key,
+                                                  std::function<bool(LeaseId)> censors = nullptr);
   ~StepKeeper() override;
 
   // The step that has just been taken on the groups of these leases.
   Result<StepMade> Sign(const Hash256& before, const Hash256& after,
                         const std::vector<LeaseId>& batch);
+  // What a censoring host trains on.
+  void Censor(TrainOn& batch) const;
   const std::vector<SignedStep>& steps() const { return log_->steps(); }
   void Published(PolicyVersion version, const std::optional<Digest256>& update,
                  const std::optional<Digest256>& snapshot);
@@ -56,8 +59,10 @@ class StepKeeper final : public BlobSource {
   };
   using Pieces = std::map<Digest256, Piece>;
 
-  StepKeeper(RunParts& run, RunStore& store, PolicyShelf& shelf, const Signer& key)
-      : run_(run), store_(store), shelf_(shelf), key_(key) {}
+  StepKeeper(RunParts& run, RunStore& store, PolicyShelf& shelf, const Signer& key,
+             std::function<bool(LeaseId)> censors)
+      : run_(run), store_(store), shelf_(shelf), key_(key), censors_(std::move(censors)) {}
+  Result<std::vector<GroupRecord>> Accepted(std::uint64_t first);
   Result<std::optional<AuditShown>> Show(const ShowForAudit& ask);
   Result<std::optional<AuditShown>> ShowStep(const NodeId& node, PolicyVersion version);
   AuditShown ShowPolicy(const NodeId& node, PolicyVersion version) const;
@@ -71,9 +76,11 @@ class StepKeeper final : public BlobSource {
   RunStore& store_;
   PolicyShelf& shelf_;
   const Signer& key_;
+  const std::function<bool(LeaseId)> censors_;  // HostOptions::censors
   std::unique_ptr<StepLog> log_;
   std::deque<ShowForAudit> asked_;
   std::map<std::uint64_t, State> states_;  // by version of the checkpoint
+  std::vector<StateFile> teacher_files_;   // of the run's teacher, once they were listed
   std::map<PolicyVersion, std::pair<std::optional<Digest256>, std::optional<Digest256>>>
       policies_;      // update and snapshot
   std::mutex mutex_;  // of what follows: what is offered, by version of checkpoint and of step

@@ -59,8 +59,9 @@ TEST(FingerprintRun, OtherWeightsAreUnpaidAndNobodyIsAccused) {
   for (const PartyNode& node : {bf16, tiles, plain}) {
     EXPECT_EQ(party->SummaryOf(node.name)->counts.rejected, 0u) << node.name;
     paid += ledger.BalanceOf(id(node)).value;
-    if (const RunMember* member = ledger.MemberOf(run, id(node)))
+    if (const RunMember* member = ledger.MemberOf(run, id(node))) {
       EXPECT_EQ(member->suspect_until_epoch, 0u) << node.name;
+    }
   }
   EXPECT_GT(paid, 0);
   EXPECT_TRUE(std::filesystem::is_empty(folder.path() / "hosted/audits/evidence"));

@@ -42,14 +42,14 @@ std::string NameFor(const JoinOptions& options, const NodeId& self) {
   return ToHex(options.invite.run).substr(0, 16) + "-" + ToHex(self.value).substr(0, 16);
 }
 
-PolicyFetch::Places PlacesFor(const JoinOptions& options, const NodeId& self) {
+PolicyFetch::Places PlacesFor(const JoinOptions& options, const NodeId& self, bool audited) {
   PolicyFetch::Places places{
       .folder = options.cache_directory / "policies" / NameFor(options, self),
       .mirrors = options.mirrors,
       .swarm = options.swarm,
       .say = options.say,
       .falsify = options.falsify};
-  if (options.validate) places.spare_bytes = kAuditedBytes;
+  if (audited) places.spare_bytes = kAuditedBytes;
   if (places.swarm) places.swarm->scratch = places.folder / "swarm";
   std::memcpy(&places.seed, self.value.data(), sizeof places.seed);
   return places;
@@ -73,6 +73,10 @@ class Volunteering {
   Status Ask();
   Status Describe();
   Status PrepareToProve(JoinSettings& settings);
+  Status PrepareToDefend();
+  bool Defends() const;
+  Status LookWhySentAway();
+  Result<JoinSummary> Part();
   Status Connect();
   Status Step(const JoinEvent& event);
   Status Perform(JoinEffect effect);
@@ -80,7 +84,7 @@ class Volunteering {
   Status Loaded(Result<PolicyFetch::Loaded> loaded);
   Status Hear(const Event& event);
   Status Sample();
-  Status Validate(Result<std::vector<NodeMessage>> messages);
+  Status SayAll(Result<std::vector<NodeMessage>> messages);
   Status OpenMetrics();
   void SetMetrics();
   Status Pump();
@@ -100,6 +104,7 @@ class Volunteering {
   std::optional<JoinCore> core_;
   std::optional<Engine> engine_;
   std::unique_ptr<Prover> prover_;        // of a fingerprint tier
+  std::unique_ptr<Defending> defending_;  // of an honest worker in an audited run
   std::optional<Validating> validating_;  // instead of an engine
   ValidatorMetrics metrics_;              // of it
   std::unique_ptr<HttpServer> http_;      // that tells them; null: nowhere
@@ -186,19 +191,29 @@ Status Volunteering::Perform(JoinEffect effect) {
     return Submit(std::move(*start));
   } else if (auto* ended = std::get_if<LeaseEnded>(&effect)) {
     LogEnd(ended->record);
+    if (defending_ && ended->record.outcome != Outcome::kAccepted)
+      defending_->own().Drop(ended->record.lease);
     if (ended->record.outcome == Outcome::kRejected)
       Say(fmt::format("lease {} rejected: {}", LeaseName(ended->record.lease), ended->record.text));
   } else if (const auto* sent = std::get_if<JournalGroup>(&effect)) {
     return journal_->Add(*sent);
   } else if (const auto* batch = std::get_if<JournalBatch>(&effect)) {
     return journal_->Add(*batch);
+  } else if (const auto* own = std::get_if<KeepOwn>(&effect)) {
+    return defending_->own().Keep(own->record);
+  } else if (const auto* receipt = std::get_if<KeepReceipt>(&effect)) {
+    return defending_->Keep(*receipt);
+  } else if (const auto* kept = std::get_if<KeepBatch>(&effect)) {
+    return defending_->own().Keep(kept->work);
   } else if (const auto* refused = std::get_if<NotSigned>(&effect)) {
     Say(fmt::format("the host's batch of epoch {} is not signed: {}", refused->epoch,
                     refused->why));
   } else if (std::holds_alternative<LinkReady>(effect)) {
-    if (validating_) return Validate(validating_->Step(HostAnswered{*core_->host()}));
+    if (validating_) return SayAll(validating_->Step(HostAnswered{*core_->host()}));
+    if (defending_) return SayAll(defending_->Step(HostAnswered{*core_->host()}));
   } else if (auto* told = std::get_if<Told>(&effect)) {
-    if (validating_) return Validate(validating_->Step(HostSaid{std::move(told->message)}));
+    if (validating_) return SayAll(validating_->Step(HostSaid{std::move(told->message)}));
+    if (defending_) return SayAll(defending_->Step(HostSaid{std::move(told->message)}));
   } else if (std::holds_alternative<Leave>(effect)) {
     left_ = std::get<Leave>(effect).why;
   }
@@ -283,7 +298,7 @@ Status Volunteering::Sample() {
   return Step(TokensSampled{std::move(tokens)});
 }
 
-Status Volunteering::Validate(Result<std::vector<NodeMessage>> messages) {
+Status Volunteering::SayAll(Result<std::vector<NodeMessage>> messages) {
   if (!messages) return Forward(std::move(messages.error()));
   for (NodeMessage& message : *messages) WG_TRY(Step(SayOnLink{std::move(message)}));
   return {};
@@ -311,9 +326,11 @@ void Volunteering::SetMetrics() {
 
 Status Volunteering::Pump() {
   const bool sampling = engine_ ? !engine_->idle() : validating_ && !validating_->idle();
+  const bool defends = defending_ && !defending_->idle();
   Event event;
   if (client_) {
-    for (std::int64_t wait = sampling ? 0 : kIdleMs; client_->Next(event, wait); wait = 0) {
+    for (std::int64_t wait = sampling || defends ? 0 : kIdleMs; client_->Next(event, wait);
+         wait = 0) {
       WG_TRY(Hear(event));
       if (event.kind == Event::Kind::kClosed) break;
     }
@@ -331,9 +348,11 @@ Status Volunteering::Pump() {
     }
     WG_TRY(Step(JoinTick{Rate()}));
     SetMetrics();
+    if (defending_) WG_TRY(SayAll(defending_->Tick(core_->version())));
   }
+  if (defends) WG_TRY(SayAll(defending_->Work()));
   if (validating_) {
-    WG_TRY(Validate(validating_->Work(core_->connected() ? client_.get() : nullptr)));
+    WG_TRY(SayAll(validating_->Work(core_->connected() ? client_.get() : nullptr)));
   } else if (sampling) {
     WG_TRY(Sample());
   }
@@ -357,6 +376,25 @@ Status Volunteering::PrepareToProve(JoinSettings& settings) {
   return {};
 }
 
+// A cheat knows what it did.
+bool Volunteering::Defends() const {
+  const bool honest = !options_.tamper && !options_.falsify && !options_.draft;
+  return (honest || options_.unaware) && !options_.validate &&
+         site_->description.recipe.trust.audits;
+}
+
+Status Volunteering::PrepareToDefend() {
+  if (!Defends()) return {};
+  const Defending::Places places{
+      options_.cache_directory / "own" / NameFor(options_, key_.id()),
+      options_.cache_directory / "policies" / NameFor(options_, key_.id()),
+      options_.cache_directory / "evidence"};
+  WG_ASSIGN(defending_,
+            Defending::Open(places, key_, options_.invite.run, *site_, description_, *options_.ops,
+                            pool_, clock_, [this](const std::string& line) { Say(line); }));
+  return {};
+}
+
 Result<JoinSummary> Volunteering::Run() {
   const std::int64_t begin = clock_.MonotonicNs();
   WG_TRY(Describe());
@@ -377,7 +415,9 @@ Result<JoinSummary> Volunteering::Run() {
       .response_tokens_max = d.model.max_positions,
       .composes = true};
   settings.tamper = options_.tamper;
+  settings.keeps_work = Defends();
   WG_TRY(PrepareToProve(settings));
+  WG_TRY(PrepareToDefend());
   if (options_.validate) {
     settings.kinds = {WorkKind::kValidate};
     settings.rollouts_max = 0;
@@ -389,9 +429,10 @@ Result<JoinSummary> Volunteering::Run() {
   WG_TRY(Step(journal_->read()));
   WG_ASSIGN(fetch_, PolicyFetch::Open({options_.invite.run, d.model, site_->numerics,
                                        LoraConfigOf(d.recipe.trainer.lora)},
-                                      PlacesFor(options_, key_.id()), SamplingOps(), clock_));
+                                      PlacesFor(options_, key_.id(), d.recipe.trust.audits),
+                                      SamplingOps(), clock_));
   if (options_.validate) {
-    const PolicyFetch::Places places = PlacesFor(options_, key_.id());
+    const PolicyFetch::Places places = PlacesFor(options_, key_.id(), true);
     validating_.emplace(
         *options_.validate, key_, options_.invite.run, *site_, description_,
         Validating::Places{places.folder,
@@ -408,6 +449,23 @@ Result<JoinSummary> Volunteering::Run() {
                   options_.patience_ms / 1000);
   }
   log_->Write(LogEvent::kEnded, {{"why", *left_}});
+  WG_TRY(LookWhySentAway());
+  WG_ASSIGN(JoinSummary summary, Part());
+  summary.seconds = static_cast<double>(clock_.MonotonicNs() - begin) * 1e-9;
+  return summary;
+}
+
+// Whoever is sent away honestly would like to know that its machine is broken.
+Status Volunteering::LookWhySentAway() {
+  if (!defending_ || !left_->starts_with("banished")) return {};
+  auto held = defending_->CheckOwn();
+  if (!held)
+    return Fail(held.error().blame, "sent away ({}), and rightly: {}", *left_, held.error().what);
+  Say(*held);
+  return {};
+}
+
+Result<JoinSummary> Volunteering::Part() {
   if (validating_) validating_->Release();
   if (client_) client_->Close();
   fetch_->Hurry();
@@ -416,6 +474,10 @@ Result<JoinSummary> Volunteering::Run() {
   const Swarm::Counts swarm = fetch_->swarm_counts();
   fetch_.reset();
   JoinSummary summary{.counts = core_->counts(), .policies = policies, .swarm = swarm};
+  if (defending_) {
+    summary.defended = defending_->core().counts();
+    summary.receipts = defending_->receipts().counts();
+  }
   if (validating_) {
     summary.validated = validating_->core().counts();
     summary.steps = validating_->steps().counts();
@@ -424,7 +486,6 @@ Result<JoinSummary> Volunteering::Run() {
       summary.earned = ledger->BalanceOf(key_.id());
   }
   summary.why = *left_;
-  summary.seconds = static_cast<double>(clock_.MonotonicNs() - begin) * 1e-9;
   return summary;
 }
 

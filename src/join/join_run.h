@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "audit/defending.h"
 #include "audit/validating.h"
 #include "base/clock.h"
 #include "channel/blob_fetcher.h"
@@ -40,6 +41,8 @@ struct JoinOptions {
   // with the true weights afterwards. Null: an honest node.
   FalsifyWeights falsify = nullptr;
   bool draft = false;
+  // It does not know that it tampers: a machine that computes wrongly, and defends its work.
+  bool unaware = false;
   // Checks others instead of sampling (audit/validating.h).
   std::optional<ValidateOptions> validate = std::nullopt;
   std::string software;
@@ -54,6 +57,8 @@ struct JoinSummary {
   ValidatorCore::Counts validated;
   StepAuditor::Counts steps;  // of validators, as what follows
   Validating::Costs costs;
+  DefenceCore::Counts defended;  // of workers
+  ReceiptWatch::Counts receipts;
   Credits earned;   // as the ledger that we follow says; of validators
   std::string why;  // it left
   double seconds = 0;

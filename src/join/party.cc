@@ -8,6 +8,11 @@ Examination SayAccepted(const ExamineGroup& job) {
   return {.verdict = Accepted{}, .activation = GroupHash(job.group)};
 }
 
+Examination SayWrong(const ExamineGroup& job) {
+  return {.verdict = Reject{RejectReason::kWrongToken, "made up"},
+          .activation = GroupHash(job.group)};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Party>> Party::Open(const Recipe& recipe, const RunOptions& options,
@@ -16,6 +21,7 @@ Result<std::unique_ptr<Party>> Party::Open(const Recipe& recipe, const RunOption
   HostOptions settings;
   settings.software = "waggle";
   settings.http = "off";
+  settings.false_canaries = host.false_canaries;
   WG_ASSIGN(auto run, HostRun::Open(recipe, options, std::move(settings), KeyOf(host), clock));
   return std::unique_ptr<Party>(
       new Party(std::move(run), options, std::move(folder), std::move(say), clock));
@@ -40,10 +46,14 @@ void Party::Add(const PartyNode& node) {
   options.engine = node.engine;
   options.falsify = node.falsify;
   options.draft = node.draft;
+  options.unaware = node.unaware;
   options.software = "waggle";
   if (node.validator)
     options.validate = ValidateOptions{.evidence_directory = folder_ / node.name / "evidence",
-                                       .pretend = node.lazy ? SayAccepted : nullptr};
+                                       .pretend = node.lazy      ? SayAccepted
+                                                  : node.accuses ? SayWrong
+                                                                 : nullptr,
+                                       .hides_evidence = node.accuses};
   if (say_)
     options.say = [say = say_, name = node.name](const std::string& line) { say(name, line); };
   threads_.emplace_back([this, node, options = std::move(options)] {

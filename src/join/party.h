@@ -20,8 +20,12 @@ struct PartyNode {
   std::array<std::uint8_t, 32> seed{};  // of its key
   bool validator = false;
   std::function<void(const Lease&, Group&)> tamper = nullptr;  // JoinSettings::tamper
-  bool lazy = false;    // a validator that says "accepted", whatever it is shown
-  bool cheats = false;  // for people
+  bool lazy = false;     // a validator that says "accepted", whatever it is shown
+  bool accuses = false;  // one that says "wrong", and shows nobody why
+  bool unaware = false;  // it does not know that it tampers: a machine that computes wrongly
+  bool cheats = false;   // for people
+  // A host's: HostOptions of the same name.
+  bool false_canaries = false;
   // JoinOptions of the same names.
   const Ops* engine = nullptr;
   FalsifyWeights falsify = nullptr;

@@ -30,6 +30,54 @@ Recipe SteppedRecipe() {
   return recipe;
 }
 
+// A teacher of another shape, in a model directory.
+void AddTeacher(Recipe& recipe, const std::filesystem::path& folder) {
+  Recipe other = recipe;
+  other.seed += 1;
+  other.model.hidden = 16;
+  other.model.heads = 2;
+  ThreadPool pool(1);
+  const BaseModel teacher = PrepareBaseModel(other, {.ops = &BestOps(),
+                                                     .pool = &pool,
+                                                     .cache_directory = folder / "cache",
+                                                     .say = [](const std::string&) {}})
+                                .value();
+  ASSERT_TRUE(SaveBaseModel(folder / "teacher", teacher.model.config, teacher.model.parameters,
+                            teacher.tokenizer, WeightFormat::kF32));
+  recipe.trainer.algorithm.kl.mode = "loss";
+  recipe.trainer.algorithm.kl.beta = 0.1;
+  recipe.trainer.algorithm.kl.teacher = folder / "teacher";
+}
+
+// Whoever takes steps of a run with a teacher again fetches the teacher too.
+TEST(StepAuditRun, StepsWithATeacherHold) {
+  const TempFolder folder;
+  Recipe recipe = SteppedRecipe();
+  AddTeacher(recipe, folder.path());
+  const auto party = OpenParty(folder, recipe);
+  for (const PartyNode& node : {Node("one", 2), Node("two", 3), Node("vera", 4, true)})
+    party->Add(node);
+  const auto hosted = party->Drive();
+  ASSERT_TRUE(hosted) << hosted.error().what;
+  const auto vera = party->SummaryOf("vera");
+  ASSERT_TRUE(vera) << vera.error().what;
+  EXPECT_EQ(vera->steps.drawn, 4u);
+  EXPECT_EQ(vera->steps.hold, 4u);
+  // And so does whoever has the run's folder, but not with another teacher in it.
+  ThreadPool pool(1);
+  const RunFolder run(folder.path() / "hosted");
+  const auto checked = CheckSteps(run, {.from = 6}, BestOps(), pool, nullptr);
+  ASSERT_TRUE(checked) << checked.error().what;
+  EXPECT_FALSE(checked->wrong) << checked->why;
+  BaseModel forged = LoadBaseModel(run.teacher()).value();
+  forged.model.parameters.begin()->second.data[0] += 1.0f;
+  ASSERT_TRUE(SaveBaseModel(run.teacher(), forged.model.config, forged.model.parameters,
+                            forged.tokenizer, WeightFormat::kF32));
+  const auto refused = CheckSteps(run, {.from = 6}, BestOps(), pool, nullptr);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().what.find("is not the run's teacher"), std::string::npos);
+}
+
 using Tamper = std::function<void(PolicyVersion, std::vector<ScoredGroup>&)>;
 
 TEST(StepAuditRun, AnHonestHostsStepsHold) {
@@ -94,9 +142,10 @@ Result<JoinSummary> WatchALiar(const TempFolder& folder, const Recipe& recipe,
 }
 
 // What it says ends in the name of an evidence file, which anybody can decide.
-void ExpectCaught(const Tamper& tamper) {
+void ExpectCaught(const Tamper& tamper, bool teacher = false) {
   const TempFolder folder;
   Recipe recipe = SteppedRecipe();
+  if (teacher) AddTeacher(recipe, folder.path());
   recipe.orchestrator.steps = 1000;
   recipe.checkpoint_every = 100;  // however fast it is
   recipe.trust.step_audits = 4;   // all of them: whichever step it lies in, it is drawn
@@ -136,6 +185,14 @@ TEST(StepAuditRun, ASkippedSampleIsProved) {
   ExpectCaught([](PolicyVersion version, std::vector<ScoredGroup>& groups) {
     if (version.value == 2 && groups.size() > 1) groups.pop_back();
   });
+}
+
+TEST(StepAuditRun, ASkippedSampleIsProvedWithATeacherToo) {
+  ExpectCaught(
+      [](PolicyVersion version, std::vector<ScoredGroup>& groups) {
+        if (version.value == 2 && groups.size() > 1) groups.pop_back();
+      },
+      /*teacher=*/true);
 }
 
 TEST(StepAuditRun, SwappedDataIsProved) {

@@ -22,14 +22,15 @@ inline PartyNode Node(const std::string& name, std::uint8_t number, bool validat
 
 // In folder/hosted; what the nodes keep is in the folder too.
 inline std::unique_ptr<Party> OpenParty(const TempFolder& folder, const Recipe& recipe,
-                                        Party::Say say = nullptr) {
+                                        Party::Say say = nullptr,
+                                        const PartyNode& host = Node("host", 1)) {
   if (!say && std::getenv("WAGGLE_SAY") != nullptr) {
     say = [](const std::string& name, const std::string& line) {
       fmt::print(stderr, "{}: {}\n", name, line);
     };
   }
-  return Party::Open(recipe, SmallRunOptions(folder.path(), "hosted"), Node("host", 1),
-                     folder.path(), std::move(say), SystemClock())
+  return Party::Open(recipe, SmallRunOptions(folder.path(), "hosted"), host, folder.path(),
+                     std::move(say), SystemClock())
       .value();
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "model/llama2c.h"
+#include "model/model_directory.h"
 
 namespace waggle {
 namespace {
@@ -212,6 +213,14 @@ Status Checkpoint::CheckTensors() {
   return {};
 }
 
+Result<ModelConfig> ReadModelConfig(const fs::path& directory) {
+  WG_ASSIGN(const std::string text, ReadFile(directory / "config.json", 1 << 20));
+  auto config = ParseModelConfig(text);
+  if (!config) return InFile(directory, std::move(config.error()));
+  WG_TRY(MergeGenerationConfig(directory, *config));
+  return config;
+}
+
 Result<Checkpoint> Checkpoint::Open(const fs::path& path) {
   Checkpoint checkpoint;
   if (path.extension() == ".bin") {
@@ -224,11 +233,7 @@ Result<Checkpoint> Checkpoint::Open(const fs::path& path) {
     }
     return checkpoint;
   }
-  WG_ASSIGN(const std::string text, ReadFile(path / "config.json", 1 << 20));
-  auto config = ParseModelConfig(text);
-  if (!config) return InFile(path, std::move(config.error()));
-  checkpoint.config_ = std::move(*config);
-  WG_TRY(MergeGenerationConfig(path, checkpoint.config_));
+  WG_ASSIGN(checkpoint.config_, ReadModelConfig(path));
   if (const fs::path index = path / "model.safetensors.index.json"; fs::exists(index)) {
     WG_TRY(checkpoint.AddShards(index));
   } else {

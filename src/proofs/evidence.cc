@@ -34,6 +34,21 @@ void Fields(T& x, V&& v) {
   v.Numbers(2, "records", x.records, kEvidenceBytesMax);
 }
 template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, CanaryProof>
+void Fields(T& x, V&& v) { v.Numbers(1, "reveal", x.reveal, kEntryBytesMax); }
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, ShownWindow>
+void Fields(T& x, V&& v) {
+  v(1, "window", x.window);
+  v.Numbers(2, "groups", x.groups, std::size_t{1} << 20);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, ReceiptProof>
+void Fields(T& x, V&& v) {
+  v.Numbers(1, "receipt", x.receipt, kReceiptBytesMax);
+  v.Structs(2, "windows", x.windows, kEvidenceWindowsMax);
+}
+template <class T, class V>
 requires std::same_as<std::remove_const_t<T>, Evidence>
 void Fields(T& x, V&& v) {
   v(1, "run", x.run);
@@ -52,15 +67,36 @@ void Fields(T& x, V&& v) {
   v.Structs(14, "policies", x.policies, kEvidencePoliciesMax);
   v(15, "accuser", x.accuser);
   v(16, "signature", x.signature);
+  v.IfAny(17, "canary", x.canary);
+  v.IfAny(18, "receipt", x.receipt);
 }
 
 namespace {
 
+// What stands after the signature, in files that are about an orchestrator.
+struct Tail {
+  const Evidence& evidence;
+};
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, Tail>
+void Fields(T& x, V&& v) {
+  v.IfAny(17, "canary", x.evidence.canary);
+  v.IfAny(18, "receipt", x.evidence.receipt);
+}
+
 constexpr std::string_view kDomain = "WGL-EVIDENCE-1";
 constexpr std::size_t kSignatureField = 5 + std::tuple_size_v<Signature>;
 
-std::span<const std::uint8_t> WithoutSignature(std::span<const std::uint8_t> bytes) {
-  return bytes.first(bytes.size() - kSignatureField);
+std::size_t TailBytes(const Evidence& evidence) {
+  return WireEncode(Tail{evidence}, kEvidenceBytesMax).size();
+}
+
+// What the accuser signs: all bytes but those of the field with its signature.
+Bytes WithoutSignature(std::span<const std::uint8_t> bytes, std::size_t tail) {
+  const std::size_t head = bytes.size() - tail - kSignatureField;
+  Bytes message(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(head));
+  message.insert(message.end(), bytes.end() - static_cast<std::ptrdiff_t>(tail), bytes.end());
+  return message;
 }
 
 }  // namespace
@@ -75,8 +111,10 @@ Bytes SealEvidence(Evidence evidence, const Signer& accuser) {
   Bytes bytes(kEvidenceMagic.begin(), kEvidenceMagic.end());
   const Bytes body = WireEncode(evidence, kEvidenceBytesMax);
   bytes.insert(bytes.end(), body.begin(), body.end());
-  const Signature signature = accuser.Sign(kDomain, WithoutSignature(bytes));
-  std::memcpy(bytes.data() + bytes.size() - signature.size(), signature.data(), signature.size());
+  const std::size_t tail = TailBytes(evidence);
+  const Signature signature = accuser.Sign(kDomain, WithoutSignature(bytes, tail));
+  std::memcpy(bytes.data() + bytes.size() - tail - signature.size(), signature.data(),
+              signature.size());
   return bytes;
 }
 
@@ -90,7 +128,8 @@ Result<Evidence> OpenEvidence(std::span<const std::uint8_t> bytes) {
   auto evidence = WireDecode<Evidence>(bytes.subspan(kEvidenceMagic.size()), kEvidenceBytesMax,
                                        kEvidenceMagic.size());
   if (!evidence) return Fail(Blame::kPeer, "evidence: {}", evidence.error().what);
-  if (!Verify(evidence->accuser, kDomain, WithoutSignature(bytes), evidence->signature))
+  if (!Verify(evidence->accuser, kDomain, WithoutSignature(bytes, TailBytes(*evidence)),
+              evidence->signature))
     return Fail(Blame::kPeer, "evidence: the accuser's signature does not hold");
   return std::move(*evidence);
 }

@@ -8,6 +8,9 @@
 //   a trainer    step: a step that it signed, and the batch; with a policy: that it published, and
 //                that is not what the step leads to
 //   a validator  verdict: what it signed about `group`, which is not what the examination finds
+//   an orchestrator  canary: what it said when it showed the batch of `group` as a canary, which is
+//                not what the examination finds
+//                receipt: that it accepted a group, and signed windows that leave it out
 // audit/evidence_check.h decides.
 #pragma once
 
@@ -26,6 +29,8 @@ inline constexpr std::uint16_t kEvidenceVersion = 1;
 inline constexpr std::string_view kEvidenceMagic = "WGLEVID1";
 inline constexpr std::size_t kEvidenceBytesMax = std::size_t{96} << 20;
 inline constexpr std::size_t kEvidencePoliciesMax = 4096;  // as many as a response has spans
+inline constexpr std::size_t kReceiptBytesMax = std::size_t{1} << 14;
+inline constexpr std::size_t kEvidenceWindowsMax = 1024;
 inline constexpr std::size_t kEvidenceDescriptionMax = std::size_t{1} << 20;  // larger: by hash
 
 // A batch as its worker signed it, for one ledger.
@@ -56,6 +61,24 @@ struct StepProof {
   bool operator==(const StepProof&) const = default;
 };
 
+// "This batch was a canary": CanaryReveal as its orchestrator sent it to the ledger of the batch.
+struct CanaryProof {
+  Bytes reveal;  // LedgerRequest, in the ledger's encoding
+  bool operator==(const CanaryProof&) const = default;
+};
+
+// A receipt for an accepted group, and every window that the group can stand in.
+struct ShownWindow {
+  Signed<WindowClaim> window;
+  std::vector<Hash256> groups;  // in its order
+  bool operator==(const ShownWindow&) const = default;
+};
+struct ReceiptProof {
+  Bytes receipt;  // OutcomeRecord in its envelope (protocol/envelope.h)
+  std::vector<ShownWindow> windows;
+  bool operator==(const ReceiptProof&) const = default;
+};
+
 struct Evidence {
   Hash256 run{};
   Hash256 description_hash{};
@@ -71,7 +94,9 @@ struct Evidence {
   std::optional<Signed<AuditClaim>> verdict;
   std::vector<Signed<PolicyClaim>> policies;  // of every version that the group names
   NodeId accuser;
-  Signature signature{};  // the accuser's, over all of the above
+  Signature signature{};  // the accuser's, over everything else
+  std::optional<CanaryProof> canary;
+  std::optional<ReceiptProof> receipt;
   bool operator==(const Evidence&) const = default;
 };
 

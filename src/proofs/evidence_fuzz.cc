@@ -17,7 +17,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Check(same.has_value(), "what we seal opens");
   Check(same->group == evidence->group && same->twice == evidence->twice &&
             same->step == evidence->step && same->verdict == evidence->verdict &&
-            same->policies == evidence->policies,
+            same->policies == evidence->policies && same->canary == evidence->canary &&
+            same->receipt == evidence->receipt,
         "one value, one encoding");
   return 0;
 }

@@ -75,6 +75,9 @@ void JoinCore::On(const FrameHeard& event) {
         HangUp{std::string("the host's message: ") + ToString(message.error().refusal.kind)});
     return;
   }
+  const auto* receipt = std::get_if<OutcomeRecord>(&*message);
+  if (receipt != nullptr && receipt->outcome == Outcome::kAccepted && settings_.keeps_work)
+    effects_.push_back(KeepReceipt{receipt->lease, event.bytes});
   std::visit([&](const auto& m) { Heard(m); }, *message);
 }
 
@@ -118,12 +121,19 @@ std::optional<std::string> JoinCore::WhyNotSign(const BatchProposal& proposal) c
   return std::nullopt;
 }
 
+SignedWork JoinCore::WorkOf(const BatchProposal& proposal) const {
+  SignedWork work{.claim = proposal.claim, .leases = proposal.leases};
+  for (const LeaseId lease : proposal.leases) work.groups.push_back(sent_groups_.at(lease.value));
+  return work;
+}
+
 void JoinCore::Heard(const BatchProposal& message) {
   const std::uint64_t epoch = message.claim.epoch;
   if (auto why = WhyNotSign(message)) {
     effects_.push_back(NotSigned{epoch, std::move(*why)});
     return;
   }
+  if (settings_.keeps_work) effects_.push_back(KeepBatch{WorkOf(message)});
   if (signed_batches_.emplace(epoch, message.claim.root).second)
     effects_.push_back(JournalBatch{epoch, message.claim.root});
   Send(BatchSignature{epoch, SignBatch(key_, message.ledger, message.claim)});
@@ -263,6 +273,8 @@ void JoinCore::Work(const WorkerEvent& event) {
       const auto kept = unanswered_.insert_or_assign(lease, std::move(submit->group)).first;
       const Hash256 hash = GroupHash(kept->second);
       sent_groups_.insert_or_assign(lease, hash);
+      if (settings_.keeps_work)
+        effects_.push_back(KeepOwn{{std::move(submit->lease), kept->second}});
       effects_.push_back(JournalGroup{LeaseId{lease}, hash});
       Submit(kept->second);
     }  // AskForWork: AskIfRoom() below knows more

@@ -20,7 +20,9 @@
 
 #include "protocol/session.h"
 #include "roles/worker_core.h"
+#include "rollout/encoding.h"
 #include "run/lease_book.h"
+#include "run/signed_work.h"
 
 namespace waggle {
 
@@ -33,6 +35,7 @@ struct JoinSettings {
   std::size_t response_tokens_max = 0;                // of the model's context
   Milliseconds retry_ms_min = 500;                    // after a broken link; doubles
   Milliseconds retry_ms_max = 30'000;
+  bool keeps_work = false;  // KeepOwn, KeepBatch, KeepReceipt: for whoever may have to defend it
   // What is posted beside a group (audit/prover.h). A group without it goes back as our own fault.
   std::function<Status(const Lease&, Group&)> prove = nullptr;
   // What an adversary does to a group before it hands it in (src/zoo); nothing: an honest node.
@@ -106,6 +109,18 @@ struct JournalBatch {
   std::uint64_t epoch = 0;
   Hash256 root{};
 };
+// Before what comes after it, too: the group, and the batch that is about to be signed.
+struct KeepOwn {
+  GroupRecord record;
+};
+struct KeepBatch {
+  SignedWork work;  // without the signature
+};
+// An accepted group's, as it travelled: a signed promise.
+struct KeepReceipt {
+  LeaseId lease;
+  Bytes bytes;
+};
 struct NotSigned {  // the host proposed a batch that is not what we did
   std::uint64_t epoch = 0;
   std::string why;
@@ -117,8 +132,9 @@ struct Told {         // for another core of this node: about audits and pay
 struct Leave {  // nothing is left to do
   std::string why;
 };
-using JoinEffect = std::variant<Dial, HangUp, SendOut, FetchPolicy, StartSampling, LeaseEnded,
-                                JournalGroup, JournalBatch, NotSigned, LinkReady, Told, Leave>;
+using JoinEffect =
+    std::variant<Dial, HangUp, SendOut, FetchPolicy, StartSampling, LeaseEnded, JournalGroup,
+                 JournalBatch, NotSigned, LinkReady, Told, Leave, KeepOwn, KeepBatch, KeepReceipt>;
 
 class JoinCore {
  public:
@@ -138,6 +154,7 @@ class JoinCore {
   const std::optional<NodeId>& host() const { return host_; }  // once it has answered
   bool connected() const { return session_ && session_->established(); }
   std::size_t leases() const { return held_.size(); }
+  PolicyVersion version() const { return version_.value_or(PolicyVersion{}); }  // loaded
 
  private:
   void On(const LinkUp&);
@@ -174,6 +191,7 @@ class JoinCore {
   void Accept(const Lease& lease);
   std::optional<std::string> WhyNot(const Lease& lease) const;
   std::optional<std::string> WhyNotSign(const BatchProposal& proposal) const;
+  SignedWork WorkOf(const BatchProposal& proposal) const;
   void Work(const WorkerEvent& event);
   bool Prove(const Lease& lease, Group& group);
   void StartWhatWaits();

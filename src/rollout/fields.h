@@ -11,7 +11,7 @@ namespace waggle {
 
 inline bool IsKnown(FinishReason reason) { return reason <= FinishReason::kAborted; }
 inline bool IsKnown(RejectReason reason) {
-  return reason >= RejectReason::kMalformed && reason <= RejectReason::kFalseAccusation;
+  return reason >= RejectReason::kMalformed && reason <= RejectReason::kDroppedGroup;
 }
 
 template <class T, class V>

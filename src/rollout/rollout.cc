@@ -68,6 +68,10 @@ const char* ToString(RejectReason reason) {
       return "lazy verdict";
     case RejectReason::kFalseAccusation:
       return "false accusation";
+    case RejectReason::kFalseCanary:
+      return "false canary";
+    case RejectReason::kDroppedGroup:
+      return "dropped group";
   }
   return "?";
 }

@@ -30,8 +30,11 @@ enum class RejectReason : std::uint8_t {
   kWrongStep = 13,        // the state after a step is not what state and batch give
   kLazyVerdict = 14,      // a verdict without the work: a wrong activation digest, a missed canary
   kFalseAccusation = 15,  // evidence that does not replay
+  // Of orchestrators.
+  kFalseCanary = 16,   // a batch that it showed as a canary is not what it said
+  kDroppedGroup = 17,  // accepted, with a receipt, and in none of the windows that it can stand in
 };
-inline constexpr std::uint8_t kRejectReasonLast = 15;
+inline constexpr std::uint8_t kRejectReasonLast = 17;
 // All of them, in order.
 std::span<const RejectReason> AllRejectReasons();
 const char* ToString(RejectReason reason);

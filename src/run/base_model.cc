@@ -10,6 +10,7 @@
 #include "environments/length_budget.h"
 #include "environments/registry.h"
 #include "run/task_codec.h"
+#include "training/state_hash.h"
 
 namespace waggle {
 namespace {
@@ -232,6 +233,11 @@ Status LoadTeacher(Trainer& trainer, const TrainerConfig& config, const RunFolde
   WG_ASSIGN(auto model,
             Model::Create(teacher.model.config, numerics, teacher.model.parameters, nullptr, ops));
   return trainer.UseTeacher(std::move(model));
+}
+
+Hash256 StartWithTeacher(const Hash256& weights, const Parameters& teacher, ThreadPool& pool) {
+  const std::string header = "WGL-TEACHER-1\n" + ToHex(weights) + "\n";
+  return HashState(pool, header, {{"p", &teacher}});
 }
 
 Result<BaseCheckpoint> OpenBaseModel(const fs::path& path) {

@@ -54,6 +54,10 @@ Status SaveBaseModel(const std::filesystem::path& directory, const ModelConfig& 
 Status LoadTeacher(Trainer& trainer, const TrainerConfig& config, const RunFolder& folder,
                    const NumericsConfig& numerics, const Ops& ops);
 
+// What a run with a teacher starts from, as RunIdOf takes it: `weights` are those it would start
+// from without.
+Hash256 StartWithTeacher(const Hash256& weights, const Parameters& teacher, ThreadPool& pool);
+
 // Tokens put after every prompt, as model.prompt_suffix names them.
 Result<std::vector<TokenId>> PromptSuffix(const Recipe& recipe, const Tokenizer& tokenizer);
 

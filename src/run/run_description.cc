@@ -14,6 +14,7 @@ constexpr std::size_t kTokenizerMax = std::size_t{96} << 20;
 struct Texts {
   std::string recipe, model, tokenizer;
   Hash256 start{};
+  std::vector<Bytes> teacher;  // weights, config.json; or none
 };
 template <class T, class V>
 requires std::same_as<std::remove_const_t<T>, Texts>
@@ -22,6 +23,24 @@ void Fields(T& x, V&& v) {
   v.Text(2, "config.json", x.model, kTextMax);
   v.Text(3, "tokenizer.json", x.tokenizer, kTokenizerMax);
   v(4, "start", x.start);
+  v.BlobsIfAny(5, "teacher", x.teacher, 2, kTextMax);
+}
+
+constexpr const char* kThereIsATeacher = "teacher";
+
+std::vector<Bytes> Encoded(const TeacherDescription& teacher) {
+  const std::string config = WriteModelConfig(teacher.model, "float32");
+  return {Bytes(teacher.weights.begin(), teacher.weights.end()),
+          Bytes(config.begin(), config.end())};
+}
+
+Result<TeacherDescription> DecodeTeacher(const std::vector<Bytes>& blobs) {
+  TeacherDescription teacher;
+  if (blobs.size() != 2 || blobs[0].size() != teacher.weights.size())
+    return Fail(Blame::kPeer, "it is weights and a config.json");
+  std::ranges::copy(blobs[0], teacher.weights.begin());
+  WG_ASSIGN(teacher.model, ParseModelConfig(std::string(blobs[1].begin(), blobs[1].end())));
+  return teacher;
 }
 
 // Whatever is wrong in it, the host sent it.
@@ -61,12 +80,12 @@ Status CheckJoinable(const Recipe& recipe) {
 }
 
 Bytes EncodeDescription(Recipe recipe, const ModelConfig& model, const Tokenizer& tokenizer,
-                        const Hash256& start) {
+                        const Hash256& start, const std::optional<TeacherDescription>& teacher) {
   recipe.model.path.clear();
   recipe.trainer.algorithm.kl.teacher.clear();
-  return WireEncode(
-      Texts{WriteToml(recipe), WriteModelConfig(model, "float32"), tokenizer.ToJson(), start},
-      kDescriptionBytesMax);
+  return WireEncode(Texts{WriteToml(recipe), WriteModelConfig(model, "float32"), tokenizer.ToJson(),
+                          start, teacher ? Encoded(*teacher) : std::vector<Bytes>()},
+                    kDescriptionBytesMax);
 }
 
 Result<RunDescription> DecodeDescription(std::span<const std::uint8_t> bytes, const Hash256& run) {
@@ -75,6 +94,13 @@ Result<RunDescription> DecodeDescription(std::span<const std::uint8_t> bytes, co
   Recipe recipe;
   if (const Status read = ReadToml(texts->recipe, "recipe", recipe); !read)
     return FromPeer("recipe", read.error());
+  std::optional<TeacherDescription> teacher;
+  if (!texts->teacher.empty()) {
+    auto decoded = DecodeTeacher(texts->teacher);
+    if (!decoded) return FromPeer("teacher", decoded.error());
+    teacher.emplace(std::move(*decoded));
+    recipe.trainer.algorithm.kl.teacher = kThereIsATeacher;
+  }
   if (const Status valid = Validate(recipe); !valid) return FromPeer("recipe", valid.error());
   if (const Status joinable = CheckJoinable(recipe); !joinable)
     return FromPeer("recipe", joinable.error());
@@ -85,7 +111,8 @@ Result<RunDescription> DecodeDescription(std::span<const std::uint8_t> bytes, co
   if (!model) return FromPeer("config.json", model.error());
   auto tokenizer = Tokenizer::FromJson(texts->tokenizer);
   if (!tokenizer) return FromPeer("tokenizer.json", tokenizer.error());
-  return RunDescription{std::move(recipe), std::move(*model), std::move(*tokenizer), texts->start};
+  return RunDescription{std::move(recipe), std::move(*model), std::move(*tokenizer), texts->start,
+                        std::move(teacher)};
 }
 
 }  // namespace waggle

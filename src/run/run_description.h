@@ -3,6 +3,7 @@
 // is the host's word, whom the invite pins.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "base/wire.h"
@@ -14,11 +15,19 @@ namespace waggle {
 
 inline constexpr std::size_t kDescriptionBytesMax = std::size_t{128} << 20;
 
+// Of a run with a teacher (kl.teacher): what shows that weights which somebody gives are its.
+struct TeacherDescription {
+  Hash256 weights{};  // the run's starting weights alone; with the teacher's they make `start`
+  ModelConfig model;  // the teacher's
+};
+
 struct RunDescription {
   Recipe recipe;
   ModelConfig model;
   Tokenizer tokenizer;
   Hash256 start{};  // of the starting weights, as RunIdOf takes it
+  // The recipe names no path then, only that there is one.
+  std::optional<TeacherDescription> teacher = std::nullopt;
 };
 
 // What a run must be that volunteers can take part in. Blame::kOperator, with what to change. Host
@@ -27,7 +36,8 @@ Status CheckJoinable(const Recipe& recipe);
 
 // Paths on the host's machine, which the id does not depend on, stay there.
 Bytes EncodeDescription(Recipe recipe, const ModelConfig& model, const Tokenizer& tokenizer,
-                        const Hash256& start);
+                        const Hash256& start,
+                        const std::optional<TeacherDescription>& teacher = std::nullopt);
 // Blame::kPeer names the part; a recipe of another run than `run` is refused.
 Result<RunDescription> DecodeDescription(std::span<const std::uint8_t> bytes, const Hash256& run);
 

@@ -108,25 +108,30 @@ Result<SftRecipe> ReadSftRecipe(const fs::path& path) {
 
 Result<SftRecipe> LoadSftRecipe(const fs::path& folder) { return ReadAt(folder / kSftRecipeName); }
 
-Result<BaseModel> StartingModel(const SftRecipe& recipe) {
-  if (!recipe.model.path.empty()) return LoadBaseModel(recipe.model.path);
-  if (recipe.tokenizer.empty())
+Result<ModelShape> ShapeOfFresh(const ModelRecipe& recipe, const std::string& from) {
+  if (from.empty())
     return Fail(Blame::kOperator,
                 "name --model to go on with its weights, or --tokenizer for a fresh model "
                 "(`waggle train-tokenizer` makes one)");
-  WG_ASSIGN(Tokenizer tokenizer, Tokenizer::Load(recipe.tokenizer));
+  WG_ASSIGN(Tokenizer tokenizer, Tokenizer::Load(from));
   WG_ASSIGN(const TokenId eos, EndToken(tokenizer));
-  const ModelConfig config = FreshConfig(recipe.model, tokenizer.vocab_size(), eos);
+  ModelConfig config = FreshConfig(recipe, tokenizer.vocab_size(), eos);
   WG_TRY(Validate(config));
+  return ModelShape{std::move(config), std::move(tokenizer)};
+}
+
+Result<BaseModel> StartingModel(const ModelRecipe& recipe, const std::string& from) {
+  if (!recipe.path.empty()) return LoadBaseModel(recipe.path);
+  WG_ASSIGN(ModelShape fresh, ShapeOfFresh(recipe, from));
   Parameters parameters =
-      RandomParameters(config, recipe.model.seed, static_cast<float>(recipe.model.init_std));
-  return BaseModel{{config, std::move(parameters)}, std::move(tokenizer)};
+      RandomParameters(fresh.config, recipe.seed, static_cast<float>(recipe.init_std));
+  return BaseModel{{std::move(fresh.config), std::move(parameters)}, std::move(fresh.tokenizer)};
 }
 
 Result<SftWork> OpenSftWork(SftRecipe recipe) {
   if (recipe.data.files.empty()) return Fail(Blame::kOperator, "no text files to learn from");
   WG_ASSIGN(const NumericsConfig numerics, NumericsOf(recipe.model));
-  WG_ASSIGN(BaseModel base, StartingModel(recipe));
+  WG_ASSIGN(BaseModel base, StartingModel(recipe.model, recipe.tokenizer));
   SftWork work{std::move(recipe), numerics, std::move(base), {}, 0};
   WG_ASSIGN(work.samples, ReadSamples(work.recipe, work.base));
   const std::string hash = HashOf(work.samples, work.base.model.parameters);

@@ -67,8 +67,16 @@ Result<SftRecipe> ReadSftRecipe(const std::filesystem::path& path);
 inline constexpr const char* kSftRecipeName = "sft.toml";
 Result<SftRecipe> LoadSftRecipe(const std::filesystem::path& folder);
 
-// The model that `recipe` starts from: loaded, or fresh with the recipe's tokenizer.
-Result<BaseModel> StartingModel(const SftRecipe& recipe);
+// A model without its weights.
+struct ModelShape {
+  ModelConfig config;
+  Tokenizer tokenizer;
+};
+// Of a fresh one with this tokenizer.
+Result<ModelShape> ShapeOfFresh(const ModelRecipe& model, const std::string& tokenizer);
+
+// The model that a recipe starts from: loaded, or fresh with this tokenizer.
+Result<BaseModel> StartingModel(const ModelRecipe& model, const std::string& tokenizer);
 
 // What a recipe stands for once its texts and weights are read.
 struct SftWork {

@@ -33,6 +33,7 @@ start vera "$waggle" validate "$invite" --key "$dir/vera.key" --threads 1 --evid
 vera=$started
 volunteer anna anna
 anna=$volunteer_pid
+start relay "$waggle" relay "$invite" --listen 127.0.0.1:0 --folder "$dir/relay" --key "$dir/relay.key"
 http() { sed -n 's/.*"http": *"\([^"]*\)".*/\1/p' "$dir/run/control.json"; }
 metrics() { # the newest that could be read
   curl -s "http://$(http)/metrics" >"$dir/metrics.new" 2>/dev/null && [ -s "$dir/metrics.new" ] && cp "$dir/metrics.new" "$dir/metrics" || true
@@ -51,6 +52,18 @@ if grep -q "^out: \|banished" "$dir/host.log" "$dir/anna.log" "$dir/vera.log"; t
 for evidence in "$dir/vera.evidence"/*.wglevid; do
   "$waggle" verify "$evidence" --inputs "$dir/run" >"$dir/verified" || fail "evidence about a canary: $(cat "$dir/verified")"
 done
+
+# Who has only the file, and the address of something that serves the relay's folder now that the run is over, can decide it.
+if command -v python3 >/dev/null; then
+  wait_for "$dir/relay.log" 30 "the run is over"
+  start pages python3 -u -m http.server --bind 127.0.0.1 --directory "$dir/relay" 0
+  wait_for "$dir/pages.log" 30 "Serving HTTP"
+  relay=http://127.0.0.1:$(sed -n 's/.*port \([0-9]*\).*/\1/p' "$dir/pages.log" | head -n 1)
+  code=0
+  "$waggle" verify "$evidence" >"$dir/verified" 2>&1 || code=$?
+  [ $code -eq 2 ] || fail "decided without the policy: $(cat "$dir/verified")"
+  "$waggle" verify "$evidence" --inputs "$relay" >"$dir/verified" 2>&1 || fail "evidence, policies from a relay: $(cat "$dir/verified")"
+fi
 if command -v curl >/dev/null; then
   value() { sed -n "s/^$1 //p" "$dir/metrics"; }
   [ "$(value waggle_canaries_found_total)" -ge 1 ] || fail "metrics: $(grep waggle_canar "$dir/metrics")"

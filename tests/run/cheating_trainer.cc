@@ -14,6 +14,7 @@
 
 #include "base/files.h"
 #include "delegation/answer_run.h"
+#include "delegation/delegated_training.h"
 
 namespace {
 

@@ -93,4 +93,24 @@ expect "64 bad items" "$waggle" ledger plan --detection 0.95 --audit-rate 0.2
 refuse "audited" "$waggle" ledger plan --items 4 --audited 5
 refuse "detection" "$waggle" ledger plan --detection 0
 refuse "balances" "$waggle" ledger dance
+
+# Requests by hand (rollout_dispute_test.sh has a good one): files that are none, places that take none, keys that are not there.
+echo 00ff > junk.request
+refuse "no signed request" "$waggle" ledger submit run.db junk.request --key none.key
+head -c 100000 /dev/zero > zeros.request
+refuse "zeros.request" "$waggle" ledger submit run.db zeros.request --key none.key
+: > empty.request
+refuse "no hexadecimal text" "$waggle" ledger submit run.db empty.request --key none.key
+"$waggle" ledger export run.db | sed -n '3s/.*"entry":"0x.\{32\}\([0-9a-f]*\)".*/\1/p' > taken.request
+refuse "no key is there" "$waggle" ledger submit run.db taken.request --key none.key
+refuse "read only" "$waggle" ledger submit log.jsonl taken.request --key none.key
+refuse "PLACE FILE" "$waggle" ledger submit run.db
+[ ! -e none.key ] || fail "a key was made up"
+printf 'waggle-key 1\naddress wgl1asq3qzapnf2tanumed0sh3ue6v7m7mycy4k8448aww9zt3jttqfqwd47yx\nseed bbfd49e3fd3b0993d3c61dd046598ccc04886408cd9a00862d436761b5ba33c9\n' > sequencer.key
+chmod 600 sequencer.key
+expect "is already entry 2" "$waggle" ledger submit run.db taken.request --key sequencer.key
+expect "is already entry 2" "$waggle" ledger submit runs taken.request --key sequencer.key
+refuse "no ledger is there" "$waggle" ledger submit nowhere.db taken.request --key sequencer.key
+[ ! -e nowhere.db ] || fail "a ledger was made up"
+expect "20 entries" "$waggle" ledger verify run.db
 exit "$failures"

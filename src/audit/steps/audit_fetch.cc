@@ -99,7 +99,14 @@ Status AuditFetch::GetState(NodeClient& client, PolicyVersion version, const Dig
   WG_ASSIGN(const StateListing listing, DecodeListing(encoded, settings_.state_bytes_max));
   if (listing.run != settings_.run || listing.version != version)
     return Fail(Blame::kPeer, "the listing is of another run or version than was shown");
-  for (const StateFile& file : listing.files) WG_TRY(GetFile(client, incoming / file.name, file));
+  for (const StateFile& file : listing.files) {
+    fs::path path = incoming / file.name;
+    if (file.name.starts_with(kTeacherFile)) {  // the same for every state: not fetched again
+      WG_TRY(MakeFolder(folder_.teacher()));
+      path = folder_.teacher() / file.name.substr(kTeacherFile.size());
+    }
+    WG_TRY(GetFile(client, path, file));
+  }
   WG_ASSIGN(const fs::path staged, folder_.StageCheckpoint(version.value));
   WG_TRY(RenamePath(incoming, staged / "trainer"));
   WG_TRY(WriteFileAtomic(staged / "run_id", ToHex(settings_.run)));

@@ -23,7 +23,7 @@ void Fields(T& x, V&& v) {
 
 namespace {
 
-bool IsName(const std::string& name) {
+bool IsName(std::string_view name) {
   return !name.empty() && name.front() != '.' && std::ranges::all_of(name, [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
   });
@@ -50,7 +50,10 @@ Result<StateListing> DecodeListing(std::span<const std::uint8_t> bytes, std::uin
   std::uint64_t sum = 0;
   const std::string* before = nullptr;
   for (const StateFile& file : listing->files) {
-    if (!IsName(file.name) || (before != nullptr && *before >= file.name))
+    const std::string_view name = file.name;
+    const bool teachers = name.starts_with(kTeacherFile);
+    if (!IsName(name) || (teachers && !IsName(name.substr(kTeacherFile.size()))) ||
+        (before != nullptr && *before >= file.name))
       return Fail(Blame::kPeer, "listing of a state: a file name that is none, or out of order");
     if (file.bytes > bytes_max - sum)
       return Fail(Blame::kPeer, "listing of a state: more than {} bytes", bytes_max);
@@ -63,9 +66,12 @@ Result<StateListing> DecodeListing(std::span<const std::uint8_t> bytes, std::uin
   return std::move(*listing);
 }
 
-Result<StateListing> ListState(const std::filesystem::path& folder, const Hash256& run,
-                               PolicyVersion version) {
-  StateListing listing{.run = run, .version = version, .files = {}};
+namespace {
+
+// In order of their names, each with this in front.
+Result<std::vector<StateFile>> ListFiles(const std::filesystem::path& folder,
+                                         std::string_view prefix) {
+  std::vector<StateFile> files;
   std::vector<std::filesystem::path> paths;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error))
@@ -75,14 +81,32 @@ Result<StateListing> ListState(const std::filesystem::path& folder, const Hash25
   for (const auto& path : paths) {
     WG_ASSIGN(const MappedFile mapped, MappedFile::Open(path));
     const std::span<const std::byte> bytes = mapped.bytes();
-    StateFile file{.name = path.filename().string(), .bytes = bytes.size(), .chunks = {}};
+    StateFile file{.name = std::string(prefix) + path.filename().string(),
+                   .bytes = bytes.size(),
+                   .chunks = {}};
     for (std::size_t at = 0; at < bytes.size(); at += kStateChunkBytes) {
       const auto chunk = bytes.subspan(at, std::min(kStateChunkBytes, bytes.size() - at));
       file.chunks.push_back(Sha256Hasher().Update(chunk).Finish());
     }
-    listing.files.push_back(std::move(file));
+    files.push_back(std::move(file));
   }
+  return files;
+}
+
+}  // namespace
+
+Result<StateListing> ListState(const std::filesystem::path& folder, const Hash256& run,
+                               PolicyVersion version, std::vector<StateFile> teacher) {
+  StateListing listing{.run = run, .version = version, .files = {}};
+  WG_ASSIGN(listing.files, ListFiles(folder, ""));
+  std::ranges::move(teacher, std::back_inserter(listing.files));
+  std::ranges::sort(listing.files, {}, &StateFile::name);
   return listing;
+}
+
+Result<std::vector<StateFile>> ListTeacher(const std::filesystem::path& folder) {
+  if (!std::filesystem::exists(folder)) return std::vector<StateFile>();
+  return ListFiles(folder, kTeacherFile);
 }
 
 }  // namespace waggle

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/wire.h"
@@ -16,6 +17,8 @@ namespace waggle {
 
 inline constexpr std::size_t kStateChunkBytes = std::size_t{4} << 20;
 inline constexpr std::size_t kStateFilesMax = 32;
+// Files of a run's teacher travel beside a state; their names begin so.
+inline constexpr std::string_view kTeacherFile = "teacher.";
 inline constexpr std::size_t kListingBytesMax = std::size_t{8} << 20;  // a terabyte of chunks
 
 struct StateFile {
@@ -39,8 +42,11 @@ Bytes Encode(const StateListing& listing);
 // bytes_max in all.
 Result<StateListing> DecodeListing(std::span<const std::uint8_t> bytes, std::uint64_t bytes_max);
 
-// Of a folder as Trainer::SaveCheckpoint left it. Reads all of it.
+// Of a folder as Trainer::SaveCheckpoint left it. Reads all of it. teacher: of ListTeacher, if the
+// run has one.
 Result<StateListing> ListState(const std::filesystem::path& folder, const Hash256& run,
-                               PolicyVersion version);
+                               PolicyVersion version, std::vector<StateFile> teacher = {});
+// Of a teacher's model directory; empty where there is none. Reads all of it.
+Result<std::vector<StateFile>> ListTeacher(const std::filesystem::path& folder);
 
 }  // namespace waggle

@@ -31,6 +31,22 @@ TEST(StateListing, SaysWhatIsOnDisk) {
   EXPECT_EQ(DecodeListing(Encode(listing), listing.bytes()).value(), listing);
 }
 
+TEST(StateListing, ATeachersFilesStandBesideTheState) {
+  const TempFolder folder;
+  for (const char* place : {"state/state.json", "teacher/config.json"}) {
+    std::filesystem::create_directories((folder.path() / place).parent_path());
+    ASSERT_TRUE(WriteFileAtomic(folder.path() / place, place));
+  }
+  const auto teacher = ListTeacher(folder.path() / "teacher").value();
+  const StateListing listing =
+      ListState(folder.path() / "state", Hash256{1}, PolicyVersion{7}, teacher).value();
+  ASSERT_EQ(listing.files.size(), 2u);
+  EXPECT_EQ(listing.files[0].name, "state.json");
+  EXPECT_EQ(listing.files[1].name, "teacher.config.json");
+  EXPECT_EQ(DecodeListing(Encode(listing), listing.bytes()).value(), listing);
+  EXPECT_TRUE(ListTeacher(folder.path() / "none").value().empty());
+}
+
 TEST(StateListing, RefusesWhatIsNone) {
   const auto refused = [](const StateListing& listing, std::uint64_t bytes_max = 1'000) {
     const auto read = DecodeListing(Encode(listing), bytes_max);
@@ -38,7 +54,8 @@ TEST(StateListing, RefusesWhatIsNone) {
   };
   EXPECT_FALSE(refused(Small()));
   EXPECT_TRUE(refused(Small(), 4));
-  for (const char* name : {"", ".hidden", "../state", "a/b", "Name", "nul\0"}) {
+  for (const char* name :
+       {"", ".hidden", "../state", "a/b", "Name", "teacher.", "teacher..", "teacher...", "nul\0"}) {
     StateListing listing = Small();
     listing.files[0].name = name;
     EXPECT_EQ(refused(listing), std::string(name) != "nul") << name;

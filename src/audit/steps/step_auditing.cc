@@ -10,6 +10,7 @@
 #include "base/folders.h"
 #include "base/hex.h"
 #include "policy/model_image.h"
+#include "run/trainer_at.h"
 
 namespace waggle {
 namespace {
@@ -23,13 +24,10 @@ constexpr int kPolicyTries = 3;
 // moments as large, and room.
 constexpr std::uint64_t kStateCopies = 12;
 
-std::uint64_t WeightBytes(const RunSite& site, WeightFormat format) {
-  const RunDescription& d = site.description;
-  const auto lora = LoraConfigOf(d.recipe.trainer.lora);
-  std::uint64_t bytes = 1 << 20;
-  for (const auto& [name, form] : FormOf(d.model, format, lora ? &*lora : nullptr))
-    bytes += form.bytes() + name.size() + 256;
-  return bytes;
+// Its model directory: the weights, and a tokenizer beside them.
+std::uint64_t TeacherBytesMax(const RunSite& site) {
+  const auto& teacher = site.description.teacher;
+  return teacher ? WeightBytesMax(teacher->model, WeightFormat::kF32) + kDescriptionBytesMax : 0;
 }
 
 AuditFetch::Settings FetchSettings(const StepAuditing::Places& places, const Hash256& run,
@@ -37,8 +35,9 @@ AuditFetch::Settings FetchSettings(const StepAuditing::Places& places, const Has
   return {.mirror = places.mirror,
           .run = run,
           .mirrors = places.mirrors,
-          .state_bytes_max = kStateCopies * WeightBytes(site, WeightFormat::kF32),
-          .payload_bytes_max = WeightBytes(site, site.numerics.weights),
+          .state_bytes_max =
+              kStateCopies * WeightBytesMax(site, WeightFormat::kF32) + TeacherBytesMax(site),
+          .payload_bytes_max = WeightBytesMax(site, site.numerics.weights),
           .seed = places.seed};
 }
 
@@ -231,10 +230,8 @@ Result<std::vector<GroupRecord>> StepAuditing::RecordsOf(const SignedStep& step)
 }
 
 Result<std::unique_ptr<StepTaking>> StepAuditing::Begin(const FetchSteps& plan) {
-  const RunDescription& d = site_.description;
-  const auto folder = RunFolder(places_.mirror).checkpoint(plan.begin.value) / "trainer";
-  WG_ASSIGN(auto trainer, Trainer::LoadCheckpoint(folder, d.model, site_.numerics, d.recipe.trainer,
-                                                  ops_, pool_));
+  WG_ASSIGN(auto trainer,
+            TrainerAt(site_, run_, RunFolder(places_.mirror), plan.begin, ops_, pool_));
   if (trainer->StateHash() != plan.steps.front().step.claim.before)
     return Fail(Blame::kPeer, "it is not the one that the step from version {} was signed with",
                 plan.begin.value);

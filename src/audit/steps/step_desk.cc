@@ -100,6 +100,14 @@ std::vector<NodeMessage> StepDesk::Shown(const LedgerRunState& run) {
   return shown;
 }
 
+std::optional<NodeMessage> StepDesk::ShownStep(const LedgerRunState& run,
+                                               PolicyVersion version) const {
+  const std::uint64_t at = version.value;
+  if (at >= StepsOfEpoch(terms_, run.settled).first || at < first_ || at >= first_ + steps_.size())
+    return std::nullopt;
+  return MessageOf(steps_[at - first_], true);
+}
+
 bool StepDesk::IsEarly(const LedgerRunState& run, PolicyVersion version,
                        const NodeId& validator) const {
   return std::ranges::any_of(drawn_, [&](const auto& one) {

@@ -44,6 +44,8 @@ class StepDesk {
   // Once the ledger has moved, or somebody came: what is drawn of open epochs is awaited of the
   // validators that are here.
   void Look(const LedgerRunState& run, const std::set<NodeId>& here);
+  // A signed step with the groups of its window, once its epoch is settled.
+  std::optional<NodeMessage> ShownStep(const LedgerRunState& run, PolicyVersion version) const;
   // Whether this step was drawn: validators may ask for what it takes.
   bool IsDrawn(PolicyVersion version) const { return awaited_.contains(version); }
   // REQUIRES IsDrawn. But not yet.

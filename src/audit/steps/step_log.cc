@@ -1,5 +1,7 @@
 #include "audit/steps/step_log.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 #include <set>
@@ -8,6 +10,7 @@
 #include "base/files.h"
 #include "proofs/claim_fields.h"
 #include "run/influence.h"
+#include "run/trainer_at.h"
 #include "store/ledger_store.h"
 
 namespace waggle {
@@ -170,12 +173,13 @@ Result<std::vector<SignedStep>> StepLog::Read(const RunFolder& folder) {
   return std::move(read.records);
 }
 
+// What is told is on disk: a window that was signed twice, over different groups, would be two.
 Status StepLog::Append(const File& file, const Bytes& record) const {
   std::array<std::uint8_t, 4> length{};
   for (int i = 0; i < 4; ++i) length[i] = static_cast<std::uint8_t>(record.size() >> (8 * i));
   if (std::fwrite(length.data(), 1, 4, file.get()) != 4 ||
       std::fwrite(record.data(), 1, record.size(), file.get()) != record.size() ||
-      std::fflush(file.get()) != 0)
+      std::fflush(file.get()) != 0 || ::fdatasync(::fileno(file.get())) != 0)
     return Fail(Blame::kMachine, "cannot write the log of steps: {}", std::strerror(errno));
   return {};
 }
@@ -248,9 +252,7 @@ Result<StepsChecked> CheckSteps(const RunFolder& folder, const StepRange& range,
   WG_ASSIGN(const std::string place, folder.StorePlace());
   WG_ASSIGN(const auto store, RunStore::Open(place, run, RunStore::Access::kRead));
   const RunDescription& d = site->description;
-  WG_ASSIGN(auto trainer,
-            Trainer::LoadCheckpoint(folder.checkpoint(checked.begun) / "trainer", d.model,
-                                    site->numerics, d.recipe.trainer, ops, pool));
+  WG_ASSIGN(auto trainer, TrainerAt(*site, run, folder, PolicyVersion{checked.begun}, ops, pool));
   WG_ASSIGN(const NodeId key, TrainerOf(folder, run));
   StepTaking taking(*site, run, key, std::move(trainer),
                     [&](const SignedStep& step) { return RecordsOf(*store, step.leases); });

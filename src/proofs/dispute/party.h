@@ -63,6 +63,12 @@ class UnitGraph {
 // What somebody says that a run's responses are: sequence s of batch b at [b * group + s]. Shorter
 // responses than RunProgram::tokens_max are padded with absent tokens.
 using RolloutClaims = std::vector<std::vector<TokenRecord>>;
+// What is committed to of one response, of at most `tokens_max` tokens.
+Digest256 TokenRoot(std::span<const TokenRecord> response, std::uint32_t tokens_max);
+// Roots of all sequences, as TokenRoot gives them, to the trees above.
+HashTree SequenceTree(const RunProgram& program, std::span<const Digest256> token_roots,
+                      std::uint64_t unit);
+HashTree BatchTree(const RunProgram& program, std::span<const Digest256> token_roots);
 
 // Policy tensors of a StateOf, and their records.
 struct PolicyState {
@@ -75,34 +81,37 @@ struct PolicyState {
 class RolloutParty : public DisputeParty {
  public:
   struct Setting {
-    const PolicyState& policy;
+    // Asked for when somebody asks for a graph, not before; lives as long as the party. Null: it
+    // cannot be had, and the party is silent.
+    std::function<const PolicyState*()> policy;
     const std::vector<SequenceSpec>& specs;
     const Ops& ops;
     ThreadPool& pool;
     std::uint64_t keep_bytes = std::uint64_t{1} << 30;
+    std::vector<Digest256> token_roots = {};  // of all sequences, if they are known already
   };
   // side: 0 is DisputeTerms::a.
-  RolloutParty(const DisputeTerms& terms, std::uint8_t side, const Setting& setting,
-               RolloutClaims claims, Lies lies = {});
+  RolloutParty(const DisputeTerms& terms, std::uint8_t side, Setting setting,
+               std::shared_ptr<const RolloutClaims> claims, Lies lies = {});
   RunCommit Commit();
   std::optional<DisputeReply> Answer(const DisputeRequest& request) override;
 
  private:
-  const std::vector<TokenRecord>& Claim(const DisputeRequest& r) const;
+  TokenRecord ClaimAt(std::size_t sequence, std::uint64_t token) const;
   HashTree TokenTree(std::size_t sequence) const;
-  HashTree SequenceTree(std::uint64_t unit) const;
-  HashTree UnitTree() const;
-  UnitGraph& Graph(const DisputeRequest& request);
+  UnitGraph* Graph(const DisputeRequest& request);
   void Ground(const DisputeRequest& request, DisputeReply& reply);
-  StepRecord Step(const DisputeRequest& request);
+  StepRecord Step(const DisputeRequest& request, UnitGraph& graph);
+  bool AnswerTree(const DisputeRequest& request, DisputeReply& reply);
 
   const DisputeTerms terms_;
   const std::uint8_t side_;
-  const Setting setting_;
-  RolloutClaims claims_;
+  Setting setting_;
+  std::shared_ptr<const RolloutClaims> claims_;
   Lies lies_;
   RunModel model_;
   std::unique_ptr<UnitGraph> graph_;
+  const PolicyState* policy_ = nullptr;  // of graph_
   std::tuple<std::uint64_t, std::uint32_t, std::uint32_t> graph_at_;
 };
 

@@ -156,7 +156,7 @@ TEST(Referee, WrongDataAndResult) {
   RolloutGame& game = Game();
   RolloutClaims claims = game.honest_claims();
   claims[2][0].logp ^= 1;
-  RolloutParty liar(game.terms(), 0, {game.policy(), game.specs(), BestOps(), game.pool()}, claims);
+  RolloutParty liar(game.terms(), 0, game.Setting(), std::make_shared<const RolloutClaims>(claims));
   const auto honest = game.Honest(1);
   const DisputeVerdict v = game.Play(liar, *honest);
   EXPECT_EQ(v.reason, DisputeCase::kResult);
@@ -174,8 +174,8 @@ TEST(Referee, ResponsesEndWhenTheyEnd) {
     else
       claim.pop_back();
     for (const std::uint8_t side : {0, 1}) {
-      RolloutParty liar(game.terms(), side, {game.policy(), game.specs(), BestOps(), game.pool()},
-                        claims);
+      RolloutParty liar(game.terms(), side, game.Setting(),
+                        std::make_shared<const RolloutClaims>(claims));
       const auto honest = game.Honest(side ^ 1);
       const DisputeVerdict v = side == 0 ? game.Play(liar, *honest) : game.Play(*honest, liar);
       EXPECT_EQ(v.reason, DisputeCase::kPresence);

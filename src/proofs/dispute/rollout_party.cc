@@ -18,76 +18,99 @@ PolicyState PolicyState::Of(const std::vector<StateEntry>& entries,
 
 Digest256 SpecRoot(const std::vector<SequenceSpec>& specs) { return SpecTree(specs).root(); }
 
-RolloutParty::RolloutParty(const DisputeTerms& terms, std::uint8_t side, const Setting& setting,
-                           RolloutClaims claims, Lies lies)
+namespace {
+
+std::vector<TokenRecord> Padded(std::span<const TokenRecord> response, std::uint32_t tokens_max) {
+  std::vector<TokenRecord> records(response.begin(), response.end());
+  while (records.size() < tokens_max)
+    records.push_back({static_cast<std::uint32_t>(records.size()), -1, 0});
+  return records;
+}
+
+}  // namespace
+
+Digest256 TokenRoot(std::span<const TokenRecord> response, std::uint32_t tokens_max) {
+  return RecordTree(Padded(response, tokens_max)).root();
+}
+
+HashTree SequenceTree(const RunProgram& program, std::span<const Digest256> token_roots,
+                      std::uint64_t unit) {
+  std::vector<SequenceRecord> records;
+  for (std::uint32_t s = 0; s < program.group; ++s)
+    records.push_back({s, token_roots[unit * program.group + s]});
+  return RecordTree(records);
+}
+
+HashTree BatchTree(const RunProgram& program, std::span<const Digest256> token_roots) {
+  std::vector<BatchRecord> records;
+  for (std::uint64_t unit = 0; unit < program.units; ++unit)
+    records.push_back({unit, SequenceTree(program, token_roots, unit).root()});
+  return RecordTree(records);
+}
+
+RolloutParty::RolloutParty(const DisputeTerms& terms, std::uint8_t side, Setting setting,
+                           std::shared_ptr<const RolloutClaims> claims, Lies lies)
     : terms_(terms),
       side_(side),
-      setting_(setting),
+      setting_(std::move(setting)),
       claims_(std::move(claims)),
       lies_(std::move(lies)) {
   auto model = ModelOf(terms.program);
   Check(model.has_value(), "a party knows the terms it signed");
   model_ = std::move(*model);
-  Check(claims_.size() == terms.program.units * terms.program.group, "a claim for every sequence");
-  for (std::vector<TokenRecord>& claim : claims_)
-    while (claim.size() < terms.program.tokens_max)
-      claim.push_back({static_cast<std::uint32_t>(claim.size()), -1, 0});
+  Check(claims_->size() == terms.program.units * terms.program.group, "a claim for every sequence");
+  if (!setting_.token_roots.empty()) return;
+  for (const std::vector<TokenRecord>& claim : *claims_)
+    setting_.token_roots.push_back(TokenRoot(claim, terms.program.tokens_max));
 }
 
-const std::vector<TokenRecord>& RolloutParty::Claim(const DisputeRequest& r) const {
-  return claims_[r.unit * terms_.program.group + r.sequence];
+TokenRecord RolloutParty::ClaimAt(std::size_t sequence, std::uint64_t token) const {
+  const std::vector<TokenRecord>& claim = (*claims_)[sequence];
+  if (token < claim.size()) return claim[token];
+  return {static_cast<std::uint32_t>(token), -1, 0};
 }
 
 HashTree RolloutParty::TokenTree(std::size_t sequence) const {
-  return RecordTree(claims_[sequence]);
+  return RecordTree(Padded((*claims_)[sequence], terms_.program.tokens_max));
 }
 
-HashTree RolloutParty::SequenceTree(std::uint64_t unit) const {
-  std::vector<SequenceRecord> records;
-  for (std::uint32_t s = 0; s < terms_.program.group; ++s)
-    records.push_back({s, TokenTree(unit * terms_.program.group + s).root()});
-  return RecordTree(records);
+RunCommit RolloutParty::Commit() {
+  return {BatchTree(terms_.program, setting_.token_roots).root(), ProgramHash(terms_.program)};
 }
 
-HashTree RolloutParty::UnitTree() const {
-  std::vector<BatchRecord> records;
-  for (std::uint64_t unit = 0; unit < terms_.program.units; ++unit)
-    records.push_back({unit, SequenceTree(unit).root()});
-  return RecordTree(records);
-}
-
-RunCommit RolloutParty::Commit() { return {UnitTree().root(), ProgramHash(terms_.program)}; }
-
-UnitGraph& RolloutParty::Graph(const DisputeRequest& r) {
+UnitGraph* RolloutParty::Graph(const DisputeRequest& r) {
   const auto at = std::tuple(r.unit, r.sequence, r.token);
-  if (graph_ != nullptr && graph_at_ == at) return *graph_;
+  if (graph_ != nullptr && graph_at_ == at) return graph_.get();
+  graph_.reset();
+  policy_ = setting_.policy();
+  if (policy_ == nullptr) return nullptr;
   graph_at_ = at;
-  const SequenceSpec& spec = setting_.specs[r.unit * terms_.program.group + r.sequence];
+  const std::size_t sequence = r.unit * terms_.program.group + r.sequence;
+  const SequenceSpec& spec = setting_.specs[sequence];
   std::vector<TokenId> prefix;
-  for (std::uint32_t i = 0; i < r.token; ++i) prefix.push_back(Claim(r)[i].token);
+  for (std::uint32_t i = 0; i < r.token; ++i) prefix.push_back(ClaimAt(sequence, i).token);
   auto program = TokenProgram(model_, spec, prefix);
-  Check(program.has_value(), "a party computes what it claimed");
+  if (!program) return nullptr;  // of a token that was not claimed: nobody honest asks
   std::vector<TokenId> tokens = spec.prompt;
   tokens.insert(tokens.end(), prefix.begin(), prefix.end());
   ProgramInputs inputs;
-  inputs.state = [this](std::uint32_t i, std::uint8_t) { return &setting_.policy.tensors[i]; };
+  inputs.state = [policy = policy_](std::uint32_t i, std::uint8_t) { return &policy->tensors[i]; };
   inputs.data.push_back(TokensTensor(tokens));
   graph_ = std::make_unique<UnitGraph>(std::make_unique<Program>(std::move(*program)),
-                                       std::move(inputs), setting_.policy.records, setting_.ops,
+                                       std::move(inputs), policy_->records, setting_.ops,
                                        setting_.pool, setting_.keep_bytes, lies_);
-  return *graph_;
+  return graph_.get();
 }
 
-StepRecord RolloutParty::Step(const DisputeRequest& r) {
-  UnitGraph& graph = Graph(r);
+StepRecord RolloutParty::Step(const DisputeRequest& r, UnitGraph& graph) {
   StepRecord step;
   step.step = graph.execution().Tensor({Source::kData, 0, 0}).type.elements();
-  step.state_in = setting_.policy.root;
+  step.state_in = policy_->root;
   const Digest256 tokens = graph.execution().Root({Source::kData, 0, 0});
   step.data = DataRoot({&tokens, 1});
   step.program = TemplateHash(graph.program());
   step.nodes = graph.nodes_root();
-  step.state_out = ResultRoot(Claim(r)[r.token]);
+  step.state_out = ResultRoot(ClaimAt(r.unit * terms_.program.group + r.sequence, r.token));
   if (lies_.step) lies_.step(step);
   return step;
 }
@@ -98,11 +121,44 @@ void RolloutParty::Ground(const DisputeRequest& r, DisputeReply& reply) {
   reply.proof = PutDigests(SpecTree(setting_.specs).Prove({&index, 1}));
   std::vector<std::uint64_t> indices;
   for (std::uint32_t i = 0; i < r.token; ++i) {
+    const TokenRecord claim = ClaimAt(index, i);
     indices.push_back(i);
-    reply.words.push_back(static_cast<std::uint32_t>(Claim(r)[i].token));
-    reply.words.push_back(Claim(r)[i].logp);
+    reply.words.push_back(static_cast<std::uint32_t>(claim.token));
+    reply.words.push_back(claim.logp);
   }
   if (r.token > 0) reply.hashes = PutDigests(TokenTree(index).Prove(indices));
+}
+
+// What is known without a graph; false: it is not.
+bool RolloutParty::AnswerTree(const DisputeRequest& r, DisputeReply& reply) {
+  const RunProgram& run = terms_.program;
+  const std::vector<Digest256>& roots = setting_.token_roots;
+  const std::uint64_t sequence = r.unit * run.group + r.sequence;
+  const auto children_of = [&](const HashTree& tree) {
+    reply.hashes = PutDigests(ChildrenOf(tree, 2, r.level, r.steps, r.index));
+    return true;
+  };
+  if (r.kind == RequestKind::kChildren) {
+    if (r.tree == DisputeTree::kUnits) return children_of(BatchTree(run, roots));
+    if (r.tree == DisputeTree::kSequences) return children_of(SequenceTree(run, roots, r.unit));
+    if (r.tree == DisputeTree::kTokens) return children_of(TokenTree(sequence));
+    return false;
+  }
+  if (r.kind != RequestKind::kRecord) return false;
+  if (r.tree == DisputeTree::kUnits) {
+    if (r.index < run.units)
+      reply.record = Encode(BatchRecord{r.index, SequenceTree(run, roots, r.index).root()});
+    return true;
+  }
+  if (r.tree == DisputeTree::kSequences) {
+    if (r.index < run.group)
+      reply.record = Encode(
+          SequenceRecord{static_cast<std::uint32_t>(r.index), roots[r.unit * run.group + r.index]});
+    return true;
+  }
+  if (r.tree != DisputeTree::kTokens) return false;
+  if (r.index < run.tokens_max) reply.record = Encode(ClaimAt(sequence, r.index));
+  return true;
 }
 
 std::optional<DisputeReply> RolloutParty::Answer(const DisputeRequest& r) {
@@ -114,37 +170,26 @@ std::optional<DisputeReply> RolloutParty::Answer(const DisputeRequest& r) {
   if (r.unit >= run.units || r.sequence >= run.group || r.token >= run.tokens_max)
     return std::nullopt;
   const std::uint64_t sequence = r.unit * run.group + r.sequence;
-  const bool record = r.kind == RequestKind::kRecord, children = r.kind == RequestKind::kChildren;
-  const auto children_of = [&](const HashTree& tree) {
-    reply.hashes = PutDigests(ChildrenOf(tree, 2, r.level, r.steps, r.index));
-  };
   if (r.kind == RequestKind::kOpen) {
     reply.record = Encode(Commit());
-  } else if (children && r.tree == DisputeTree::kUnits) {
-    children_of(UnitTree());
-  } else if (children && r.tree == DisputeTree::kSequences) {
-    children_of(SequenceTree(r.unit));
-  } else if (children && r.tree == DisputeTree::kTokens) {
-    children_of(TokenTree(sequence));
-  } else if (record && r.tree == DisputeTree::kUnits) {
-    if (r.index >= run.units) return std::nullopt;
-    reply.record = Encode(BatchRecord{r.index, SequenceTree(r.index).root()});
-  } else if (record && r.tree == DisputeTree::kSequences) {
-    if (r.index >= run.group) return std::nullopt;
-    const auto s = static_cast<std::uint32_t>(r.index);
-    reply.record = Encode(SequenceRecord{s, TokenTree(r.unit * terms_.program.group + s).root()});
-  } else if (record && r.tree == DisputeTree::kTokens) {
-    if (r.index >= run.tokens_max) return std::nullopt;
-    reply.record = Encode(Claim(r)[r.index]);
-  } else if (r.kind == RequestKind::kGround) {
-    Ground(r, reply);
-  } else if (Claim(r)[r.token].token < 0) {
-    return std::nullopt;  // no graph leads to a token that is not there
-  } else if (r.kind == RequestKind::kGraph) {
-    reply.record = Encode(Step(r));
-  } else {
-    Graph(r).Answer(r, reply);
+    return reply;
   }
+  if (AnswerTree(r, reply)) {
+    if (r.kind == RequestKind::kRecord && reply.record.empty()) return std::nullopt;
+    return reply;
+  }
+  if (r.kind == RequestKind::kGround) {
+    Ground(r, reply);
+    return reply;
+  }
+  // No graph leads to a token that is not there.
+  if (ClaimAt(sequence, r.token).token < 0) return std::nullopt;
+  UnitGraph* graph = Graph(r);
+  if (graph == nullptr) return std::nullopt;
+  if (r.kind == RequestKind::kGraph)
+    reply.record = Encode(Step(r, *graph));
+  else
+    graph->Answer(r, reply);
   return reply;
 }
 

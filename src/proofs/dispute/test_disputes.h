@@ -127,9 +127,12 @@ class RolloutGame {
     return response;
   }
 
+  RolloutParty::Setting Setting(const PolicyState* policy = nullptr) {
+    return {[p = policy != nullptr ? policy : &policy_] { return p; }, specs_, BestOps(), pool_};
+  }
   std::unique_ptr<RolloutParty> Honest(std::uint8_t side) {
-    return std::make_unique<RolloutParty>(
-        terms_, side, RolloutParty::Setting{policy_, specs_, BestOps(), pool_}, claims_);
+    return std::make_unique<RolloutParty>(terms_, side, Setting(),
+                                          std::make_shared<const RolloutClaims>(claims_));
   }
   // Lies about one token of one sequence, which must be there; what follows is made up.
   std::unique_ptr<RolloutParty> Liar(std::uint8_t side, std::size_t sequence, std::uint32_t token,
@@ -150,10 +153,9 @@ class RolloutGame {
         if (node == last) out[1].SetCell(0, out[1].Cell(0) ^ 1);
       };
     }
-    return std::make_unique<RolloutParty>(
-        terms_, side,
-        RolloutParty::Setting{policy != nullptr ? *policy : policy_, specs_, BestOps(), pool_},
-        std::move(claims), std::move(lies));
+    return std::make_unique<RolloutParty>(terms_, side, Setting(policy),
+                                          std::make_shared<const RolloutClaims>(std::move(claims)),
+                                          std::move(lies));
   }
 
   // Flips one bit of one element of an output.

@@ -2,7 +2,7 @@
 # A run that audits, as real processes: two volunteers, two validators; one volunteer is killed and comes back, the host is
 # killed and resumed. The weights are the local run's, the ledger replays from its first entry, every step holds, everybody
 # was paid, and nobody was accused.
-# Usage: audit_test.sh WAGGLE SOURCE_DIR
+# Usage: audited_run_test.sh WAGGLE SOURCE_DIR
 set -eu
 . "$(dirname "$0")/lib.sh"
 
