@@ -88,10 +88,11 @@ AuditDesk::Trial AuditDesk::TrialOf(const LedgerDispute& dispute) const {
 std::optional<bool> AuditDesk::KnownOf(const LedgerDispute& dispute) const {
   if (dispute.about != DisputeAbout::kAccusation) return std::nullopt;
   const auto found = decided_.find(dispute.evidence);
-  if (found == decided_.end() || found->second.fault) return std::nullopt;
+  if (found == decided_.end()) return std::nullopt;
   const LedgerBatch& batch = *ledger().BatchOf(dispute.run, dispute.epoch, dispute.worker);
-  return found->second.proved && found->second.accused == dispute.worker &&
-         found->second.batch == batch.claim.root;
+  if (found->second.batch != batch.claim.root) return false;  // whatever it is about
+  if (found->second.fault) return std::nullopt;
+  return found->second.proved && found->second.accused == dispute.worker;
 }
 
 // A batch is bad by one item that fails; a canary is what it was called by all of them.

@@ -12,6 +12,7 @@ namespace waggle {
 namespace {
 
 constexpr std::uint64_t kLapseAgainMs = 60'000;
+constexpr std::uint32_t kAccusedMax = 4;  // items that an accusation alone makes us look at
 
 // What a referee can judge: the tests with a tolerance are not contested, nor is a canary.
 bool FoundAgainst(const LedgerBatch& batch) {
@@ -117,8 +118,10 @@ void DefenceCore::Look() {
                             : "somebody accuses",
         number)});
     ExamineOwn examine{.epoch = number, .items = batch.items};
-    if (batch.audited_whole || examine.items.empty()) {  // an accusation may be about any of them
-      examine.items.resize(batch.claim.items);
+    if (batch.audited_whole || examine.items.empty()) {
+      // An accusation may be about any of them, and may be free: a few tell whether we can compute.
+      const std::uint32_t most = FoundAgainst(batch) ? batch.claim.items : kAccusedMax;
+      examine.items.resize(std::min(batch.claim.items, most));
       std::iota(examine.items.begin(), examine.items.end(), 0u);
     }
     effects_.emplace_back(std::move(examine));

@@ -300,6 +300,28 @@ TEST_F(Court, AnAccusationWithoutEvidenceFalls) {
   EXPECT_EQ(Balance(anna_).value, 39 * kCreditsPerUnit) << "of the accuser's bond, and its stake";
 }
 
+// Evidence about something else proves nothing here, true as it may be.
+TEST_F(Court, AnAccusationWithEvidenceAboutAnotherBatchFalls) {
+  Seat(vera_);
+  Hear(HostAnswered{host_.id()});
+  Epoch();
+  const Digest256 root = desk_->ledger().BatchOf(settings_.run, 0, anna_.id())->claim.root;
+  for (const bool fault : {true, false}) {
+    Step(EvidenceDecided{.evidence = Digest256{7},
+                         .proved = !fault,
+                         .fault = fault,
+                         .accused = stranger_.id(),
+                         .accuser = vera_.id(),
+                         .batch = Digest256{1}});
+  }
+  Submit(vera_, Accuse{settings_.run, 0, anna_.id(), root, Digest256{7}});
+  Pass(1'000);
+  EXPECT_TRUE(desk_->ledger().state().disputes.empty());
+  EXPECT_EQ(judged_, 0);
+  EXPECT_TRUE(out_.contains(vera_.id()));
+  EXPECT_FALSE(out_.contains(anna_.id()));
+}
+
 class FreeCourt : public Court {
  protected:
   FreeCourt() : Court(0) {}

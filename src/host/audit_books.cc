@@ -155,7 +155,8 @@ EvidenceDecided AuditBooks::Judge(const NodeId& from, const Bytes& bytes) {
   decided.accuser = evidence->accuser;
   decided.accused = evidence->accused;
   decided.reason = evidence->reason;
-  if (evidence->group) decided.batch = evidence->group->batch.claim.root;
+  if (evidence->group && evidence->run == run_.run_id)
+    decided.batch = evidence->group->batch.claim.root;
   if (evidence->run != run_.run_id) {  // true or not, it is nobody's lie here
     decided.fault = true;
     decided.text = "it is about another run";
