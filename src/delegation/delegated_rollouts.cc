@@ -6,11 +6,13 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <deque>
 
 #include "base/check.h"
 #include "base/files.h"
 #include "delegation/response_codec.h"
 #include "engine/engine.h"
+#include "run/run_folder.h"
 
 namespace waggle {
 namespace {
@@ -22,7 +24,8 @@ constexpr const char* kCommitmentName = "commitment.log";
 constexpr std::size_t kLogBytesMax = std::size_t{1} << 34;
 constexpr std::size_t kRecordBytes = 2 + 4 + 32;
 constexpr std::size_t kResponsesBytes = std::size_t{1} << 20;  // of one frame, about
-constexpr std::uint64_t kWaveSequences = 512;                  // between two looks at the disk
+constexpr std::size_t kAheadSequences = 512;                   // that an engine may have under way
+constexpr std::uint64_t kSayEvery = 256;                       // responses
 
 Result<DecodedResponses> ReadLog(const fs::path& path, std::uint32_t tokens_max) {
   if (!fs::exists(path)) return DecodedResponses{};
@@ -35,47 +38,59 @@ Result<DecodedResponses> ReadLog(const fs::path& path, std::uint32_t tokens_max)
   return std::move(*read);
 }
 
-// The responses to some prompts, from sequence `first` on, in the order of the specs.
-class Wave {
+// Responses from `first` on, in the order of the specs however the engine ends them: some prompts
+// ahead of the first that is not whole are under way.
+class Sampling {
  public:
-  Wave(const RolloutWork& work, std::uint64_t first, std::uint64_t last)
-      : work_(work), first_(first), responses_(last - first) {}
+  Sampling(const RolloutWork& work, std::uint64_t first)
+      : work_(work), next_(first), submitted_(first) {}
 
-  Result<RolloutClaims> Sample(Engine& engine) {
-    WG_TRY(Submit(engine));
-    while (!engine.idle()) {
-      for (const TokenEvent& event : engine.Step()) {
-        if (event.finish == FinishReason::kAborted)
-          return Fail(Blame::kMachine,
-                      "the policy gave numbers that are none (NaN or infinity): its weights, or "
-                      "this machine's memory, are broken");
-        // Specs number samples through the whole program.
-        std::vector<TokenRecord>& response = responses_[event.sample - first_];
-        response.push_back({static_cast<std::uint32_t>(response.size()), event.token,
-                            std::bit_cast<std::uint32_t>(event.logp)});
-      }
+  // One step of the engine.
+  Status Step(Engine& engine) {
+    while (submitted_ < work_.specs.size() && under_way_.size() < kAheadSequences)
+      WG_TRY(SubmitPrompt(engine));
+    for (const TokenEvent& event : engine.Step()) {
+      if (event.finish == FinishReason::kAborted)
+        return Fail(Blame::kMachine,
+                    "the policy gave numbers that are none (NaN or infinity): its weights, or this "
+                    "machine's memory, are broken");
+      // Specs number samples through the whole program.
+      UnderWay& at = under_way_[event.sample - next_];
+      at.response.push_back({static_cast<std::uint32_t>(at.response.size()), event.token,
+                             std::bit_cast<std::uint32_t>(event.logp)});
+      at.whole = event.finish.has_value();
     }
-    return std::move(responses_);
+    return {};
+  }
+  // The next response, once it is whole.
+  std::optional<std::vector<TokenRecord>> Take() {
+    if (under_way_.empty() || !under_way_.front().whole) return std::nullopt;
+    std::vector<TokenRecord> response = std::move(under_way_.front().response);
+    under_way_.pop_front();
+    ++next_;
+    return response;
   }
 
  private:
-  Status Submit(Engine& engine) {
+  struct UnderWay {
+    std::vector<TokenRecord> response;
+    bool whole = false;
+  };
+  Status SubmitPrompt(Engine& engine) {
     const std::uint32_t group = work_.run.group;
-    for (std::uint64_t at = first_; at < first_ + responses_.size();) {
-      const std::uint64_t end = std::min((at / group + 1) * group, first_ + responses_.size());
-      const SequenceSpec& spec = work_.specs[at];
-      Check(spec.sample == at, "the sample of a spec is its place");
-      auto request = engine.Submit(spec.prompt, static_cast<std::uint32_t>(end - at),
-                                   OptionsOf(spec), spec.sample);
-      if (!request) return Fail(Blame::kOperator, "{}", request.error().what);
-      at = end;
-    }
+    const SequenceSpec& spec = work_.specs[submitted_];
+    Check(spec.sample == submitted_, "the sample of a spec is its place");
+    const auto count = static_cast<std::uint32_t>(group - submitted_ % group);
+    auto request = engine.Submit(spec.prompt, count, OptionsOf(spec), spec.sample);
+    if (!request) return Fail(Blame::kOperator, "{}", request.error().what);
+    submitted_ += count;
+    under_way_.resize(under_way_.size() + count);
     return {};
   }
 
   const RolloutWork& work_;
-  const std::uint64_t first_;
-  RolloutClaims responses_;
+  std::uint64_t next_, submitted_;
+  std::deque<UnderWay> under_way_;  // sequences [next_, submitted_)
 };
 
 SequenceRecord RecordOf(const RunProgram& run, std::uint64_t sequence,
@@ -139,18 +154,18 @@ Result<bool> SampleRollouts(const RolloutWork& work, const fs::path& folder, con
   if (log.responses().size() >= all) return true;
   WG_ASSIGN(const auto policy, OpenPolicy(work.recipe));
   WG_ASSIGN(const auto engine, MakeEngine(work, *policy, ops, pool));
-  const std::uint64_t wave =
-      std::max<std::uint64_t>(1, kWaveSequences / work.run.group) * work.run.group;
+  Sampling sampling(work, log.responses().size());
+  std::uint64_t said = log.responses().size();
   while (log.responses().size() < all) {
     if (watch.wants_to_leave && watch.wants_to_leave()) return false;
-    const std::uint64_t first = log.responses().size();
-    WG_ASSIGN(RolloutClaims responses,
-              Wave(work, first, std::min(all, first / wave * wave + wave)).Sample(*engine));
-    for (std::vector<TokenRecord>& response : responses) {
-      WG_TRY(log.Add(std::move(response)));
+    WG_TRY(sampling.Step(*engine));
+    while (auto response = sampling.Take()) {
+      WG_TRY(log.Add(std::move(*response)));
       WG_TRY(commit(log.responses().size() - 1));
     }
-    if (watch.progress) watch.progress(log.responses().size(), all);
+    const std::uint64_t done = log.responses().size();
+    if (!watch.progress || (done < all && done - said < kSayEvery)) continue;
+    watch.progress(said = done, all);
   }
   return true;
 }
@@ -169,6 +184,7 @@ Result<bool> PrepareRollouts(const fs::path& folder, const fs::path& recipe,
   }
   RolloutRecipe claimed = work.recipe;
   WG_TRY(ClaimFolder(folder, kRolloutRecipeName, WriteToml(claimed)));
+  WG_ASSIGN(const FolderLock alone, RunFolder(folder).Lock());
   return SampleRollouts(work, folder, ops, pool, watch);
 }
 

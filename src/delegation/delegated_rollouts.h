@@ -37,19 +37,20 @@ class ResponseLog {
 
 struct SamplingWatch {
   std::function<void(std::uint64_t done, std::uint64_t all)> progress;  // sequences; may be empty
-  std::function<bool()> wants_to_leave;  // asked between waves of prompts; may be empty
+  std::function<bool()> wants_to_leave;  // asked at every step of the engine; may be empty
 };
 
-// Samples what the folder, which work.recipe claimed, does not hold yet. Every response is in the
-// folder with its record (SequenceRecord, commitment.log) before the next wave begins, so that a
-// later call goes on. Blame::kOperator: other weights than the program's, not enough memory for
-// keys and values. Blame::kMachine: the disk, weights that give no numbers, a response that comes
-// out otherwise than it did. False: left before the end.
+// Samples what the folder, which work.recipe claimed and nobody else fills, does not hold yet. A
+// response is in the folder with its record (SequenceRecord, commitment.log) as soon as all before
+// it are, so that a later call goes on. False: left before the end. REQUIRES CheckPolicy.
+// Blame::kOperator: not enough memory for keys and values. Blame::kMachine: the disk, weights that
+// give no numbers, a response that comes out otherwise than it did.
 Result<bool> SampleRollouts(const RolloutWork& work, const std::filesystem::path& folder,
                             const Ops& ops, ThreadPool& pool, const SamplingWatch& watch);
 
 // What `waggle answer` begins with: claims the folder for the recipe (or takes the folder's own, if
-// `recipe` is empty) and samples what is missing. False: left before the end.
+// `recipe` is empty) and samples what is missing. False: left before the end. Blame::kOperator:
+// what the recipe cannot be, other weights than its policy's, a folder that another process fills.
 Result<bool> PrepareRollouts(const std::filesystem::path& folder,
                              const std::filesystem::path& recipe,
                              const std::vector<std::string>& overrides, const Ops& ops,

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "delegation/test_rollouts.h"
+#include "run/run_folder.h"
 
 namespace waggle {
 namespace {
@@ -198,6 +199,11 @@ TEST(DelegatedRollouts, AFolderGoesOnWhereItStood) {
   std::filesystem::resize_file(log, 0);
   const SamplingWatch leaving{.progress = nullptr, .wants_to_leave = [] { return true; }};
   EXPECT_FALSE(PrepareRollouts(out.path() / "run", {}, {}, BestOps(), pool, leaving).value());
+  // One process fills a folder.
+  {
+    const FolderLock other = RunFolder(out.path() / "run").Lock().value();
+    EXPECT_FALSE(PrepareRollouts(out.path() / "run", {}, {}, BestOps(), pool, {}));
+  }
   // Another recipe does not go into this folder.
   EXPECT_FALSE(PrepareRollouts(out.path() / "run", {}, {"prompts.seed=9"}, BestOps(), pool, {}));
 }
