@@ -10,7 +10,7 @@ expect() {
   word=$1 recipe=$2 profile=$3 cheat=$4
   out="$dir/$recipe-$profile-$cheat"
   timeout 300 "$waggle" party "$source/recipes/$recipe" ${profile:+--profile "$profile"} --set orchestrator.steps=3 \
-    --set orchestrator.groups_per_step=8 --set evaluation.tasks=4 --set trust.epoch_versions=1 --set trust.newcomer_groups=1000000 \
+    --set orchestrator.groups_per_step=8 --set evaluation.tasks=4 --set trust.epoch_versions=1 --set trust.newcomer_groups=1000000 --set trust.canary_every=0 \
     --volunteers 3 --engines fast-bf16,fast-splitk,canonical --cheats 1 --cheat "$cheat" --validators 1 \
     --out "$out" --threads 1 --json >"$dir/party.json" 2>"$dir/party.log" || fail "$recipe $profile $cheat"
   [ -z "$(ls "$out/audits/evidence")" ] || fail "$recipe $profile $cheat: somebody was accused"

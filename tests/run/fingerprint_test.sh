@@ -5,7 +5,7 @@
 set -eu
 . "$(dirname "$0")/lib.sh"
 
-trust="--set trust.audits=true --set trust.epoch_versions=4 --set trust.window_seconds=1 --set trust.sign_seconds=3"
+trust="--set trust.audits=true --set trust.epoch_versions=4 --set trust.window_seconds=1 --set trust.sign_seconds=3 --set trust.canary_every=0"
 limits="--set trust.fingerprint_limits=dense=0.06,race=0.5/0.3,log-probs=30/0.05"
 # shellcheck disable=SC2086
 host run "$source/tests/run/tiny.toml" $trust --set trust.tier=dense $limits --out "$dir/run"
