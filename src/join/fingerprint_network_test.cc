@@ -74,7 +74,7 @@ TEST(FingerprintRun, WhatNoGroupShowsTheRecordOfANodeDoes) {
   const TempFolder folder;
   Recipe recipe = DenseRecipe();
   recipe.trust.fingerprint_limits = {"dense=1000", "race=1000/1000", "log-probs=1e9/1e9",
-                                     "sampling=1e9/1e9/-", "record=0.02"};
+                                     "sampling=-/-/1", "record=0.02"};
   const auto party = OpenParty(folder, recipe);
   PartyNode tiles = Node("tiles", 3), cheat = Node("cheat", 4), plain = Node("plain", 5),
             watcher = Node("watcher", 6);
