@@ -58,6 +58,23 @@ class Desk : public ::testing::Test {
   static Hash256 HashOf(std::uint64_t lease) {
     return Sha256({reinterpret_cast<const std::uint8_t*>(&lease), sizeof lease});
   }
+  // One of epochs in order: anna hands in a group, and vera, who joins in the first, accepts it.
+  void VeraAccepts(std::uint64_t epoch) {
+    if (epoch == 0) {
+      JoinAsValidator(vera_);
+    } else {
+      Submit(vera_, BeaconCommit{settings_.run, epoch,
+                                 BeaconHash(settings_.run, epoch, vera_.id(), Digest256{1})});
+    }
+    Take(anna_, 100 + epoch);
+    SignAll(Step(PolicyMade{PolicyVersion{2 * epoch + 2}, {}}), {&anna_});
+    Submit(vera_, BeaconReveal{settings_.run, epoch, Digest256{1}});
+    Submit(vera_, GiveVerdict{.run = settings_.run,
+                              .epoch = epoch,
+                              .worker = anna_.id(),
+                              .finding = Finding::kAccepted,
+                              .activation = Digest256{5}});
+  }
   void JoinAsValidator(const KeyPair& key) {
     const Ledger& ledger = desk_->ledger();
     const auto request =
@@ -188,19 +205,8 @@ TEST_F(Desk, AsManyVerdictsAreSpotCheckedAsTheSettingSays) {
     kept_.clear();
     Open();
     std::size_t checked = 0;
-    JoinAsValidator(vera_);
     for (std::uint64_t epoch = 0; epoch < 24; ++epoch) {
-      if (epoch > 0)
-        Submit(vera_, BeaconCommit{settings_.run, epoch,
-                                   BeaconHash(settings_.run, epoch, vera_.id(), Digest256{1})});
-      Take(anna_, 100 + epoch);
-      SignAll(Step(PolicyMade{PolicyVersion{2 * epoch + 2}, {}}), {&anna_});
-      Submit(vera_, BeaconReveal{settings_.run, epoch, Digest256{1}});
-      Submit(vera_, GiveVerdict{.run = settings_.run,
-                                .epoch = epoch,
-                                .worker = anna_.id(),
-                                .finding = Finding::kAccepted,
-                                .activation = Digest256{5}});
+      VeraAccepts(epoch);
       checked += static_cast<std::size_t>(std::ranges::count_if(
           last_, [](const AuditEffect& e) { return std::holds_alternative<CheckVerdict>(e); }));
     }
@@ -217,20 +223,7 @@ TEST_F(Desk, AsManyVerdictsAreSpotCheckedAsTheSettingSays) {
 TEST_F(Desk, AVerdictWithoutWorkIsSpotCheckedAndItsAuthorSentAway) {
   int checked = 0;
   for (std::uint64_t epoch = 0; epoch < 12 && checked == 0; ++epoch) {
-    if (epoch == 0) {
-      JoinAsValidator(vera_);
-    } else {
-      Submit(vera_, BeaconCommit{settings_.run, epoch,
-                                 BeaconHash(settings_.run, epoch, vera_.id(), Digest256{1})});
-    }
-    Take(anna_, 100 + epoch);
-    SignAll(Step(PolicyMade{PolicyVersion{2 * epoch + 2}, {}}), {&anna_});
-    Submit(vera_, BeaconReveal{settings_.run, epoch, Digest256{1}});
-    Submit(vera_, GiveVerdict{.run = settings_.run,
-                              .epoch = epoch,
-                              .worker = anna_.id(),
-                              .finding = Finding::kAccepted,
-                              .activation = Digest256{5}});
+    VeraAccepts(epoch);
     for (const AuditEffect& effect : last_) {
       const auto* check = std::get_if<CheckVerdict>(&effect);
       if (check == nullptr) continue;

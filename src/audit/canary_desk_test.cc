@@ -10,25 +10,13 @@
 #include "audit/audit_desk.h"
 #include "audit/canary_maker.h"
 #include "audit/test_keys.h"
+#include "audit/test_records.h"
 #include "audit/trust_terms.h"
 #include "proofs/claims.h"
 #include "run/test_recipe.h"
 
 namespace waggle {
 namespace {
-
-GroupRecord RecordOf(LeaseId lease) {
-  GroupRecord record;
-  record.lease.id = record.group.lease = lease;
-  record.group.prompt = {1, 2};
-  Rollout rollout;
-  rollout.tokens = {3, 4, 5, 6};
-  rollout.logps = {-1, -2, -3, -4};
-  rollout.loss_mask = {1, 1, 1, 1};
-  rollout.spans = {{0, PolicyVersion{0}}};
-  record.group.rollouts = {rollout};
-  return record;
-}
 
 std::vector<LeaseId> Leases(std::uint64_t first, std::uint64_t count) {
   std::vector<LeaseId> leases;

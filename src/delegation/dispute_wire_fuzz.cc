@@ -3,24 +3,9 @@
 #include "base/check.h"
 #include "delegation/answer_desk.h"
 #include "delegation/response_codec.h"
+#include "proofs/dispute/test_credulous.h"
 
 namespace {
-
-// Believes every signature, so that bodies are reached.
-class Credulous : public waggle::Signer {
- public:
-  const waggle::NodeId& id() const override { return id_; }
-  waggle::Signature Sign(std::string_view, std::span<const std::uint8_t>) const override {
-    return {};
-  }
-  bool Holds(const waggle::NodeId&, std::string_view, std::span<const std::uint8_t>,
-             const waggle::Signature&) const override {
-    return true;
-  }
-
- private:
-  waggle::NodeId id_;
-};
 
 template <class T>
 void OneEncoding(const waggle::Result<T>& value, const waggle::Bytes& bytes) {

@@ -105,14 +105,9 @@ TEST_F(SwarmTest, AKilledHostComesBackToWhereItWas) {
     const auto swarm = Make("killed" + std::to_string(when));
     swarm->Add(10, 10);
     swarm->Add(30, 20);
-    bool killed = false;
-    swarm->weather = [&](Volunteer&, Milliseconds now) {
-      if (now < when || killed) return;
-      killed = true;
-      swarm->KillHost();
-    };
+    swarm->KillHostAt(when);
     EXPECT_EQ(swarm->Run(), local_) << when;
-    EXPECT_TRUE(killed);
+    EXPECT_TRUE(swarm->host_was_killed());
     EXPECT_EQ(swarm->outcomes[Outcome::kAccepted], 6 * 4 + 4 * 8) << when;
     EXPECT_EQ(swarm->outcomes[Outcome::kRejected], 0) << "nobody is blamed for the host's death";
     const auto counts = swarm->store().Count().value();
@@ -143,15 +138,10 @@ TEST_F(SwarmTest, AHostThatComesBackWithAnOlderPolicyIsBelieved) {
     const auto swarm = Make("older" + std::to_string(when));
     swarm->Add(10, 10);
     swarm->Add(30, 20);
-    bool killed = false;
-    swarm->weather = [&](Volunteer&, Milliseconds now) {
-      if (now < when || killed) return;
-      killed = true;
-      swarm->KillHost([&] {
-        for (const char* file : {"run.db", "run.db-wal", "run.db-shm"})
-          std::filesystem::remove(swarm->folder() / file);
-      });
-    };
+    swarm->KillHostAt(when, [&] {
+      for (const char* file : {"run.db", "run.db-wal", "run.db-shm"})
+        std::filesystem::remove(swarm->folder() / file);
+    });
     EXPECT_EQ(swarm->Run(), local_) << when;
     EXPECT_EQ(swarm->outcomes[Outcome::kRejected], 0) << "nobody is blamed for the host's death";
   }
@@ -165,12 +155,7 @@ TEST_F(SwarmTest, WavesAheadSurviveARestart) {
     const auto swarm = Make("ahead" + std::to_string(when));
     swarm->Add(10, 10);
     swarm->Add(30, 20);
-    bool killed = false;
-    swarm->weather = [&](Volunteer&, Milliseconds now) {
-      if (now < when || killed) return;
-      killed = true;
-      swarm->KillHost();
-    };
+    swarm->KillHostAt(when);
     EXPECT_EQ(swarm->Run().size(), 64u);
     EXPECT_EQ(swarm->outcomes[Outcome::kRejected], 0);
     EXPECT_EQ(swarm->outcomes[Outcome::kFault], 0);

@@ -65,6 +65,15 @@ class TestSwarm {
     OpenHost();
   }
 
+  // Once, as soon as the clock is there. Takes the weather's place.
+  void KillHostAt(
+      Milliseconds when, const std::function<void()>& meanwhile = [] {}) {
+    weather = [this, when, meanwhile](Volunteer&, Milliseconds now) {
+      if (now >= when && !host_was_killed()) KillHost(meanwhile);
+    };
+  }
+  bool host_was_killed() const { return !killed_.empty(); }
+
   Volunteer& Add(Milliseconds delay, Milliseconds period) {
     Volunteer& v = volunteers_.emplace_back();
     v.delay = delay;

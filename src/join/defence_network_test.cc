@@ -40,8 +40,6 @@ struct Talk {
   }
 };
 
-KeyPair KeyOf(std::uint8_t number) { return Party::KeyOf(Node("", number)); }
-
 // Everything in this folder accuses the host of this, and anybody decides so.
 void ExpectProved(const TempFolder& folder, const char* place, RejectReason reason) {
   ThreadPool pool(1);

@@ -104,8 +104,6 @@ TEST(StepAuditRun, AnHonestHostsStepsHold) {
   EXPECT_EQ(checked->left_out, "");
 }
 
-KeyPair KeyOf(std::uint8_t number) { return Party::KeyOf(Node("", number)); }
-
 // A host that would go on for long, one worker, one validator; all end when the validator has.
 Result<JoinSummary> WatchALiar(const TempFolder& folder, const Recipe& recipe,
                                const Tamper& tamper) {

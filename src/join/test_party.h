@@ -20,6 +20,8 @@ inline PartyNode Node(const std::string& name, std::uint8_t number, bool validat
   return node;
 }
 
+inline KeyPair KeyOf(std::uint8_t number) { return Party::KeyOf(Node("", number)); }
+
 // In folder/hosted; what the nodes keep is in the folder too.
 inline std::unique_ptr<Party> OpenParty(const TempFolder& folder, const Recipe& recipe,
                                         Party::Say say = nullptr,

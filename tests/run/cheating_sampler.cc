@@ -20,6 +20,7 @@
 #include "crypto/key_file.h"
 #include "delegation/answer_run.h"
 #include "delegation/delegated_rollouts.h"
+#include "unreliable_party.h"
 
 namespace {
 
@@ -31,23 +32,6 @@ struct Orders {
   std::uint64_t sequence = 0;
   std::uint32_t token = 0;
   int slow_ms = 0, die_at = 0;
-};
-
-// What a party does between a question and its answer.
-class Unreliable : public DisputeParty {
- public:
-  Unreliable(std::unique_ptr<DisputeParty> inner, const Orders& orders)
-      : inner_(std::move(inner)), orders_(orders) {}
-  std::optional<DisputeReply> Answer(const DisputeRequest& request) override {
-    if (++questions_ == orders_.die_at) std::_Exit(9);
-    std::this_thread::sleep_for(std::chrono::milliseconds(orders_.slow_ms));
-    return inner_->Answer(request);
-  }
-
- private:
-  std::unique_ptr<DisputeParty> inner_;
-  const Orders orders_;
-  int questions_ = 0;
 };
 
 class CheatingSampler : public Answerer {
@@ -100,7 +84,7 @@ class CheatingSampler : public Answerer {
                                                              .ops = BestOps(),
                                                              .pool = pool_},
                                        std::make_shared<const RolloutClaims>(claims_), lies_);
-    return std::make_unique<Unreliable>(std::move(party), orders_);
+    return std::make_unique<Unreliable>(std::move(party), orders_.slow_ms, orders_.die_at);
   }
 
  private:

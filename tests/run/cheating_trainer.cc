@@ -15,6 +15,7 @@
 #include "base/files.h"
 #include "delegation/answer_run.h"
 #include "delegation/delegated_training.h"
+#include "unreliable_party.h"
 
 namespace {
 
@@ -24,23 +25,6 @@ namespace fs = std::filesystem;
 struct Orders {
   std::uint64_t step = 0;
   int slow_ms = 0, die_at = 0;
-};
-
-// What a party does between a question and its answer.
-class Unreliable : public DisputeParty {
- public:
-  Unreliable(std::unique_ptr<DisputeParty> inner, const Orders& orders)
-      : inner_(std::move(inner)), orders_(orders) {}
-  std::optional<DisputeReply> Answer(const DisputeRequest& request) override {
-    if (++questions_ == orders_.die_at) std::_Exit(9);
-    std::this_thread::sleep_for(std::chrono::milliseconds(orders_.slow_ms));
-    return inner_->Answer(request);
-  }
-
- private:
-  std::unique_ptr<DisputeParty> inner_;
-  const Orders orders_;
-  int questions_ = 0;
 };
 
 class CheatingTrainer : public Answerer {
@@ -66,7 +50,7 @@ class CheatingTrainer : public Answerer {
                                .ops = BestOps(),
                                .pool = pool_},
         records_, lies_);
-    return std::make_unique<Unreliable>(std::move(party), orders_);
+    return std::make_unique<Unreliable>(std::move(party), orders_.slow_ms, orders_.die_at);
   }
 
  private:

@@ -2,26 +2,7 @@
 // encoding, then the referee itself, which sees every reply that decodes.
 #include "base/check.h"
 #include "proofs/dispute/referee.h"
-
-namespace {
-
-// Believes every signature, so that replies reach the referee.
-class Credulous : public waggle::Signer {
- public:
-  const waggle::NodeId& id() const override { return id_; }
-  waggle::Signature Sign(std::string_view, std::span<const std::uint8_t>) const override {
-    return {};
-  }
-  bool Holds(const waggle::NodeId&, std::string_view, std::span<const std::uint8_t>,
-             const waggle::Signature&) const override {
-    return true;
-  }
-
- private:
-  waggle::NodeId id_;
-};
-
-}  // namespace
+#include "proofs/dispute/test_credulous.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace waggle;
