@@ -23,6 +23,12 @@ YumaRow RowOf(const std::vector<Fixed>& shares) {
   return row;
 }
 
+template <class T>
+T Of(const std::map<NodeId, T>& all, const NodeId& node) {
+  const auto found = all.find(node);
+  return found == all.end() ? T{} : found->second;
+}
+
 // Shares of all places by their scores: the pool's parts, and what burns.
 std::vector<Fixed> SharesOf(const GrailScoring& scoring, const std::vector<std::uint64_t>& scores) {
   std::uint64_t cap = scoring.cap;
@@ -103,80 +109,110 @@ std::map<NodeId, std::uint64_t> VerdictBook::ScoresOf(const GrailScoring& scorin
   return scores;
 }
 
-Status VerdictBook::WeighRun(const GrailScoring& scoring, const LedgerRun& run,
-                             const Epochs& epochs, std::vector<WeighedEpoch>& out) {
-  // Places are the same in all epochs, so that bonds can be carried.
-  std::set<NodeId> all;
-  for (const auto& [number, epoch] : epochs) {
-    for (const auto& [worker, rollouts] : epoch.rollouts) all.insert(worker);
-    for (const auto& [validator, verdicts] : epoch.verdicts) all.insert(validator);
+// Places are the same in all epochs, so that bonds can be carried.
+class VerdictBook::Market {
+ public:
+  Market(const GrailScoring& scoring, const Epochs& epochs) : scoring_(scoring), epochs_(epochs) {
+    std::set<NodeId> all;
+    for (const auto& [number, epoch] : epochs) {
+      for (const auto& [worker, rollouts] : epoch.rollouts) all.insert(worker);
+      for (const auto& [validator, verdicts] : epoch.verdicts) all.insert(validator);
+    }
+    nodes_.assign(all.begin(), all.end());
+    rows_.resize(places());
   }
-  if (all.size() + 1 > kYumaNeuronsMax)
-    return Fail(Blame::kOperator, "{} nodes, a market has {} places", all.size(), kYumaNeuronsMax);
-  const std::vector<NodeId> order(all.begin(), all.end());
-  const auto uid_of = [&](const NodeId& node) {
-    const auto at = std::lower_bound(order.begin(), order.end(), node);
-    return static_cast<std::size_t>(at - order.begin()) + 1;
-  };
-  const std::size_t n = order.size() + 1;
-  const YumaSettings settings{.version = scoring.version, .commit_reveal = false};
-  std::map<NodeId, std::uint64_t> spoke;  // when, in blocks
-  std::vector<YumaRow> rows(n), bonds;
-  std::uint64_t last_height = 0;
-  for (const auto& [number, epoch] : epochs) {
-    if (!epoch.settled || epoch.verdicts.empty()) continue;
-    WeighedEpoch& one = out.emplace_back();
-    one.run = run, one.epoch = number;
-    one.nodes.resize(n), one.weights.resize(n);
-    YumaEpoch yuma{.now = (number + 1) * kTempo, .last_epoch = last_height};
-    yuma.neurons.resize(n);
+  std::size_t places() const { return nodes_.size() + 1; }  // the first burns
+
+  // Epochs ascend.
+  Result<WeighedEpoch> Weigh(const LedgerRun& run, std::uint64_t number) {
+    const Epoch& epoch = epochs_.at(number);
+    WeighedEpoch one{.run = run,
+                     .epoch = number,
+                     .nodes = NodesOf(epoch),
+                     .weights = {},
+                     .outcome = {},
+                     .emission = {}};
+    one.weights = Hear(epoch, number);
+    YumaEpoch yuma{.now = (number + 1) * kTempo, .last_epoch = height_};
+    yuma.neurons = NeuronsOf(one.nodes);
+    yuma.weights = rows_;
+    yuma.bonds = bonds_;
+    const YumaSettings settings{.version = scoring_.version, .commit_reveal = false};
+    WG_ASSIGN(one.outcome, RunYuma(settings, yuma));
+    bonds_ = one.outcome.bonds;
+    height_ = yuma.now;
     std::int64_t paid = 0;
-    for (std::size_t uid = 1; uid < n; ++uid) {
-      const NodeId& node = order[uid - 1];
-      WeighedNode& weighed = one.nodes[uid];
-      weighed.node = node;
-      if (const auto found = epoch.worker_paid.find(node); found != epoch.worker_paid.end())
-        weighed.worker_paid = found->second;
-      if (const auto found = epoch.validator_paid.find(node); found != epoch.validator_paid.end())
-        weighed.validator_paid = found->second;
-      paid += weighed.worker_paid.value + weighed.validator_paid.value;
-      if (const auto found = epoch.stakes.find(node); found != epoch.stakes.end())
-        weighed.stake = found->second;
-    }
-    for (const auto& [validator, verdicts] : epoch.verdicts) {
-      std::vector<std::uint64_t> scores(n, 0);
-      for (const auto& [worker, score] : ScoresOf(scoring, epochs, number, validator))
-        scores[uid_of(worker)] = score;
-      std::vector<Fixed> shares = SharesOf(scoring, scores);
-      const std::size_t uid = uid_of(validator);
-      rows[uid] = RowOf(shares);
-      one.weights[uid] = std::move(shares);
-      spoke[validator] = number * kTempo + 1;
-    }
-    const bool staked = std::ranges::any_of(
-        spoke, [&](const auto& one_spoke) { return one.nodes[uid_of(one_spoke.first)].stake > 0; });
-    for (const auto& [validator, when] : spoke) {
-      const std::size_t uid = uid_of(validator);
-      one.nodes[uid].validator = true;
-      yuma.neurons[uid].stake = staked ? one.nodes[uid].stake : 1;
-      yuma.neurons[uid].last_update = when;
-      yuma.neurons[uid].permit = yuma.neurons[uid].stake > 0;
-    }
-    yuma.weights = rows;
-    yuma.bonds = bonds;
-    auto outcome = RunYuma(settings, yuma);
-    if (!outcome) return Forward(outcome.error());
-    bonds = outcome->bonds;
-    last_height = yuma.now;
-    one.emission = SplitEmission(*outcome, static_cast<std::uint64_t>(paid));
-    one.outcome = std::move(*outcome);
+    for (const WeighedNode& node : one.nodes)
+      paid += node.worker_paid.value + node.validator_paid.value;
+    one.emission = SplitEmission(one.outcome, static_cast<std::uint64_t>(paid));
+    return one;
   }
-  return {};
-}
+
+ private:
+  std::size_t UidOf(const NodeId& node) const {
+    const auto at = std::lower_bound(nodes_.begin(), nodes_.end(), node);
+    return static_cast<std::size_t>(at - nodes_.begin()) + 1;
+  }
+  // What the ledger says of everybody who has a place.
+  std::vector<WeighedNode> NodesOf(const Epoch& epoch) const {
+    std::vector<WeighedNode> out(1);
+    for (const NodeId& node : nodes_) {
+      out.push_back({.node = node,
+                     .stake = Of(epoch.stakes, node),
+                     .worker_paid = Of(epoch.worker_paid, node),
+                     .validator_paid = Of(epoch.validator_paid, node)});
+    }
+    return out;
+  }
+  // Whoever gave a verdict sets weights; the others leave those that they set before.
+  std::vector<std::vector<Fixed>> Hear(const Epoch& epoch, std::uint64_t number) {
+    std::vector<std::vector<Fixed>> weights(places());
+    for (const auto& [validator, verdicts] : epoch.verdicts) {
+      std::vector<std::uint64_t> scores(places(), 0);
+      for (const auto& [worker, score] : ScoresOf(scoring_, epochs_, number, validator))
+        scores[UidOf(worker)] = score;
+      const std::size_t uid = UidOf(validator);
+      weights[uid] = SharesOf(scoring_, scores);
+      rows_[uid] = RowOf(weights[uid]);
+      spoke_[uid] = number * kTempo + 1;
+    }
+    return weights;
+  }
+  // Validators with nothing at stake weigh the same, if that is all of them.
+  std::vector<YumaNeuron> NeuronsOf(std::vector<WeighedNode>& nodes) const {
+    const bool staked =
+        std::ranges::any_of(spoke_, [&](const auto& one) { return nodes[one.first].stake > 0; });
+    std::vector<YumaNeuron> neurons(places());
+    for (const auto& [uid, when] : spoke_) {
+      nodes[uid].validator = true;
+      neurons[uid].stake = staked ? nodes[uid].stake : 1;
+      neurons[uid].last_update = when;
+      neurons[uid].permit = neurons[uid].stake > 0;
+    }
+    return neurons;
+  }
+
+  const GrailScoring& scoring_;
+  const Epochs& epochs_;
+  std::vector<NodeId> nodes_;                   // ascending; uid - 1
+  std::map<std::size_t, std::uint64_t> spoke_;  // validators, by uid: when, in blocks
+  std::vector<YumaRow> rows_, bonds_;
+  std::uint64_t height_ = 0;  // of the last epoch
+};
 
 Result<std::vector<WeighedEpoch>> VerdictBook::Weigh(const GrailScoring& scoring) const {
   std::vector<WeighedEpoch> out;
-  for (const auto& [run, epochs] : runs_) WG_TRY(WeighRun(scoring, run, epochs, out));
+  for (const auto& [run, epochs] : runs_) {
+    Market market(scoring, epochs);
+    if (market.places() > kYumaNeuronsMax)
+      return Fail(Blame::kOperator, "{} nodes, a market has {} places", market.places() - 1,
+                  kYumaNeuronsMax);
+    for (const auto& [number, epoch] : epochs) {
+      if (!epoch.settled || epoch.verdicts.empty()) continue;
+      WG_ASSIGN(WeighedEpoch one, market.Weigh(run, number));
+      out.push_back(std::move(one));
+    }
+  }
   return out;
 }
 

@@ -70,8 +70,7 @@ class VerdictBook {
   // Scores of every worker of the last windows up to `last`.
   static std::map<NodeId, std::uint64_t> ScoresOf(const GrailScoring& scoring, const Epochs& epochs,
                                                   std::uint64_t last, const NodeId& validator);
-  static Status WeighRun(const GrailScoring& scoring, const LedgerRun& run, const Epochs& epochs,
-                         std::vector<WeighedEpoch>& out);
+  class Market;  // one run's, from epoch to epoch
 
   std::map<LedgerRun, Epochs> runs_;
 };
