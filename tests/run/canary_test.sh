@@ -59,10 +59,14 @@ if command -v python3 >/dev/null; then
   start pages python3 -u -m http.server --bind 127.0.0.1 --directory "$dir/relay" 0
   wait_for "$dir/pages.log" 30 "Serving HTTP"
   relay=http://127.0.0.1:$(sed -n 's/.*port \([0-9]*\).*/\1/p' "$dir/pages.log" | head -n 1)
-  code=0
-  "$waggle" verify "$evidence" >"$dir/verified" 2>&1 || code=$?
-  [ $code -eq 2 ] || fail "decided without the policy: $(cat "$dir/verified")"
-  "$waggle" verify "$evidence" --inputs "$relay" >"$dir/verified" 2>&1 || fail "evidence, policies from a relay: $(cat "$dir/verified")"
+  for evidence in "$dir/vera.evidence"/*.wglevid; do
+    "$waggle" verify "$evidence" --inputs "$relay" >"$dir/verified" 2>&1 || fail "evidence, policies from a relay: $(cat "$dir/verified")"
+    # A reward is graded without weights; of tokens and log-probs nothing can be told without.
+    grep -q "wrong reward" "$dir/verified" && continue
+    code=0
+    "$waggle" verify "$evidence" >"$dir/verified" 2>&1 || code=$?
+    [ $code -eq 2 ] || fail "decided without the policy: $(cat "$dir/verified")"
+  done
 fi
 if command -v curl >/dev/null; then
   value() { sed -n "s/^$1 //p" "$dir/metrics"; }
