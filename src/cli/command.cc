@@ -8,6 +8,21 @@
 namespace waggle {
 namespace {
 
+// Errors quote strangers' files: what would move a terminal's cursor is shown, not done.
+std::string ForTerminal(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    const bool c0 = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+    const bool c1 = c >= 0x80 && c < 0xa0 && (i == 0 || text[i - 1] == '\xc2');  // in UTF-8
+    if (c0 || c1)
+      out += fmt::format("\\x{:02x}", c);
+    else
+      out += text[i];
+  }
+  return out;
+}
+
 int exit_code = 0;  // of an action that went well
 
 constexpr Command kCommands[] = {
@@ -194,7 +209,7 @@ int RunCommandLine(int argc, char** argv) {
     const Status status = action();
     if (status) return exit_code;
     fmt::print(stderr, "waggle {}: {}: {}\n", sub->get_name(), ToString(status.error().blame),
-               status.error().what);
+               ForTerminal(status.error().what));
     return status.error().blame == Blame::kOperator ? 2 : 1;
   }
   return 2;

@@ -42,6 +42,8 @@ grep -qE "^a +0\.00000 +0\.500000 +0\.454545 .* 227272727 " log || { cat log; fa
 python3 -c 'import json; r = json.load(open("yuma.json")); assert len(r["epochs"]) == 4 and r["epochs"][1]["neurons"][2]["incentive"] == 0.75, r' || fail "yuma as JSON"
 printf 'miner m\nweights m\nfly\n' > bad.yuma
 refuse "bad.yuma:3: the request before this line was refused: weights are committed to first here" "$waggle" ledger yuma bad.yuma
+printf 'fly\033[2J\n' > bad.yuma
+refuse "'fly\x1b[2J'" "$waggle" ledger yuma bad.yuma # what it quotes does nothing to a terminal
 expect "expectations hold" "$waggle" ledger scenario "$source/tests/ledger/honest_epoch.scenario" --out honest.db
 expect "(burnt)" "$waggle" ledger yuma honest.db
 "$waggle" ledger export honest.db > honest.jsonl
