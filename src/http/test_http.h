@@ -90,6 +90,8 @@ class Stripes final : public HttpBody {
 };
 
 inline constexpr std::uint64_t kBigBytes = 3'000'000;
+// More than the buffers of both sides take: whoever does not read it all keeps being answered.
+inline constexpr std::uint64_t kEndlessBytes = std::uint64_t{1} << 40;
 
 class HttpTest : public testing::Test {
  protected:
@@ -103,6 +105,8 @@ class HttpTest : public testing::Test {
                 } else if (r.path == "/big") {
                   response.body = std::make_unique<Stripes>(kBigBytes);
                   response.headers.emplace_back("ETag", "\"v1\"");
+                } else if (r.path == "/endless") {
+                  response.body = std::make_unique<Stripes>(kEndlessBytes);
                 } else if (r.path == "/broken") {
                   response.body = std::make_unique<Stripes>(kBigBytes, 1'000'000);
                 } else {
