@@ -119,7 +119,9 @@ constexpr Command kCommands[] = {
     {"eval", "score a model on an environment's held-out tasks",
      "waggle eval --model runs/demo/model --env sort --tasks 500", DefineEval},
     {"export", "write a run's policy as a Hugging Face model directory",
-     "waggle export runs/demo --out my-model --format bf16", DefineExport},
+     "waggle export runs/demo --out my-model --format bf16\nwaggle export runs/demo --step 100 "
+     "--out halfway",
+     DefineExport},
     {"inspect", "show a run, a checkpoint or a model in plain words",
      "waggle inspect runs/demo\nwaggle inspect runs/demo/model\nwaggle inspect "
      "runs/demo/faults/fault-step-12.json",

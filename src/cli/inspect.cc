@@ -1,5 +1,7 @@
 // waggle inspect, export: what lies in a run folder, a checkpoint or a model directory, in plain
 // words; and taking the policy out.
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -9,6 +11,7 @@
 #include "cli/common.h"
 #include "cli/inspect_rollouts.h"
 #include "cli/sft.h"
+#include "run/policy_at.h"
 #include "run/recipe.h"
 #include "run/run_folder.h"
 #include "telemetry/telemetry.h"
@@ -49,8 +52,9 @@ Status InspectRun(const fs::path& path, bool samples) {
   if (!recipe.about.empty()) fmt::print("about        {}\n", recipe.about);
   fmt::print("environment  {}\n", recipe.environment.name);
   const auto versions = folder.Checkpoints();
-  fmt::print("progress     version {} of {}, {} checkpoint(s) on disk\n",
-             versions.empty() ? 0 : versions.back(), recipe.orchestrator.steps, versions.size());
+  fmt::print("progress     version {} of {}\n", versions.empty() ? 0 : versions.back(),
+             recipe.orchestrator.steps);
+  fmt::print("checkpoints  {}\n", fmt::join(versions, ", "));
   const auto metrics = Rows(path / "metrics.jsonl");
   if (!metrics.empty()) {
     fmt::print("last step\n");
@@ -127,7 +131,11 @@ Status Inspect(const fs::path& path, bool samples) {
               path.string());
 }
 
-Status Export(const fs::path& run, const fs::path& out, const std::string& format) {
+Result<BaseModel> PolicyToExport(const fs::path& run, std::optional<std::uint64_t> step) {
+  if (step) {
+    ThreadPool pool(HardwareThreads());
+    return PolicyAt(RunFolder(run), *step, BestOps(), pool);
+  }
   fs::path source = run / "model";
   if (!fs::exists(source / "config.json")) source = run;
   if (!fs::exists(source / "config.json") && source.extension() != ".bin") {
@@ -135,7 +143,12 @@ Status Export(const fs::path& run, const fs::path& out, const std::string& forma
                 "{} holds no finished policy: `waggle resume {}` first, or name a model directory",
                 run.string(), run.string());
   }
-  WG_ASSIGN(const BaseModel base, LoadBaseModel(source));
+  return LoadBaseModel(source);
+}
+
+Status Export(const fs::path& run, std::optional<std::uint64_t> step, const fs::path& out,
+              const std::string& format) {
+  WG_ASSIGN(const BaseModel base, PolicyToExport(run, step));
   const WeightFormat weights = format == "bf16" ? WeightFormat::kBf16 : WeightFormat::kF32;
   WG_TRY(SaveBaseModel(out, base.model.config, base.model.parameters, base.tokenizer, weights));
   fmt::print("{} ({})\n", out.string(), format);
@@ -167,7 +180,11 @@ Action DefineExport(CLI::App& app) {
   app.add_option("--format", *format, "f32 or bf16 (rounded to nearest even).")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
-  return [run, out, format] { return Export(*run, *out, *format); };
+  auto step = std::make_shared<std::optional<std::uint64_t>>();
+  app.add_option("--step", *step,
+                 "The policy of this checkpoint of a run (default: of its end); `waggle inspect` "
+                 "lists them.");
+  return [run, step, out, format] { return Export(*run, *step, *out, *format); };
 }
 
 }  // namespace waggle

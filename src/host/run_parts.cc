@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/hex.h"
 #include "crypto/hash.h"
+#include "run/policy_at.h"
 #include "telemetry/report.h"
 #include "telemetry/rollout_files.h"
 #include "training/state_hash.h"
@@ -274,10 +275,8 @@ Result<RunSummary> RunParts::Finish() {
                      .steps = conduct->version().value,
                      .first = first_evaluation,
                      .last = last_evaluation};
-  const Parameters exported =
-      trainer->lora() ? MergeLora(trainer->parameters(), *trainer->lora()) : trainer->parameters();
-  WG_TRY(SaveBaseModel(folder.model(), base->model.config, exported, base->tokenizer,
-                       WeightFormat::kF32));
+  WG_TRY(SaveBaseModel(folder.model(), base->model.config, ExportedParameters(*trainer),
+                       base->tokenizer, WeightFormat::kF32));
   WG_ASSIGN(const AgeHistogram ages, AgesOfRun(folder.root()));
   summary.ages = AgesText(ages);
   nlohmann::ordered_json result = {{"run_id", ToHex(run_id)},
