@@ -113,6 +113,7 @@ HostOptions HostOptionsFrom(const RunArguments& arguments) {
           .volunteers_per_address_max = arguments.per_address_max,
           .http = arguments.http,
           .drand_rounds = arguments.drand_rounds,
+          .drain_on_red = arguments.drain_on_red,
           .wants_to_end = EndWanted};
 }
 
@@ -123,6 +124,11 @@ void DefineHostOptions(CLI::App& app, RunArguments& arguments) {
          "--drand-rounds", arguments.drand_rounds,
          "With trust.beacon = \"drand\": a file of its rounds as JSON lines, or a folder of "
          "such files; something else fetches them, while the run goes on.")
+      ->needs(listen);
+  app.add_flag(
+         "--drain-on-red", arguments.drain_on_red,
+         "With watch.on: when the watch against reward hacking is red, do what `waggle drain` "
+         "does; `waggle resume` without it goes on (docs/reward-hacking.md).")
       ->needs(listen);
   app.add_option("--host", arguments.hosts,
                  "host:port under which volunteers reach this machine, for the invite; repeatable.")

@@ -24,6 +24,7 @@ struct RunArguments {
   std::vector<std::string> hosts, mirrors;
   SwarmFlags swarm;
   std::string store, http = "127.0.0.1:0", drand_rounds;
+  bool drain_on_red = false;
   std::size_t volunteers_max = 1024, per_address_max = 64;
 };
 

@@ -2,21 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "audit/round_keeper.h"
 #include "base/hex.h"
-#include "crypto/random.h"
-#include "host/audit_books.h"
-#include "host/host_core.h"
-#include "host/host_log.h"
-#include "host/host_swarm.h"
+#include "host/host_loop.h"
 #include "host/listening.h"
-#include "host/step_keeper.h"
-#include "net/server.h"
-#include "proofs/claims.h"
-#include "protocol/limits.h"
-#include "run/influence.h"
-#include "run/run_description.h"
-#include "run/train_thread.h"
 
 namespace waggle {
 namespace {
@@ -28,275 +16,9 @@ constexpr std::int64_t kNoDesksMs = 500;
 constexpr std::uint64_t kDeskSilenceMs = 15'000;  // then its leases go to others
 constexpr std::int64_t kWatchMs = 20'000;         // a run without validators says so then
 constexpr std::int64_t kGoodbyeMs = 3'000;
-constexpr std::uint64_t kAll = std::uint64_t{1} << 40;  // more groups than any run has
-constexpr std::uint32_t kRowsAtOnce = 1000;
 constexpr std::int64_t kBatchMs = 8;  // of events that share one commit: a commit takes about one
 
 }  // namespace
-
-// Everything but the run's own parts. Single-threaded, apart from the trainer's thread.
-struct HostRun::Loop {
-  Loop(std::unique_ptr<RunParts> p, KeyPair k)
-      : parts(std::move(p)), run(*parts), key(std::move(k)), shelf(run.run_id, run.pool) {}
-
-  std::unique_ptr<RunParts> parts;
-  RunParts& run;
-  const KeyPair key;
-  std::unique_ptr<HostSwarm> swarm;
-  PolicyShelf shelf;
-  Invite invite;
-  std::unique_ptr<RunStore> store;
-  std::unique_ptr<StepKeeper> steps;  // the same
-  std::vector<LeaseId> batch;         // of the step that is under way
-  std::unique_ptr<AuditBooks> books;  // where work is audited
-  std::optional<RoundKeeper> rounds;  // where drand draws what is
-  std::optional<Influence> influence;
-  std::unique_ptr<NodeServer> server;  // none while the host catches up
-  std::optional<HostCore> core;
-  std::optional<TrainThread> training;
-  std::unique_ptr<HostBoard> board;
-  std::optional<HostLog> log;
-  std::function<bool()> wants_to_end;
-  std::function<void(PolicyVersion, std::vector<ScoredGroup>&)> tamper;
-  std::vector<HostEffect> pending;  // not performed yet
-  std::int64_t ticked_ms = 0, heard_ms = 0, published_ms = NowMs(), started_ms = NowMs();
-  bool catching_up = true, finished = false, drained = false, end_said = false, watch_said = false;
-
-  std::int64_t NowMs() const { return run.clock.MonotonicNs() / 1'000'000; }
-  Status Start(const HostOptions& options);
-  Status OpenSwarm(const HostOptions& options);
-  Status OpenStore(const HostOptions& options);
-  Status OpenBooks(const Bytes& description, HostSettings& settings);
-  Status OpenDesk(const HostOptions& options);
-  Status Show(ShowItem show);
-  BlobSource* Blobs() { return steps ? static_cast<BlobSource*>(steps.get()) : &shelf; }
-  Status TellDesks();
-  Status HearDesks();
-  Status CatchUp();
-  Status Remember(std::uint64_t first, std::uint64_t end);
-  Status Listen(const HostOptions& options);
-  void Step(const HostEvent& event);
-  Status Settle();
-  Status Commit(std::vector<HostEffect>& effects);
-  Status Perform(HostEffect effect);
-  Status Perform(std::vector<TrainerEffect> effects, PolicyOut& out);
-  Status Train(TrainOn batch);
-  Status Trained(StepDone done);
-  Status SignStep(const Hash256& before, const Hash256& after);
-  Status Publish(const PolicyOut& out);
-  void Hear(const Event& event);
-  Status Pump();
-  void TakeOrders();
-  void SayIfNobodyWatches(std::int64_t now);
-  bool StopDue(PolicyVersion version) const {
-    return run.options.stop_after != 0 && version.value >= run.options.stop_after;
-  }
-};
-
-namespace {
-
-// Every window of the last epoch, and some time to answer.
-Milliseconds AuditsLingerMs(const TrustRecipe& trust) {
-  return (trust.sign_seconds + 2 * trust.window_seconds + 30) * 1000;
-}
-
-PolicyKind DeltaKindOf(const Recipe& recipe) {
-  return recipe.trainer.lora.rank > 0 ? PolicyKind::kAdapter : PolicyKind::kDelta;
-}
-
-}  // namespace
-
-Status HostRun::Loop::Start(const HostOptions& options) {
-  WG_TRY(CheckJoinable(run.recipe));
-  const WeightFormat format = run.numerics.weights;
-  WG_TRY(OpenSwarm(options));
-  if (run.recipe.trust.audits) {  // until the ledger has told what is needed
-    shelf.Hold(PolicyVersion{0});
-    run.audited_from = 0;
-  }
-  WG_TRY(shelf.Open(run.folder.root() / "policies"));
-  WG_TRY(shelf.Put(run.conduct->version(), ImageOfTrainer(*run.trainer, format, run.pool, nullptr),
-                   DeltaKindOf(run.recipe)));
-  const Bytes description =
-      EncodeDescription(run.recipe, run.base->model.config, run.base->tokenizer, run.start, run.teacher);
-  shelf.PutDescription(description);
-  WG_TRY(OpenStore(options));
-  influence.emplace(run.run_id, run.recipe.orchestrator);
-  WG_ASSIGN(rounds, RoundKeeper::For(run.recipe.trust, options.drand_rounds));
-  HostSettings settings{.software = options.software,
-                        .sources = options.mirrors,
-                        .chain = swarm->Chain(shelf),
-                        .older_chain = true};
-  settings.leases.workers_max = options.volunteers_max + options.volunteers_max / 4;
-  wants_to_end = options.wants_to_end;
-  tamper = options.tamper;
-  WG_ASSIGN(board, HostBoard::Open(options.http, run.folder.root(), run.run_id, run.recipe,
-                                   run.clock, &shelf));
-  WG_ASSIGN(log, HostLog::Open(run.folder.root(), "host", run.clock));
-  swarm->Publish(settings.chain.back());
-  WG_TRY(OpenBooks(description, settings));
-  core.emplace(key, run.run_id, settings, std::move(*run.orchestrator),
-               settings.chain.back().manifest, RandomBytes<16>);
-  training.emplace(*run.trainer, shelf, run.pool, format, DeltaKindOf(run.recipe), run.clock);
-  WG_TRY(OpenDesk(options));
-  WG_TRY(TellDesks());
-  WG_TRY(CatchUp());
-  return Listen(options);
-}
-
-Status HostRun::Loop::OpenSwarm(const HostOptions& options) {
-  if (options.swarm && options.mirrors.size() >= kProtocol.sources_max)
-    return Fail(Blame::kOperator, "with a swarm, {} mirrors at most", kProtocol.sources_max - 1);
-  HostSwarm::Place place{options.swarm, options.hosts};
-  if (place.hosts.empty()) place.hosts.push_back(options.listen);
-  WG_ASSIGN(swarm, HostSwarm::Open(place, key, run.run_id, shelf, run.pool, run.clock));
-  for (const std::string& line : swarm->Greeting()) run.telemetry->Say(line);
-  return {};
-}
-
-Status HostRun::Loop::OpenStore(const HostOptions& options) {
-  if (!options.store.empty()) WG_TRY(run.folder.RememberStore(options.store));
-  WG_ASSIGN(const std::string place, run.folder.StorePlace());
-  WG_ASSIGN(store, RunStore::Open(place, run.run_id, RunStore::Access::kWrite));
-  return {};
-}
-
-Status HostRun::Loop::OpenBooks(const Bytes& description, HostSettings& settings) {
-  const TrustRecipe& trust = run.recipe.trust;
-  if (!trust.audits && trust.newcomer_groups == 0) return {};
-  if (trust.audits && store->takes_desks())
-    return Fail(Blame::kOperator,
-                "trust.audits: a run with desks is not audited yet; leave --store out");
-  WG_ASSIGN(books, AuditBooks::Open(run, key.id(), description));
-  for (const auto& [version, root] : shelf.Roots()) books->Published(version, root);
-  settings.newcomer_groups = trust.newcomer_groups;
-  settings.examine = [this](const Lease& lease, const Group& group) {
-    return books->ExamineGroup(lease, group);
-  };
-  settings.wall_offset_ms = static_cast<std::uint64_t>(run.clock.UnixSeconds() * 1000.0) -
-                            static_cast<std::uint64_t>(NowMs());
-  settings.audits_linger_ms = AuditsLingerMs(trust);
-  return {};
-}
-
-// What was accepted before and stands in no batch goes into the next one.
-Status HostRun::Loop::OpenDesk(const HostOptions& options) {
-  if (books == nullptr || !run.recipe.trust.audits) return {};
-  books->false_canaries = options.false_canaries;
-  WG_ASSIGN(steps, StepKeeper::Open(run, *store, shelf, key, options.censors));
-  training->HashStates();
-  AuditDesk desk = books->MakeDesk(key);
-  WorkRemembered remembered;
-  for (const auto& [version, root] : books->roots()) remembered.policies.push_back({version, root});
-  std::map<std::uint64_t, NodeId> worker_of;
-  for (std::uint64_t after = 0;;) {
-    WG_ASSIGN(const auto rows, store->Outcomes(after, kRowsAtOnce));
-    if (rows.empty()) break;
-    after = rows.back().number;
-    for (const RunStore::Ended& row : rows) {
-      if (row.record.outcome == Outcome::kAccepted)
-        worker_of[row.record.lease.value] = row.record.worker;
-    }
-  }
-  WG_ASSIGN(const auto records, store->Groups(0, kAll));
-  for (const GroupRecord& record : records) {
-    const auto worker = worker_of.find(record.lease.id.value);
-    if (worker == worker_of.end() || desk.InBatch(record.lease.id)) continue;
-    remembered.groups.push_back({worker->second, record.lease.id, GroupHash(record.group),
-                                 WorkOf(books->settings().terms, record)});
-  }
-  core->Audit(std::move(desk));
-  for (const SignedStep& step : steps->steps()) Step(StepMade{step});
-  Step(remembered);
-  return {};
-}
-
-Status HostRun::Loop::Show(ShowItem show) {
-  WG_ASSIGN(auto record, store->GroupOf(show.lease));
-  if (record) {
-    show.item.lease = std::move(record->lease);
-    show.item.group = std::move(record->group);
-  }
-  Step(ItemFound{show.node, std::move(show.item)});
-  return {};
-}
-
-// What newcomers are told, for desks too.
-Status HostRun::Loop::TellDesks() {
-  StoreBatch batch;
-  for (const PolicyShelf::Manifests& one : shelf.Published())
-    batch.emplace_back(PolicyTold{one.version, one.update, one.snapshot});
-  return store->Commit(batch);
-}
-
-Status HostRun::Loop::HearDesks() {
-  if (finished || !store->takes_desks()) return {};
-  const std::int64_t now = NowMs();
-  if (now < heard_ms + (core->desks().any() ? kDesksMs : kNoDesksMs)) return {};
-  heard_ms = now;
-  WG_ASSIGN(DeskNews news, store->News());
-  for (const DeskSeen& seen : news.open) {
-    if (seen.silent_ms < kDeskSilenceMs) continue;
-    WG_ASSIGN(const bool closed, store->CloseDesk(seen.desk, kDeskSilenceMs));
-    if (closed) {
-      run.telemetry->Say(fmt::format("desk {} was silent for {} s: its leases go to others",
-                                     seen.desk.value, seen.silent_ms / 1000));
-    }
-  }
-  Step(DesksHeard{std::move(news)});
-  return {};
-}
-
-// From the checkpoint to where the host was when it ended: the batches that were complete are
-// trained on again, and nobody notices more than a pause. Groups are read as their turn comes.
-Status HostRun::Loop::CatchUp() {
-  const std::uint64_t from = run.conduct->version().value;
-  WG_TRY(Remember(from, from + run.recipe.orchestrator.ahead + 1));
-  if (run.recipe.orchestrator.by_arrival()) {
-    WG_ASSIGN(auto arrived, store->Arrived(from * run.recipe.orchestrator.groups_per_step, kAll));
-    WG_TRY(core->Remember(std::move(arrived)));
-  }
-  WG_ASSIGN(auto open_grants, store->OpenGrants());
-  WG_ASSIGN(auto delegations, store->Delegations());
-  Step(HostRestarted{std::move(open_grants), std::move(delegations)});
-  WG_TRY(Settle());
-  while (training->busy() && !finished) {
-    if (auto done = training->Take(kTickMs)) WG_TRY(Trained(std::move(*done)));
-    WG_TRY(Settle());
-  }
-  catching_up = false;
-  if (const std::uint64_t now = run.conduct->version().value; now > from) {
-    run.telemetry->Say(fmt::format(
-        "caught up: {} step{} since the checkpoint, from groups that were accepted before",
-        now - from, now == from + 1 ? "" : "s"));
-  }
-  return {};
-}
-
-Status HostRun::Loop::Remember(std::uint64_t first, std::uint64_t end) {
-  const bool by_arrival = run.recipe.orchestrator.by_arrival();
-  WG_ASSIGN(auto records, by_arrival ? store->Evaluations(first, end) : store->Groups(first, end));
-  return core->Remember(std::move(records));
-}
-
-Status HostRun::Loop::Listen(const HostOptions& options) {
-  const auto tls = run.folder.tls();
-  std::error_code error;
-  std::filesystem::create_directories(tls, error);
-  if (error) return Fail(Blame::kMachine, "{}: {}", tls.string(), error.message());
-  WG_ASSIGN(const Certificate certificate,
-            LoadOrMakeCertificate(tls / "certificate.pem", tls / "key.pem"));
-  WG_ASSIGN(const NetLimits limits,
-            LimitsFor(options.volunteers_max, options.volunteers_per_address_max));
-  WG_ASSIGN(server, NodeServer::Start(options.listen, certificate, limits, Blobs(), run.clock));
-  WG_ASSIGN(invite.hosts, EndpointsFor(options.listen, options.hosts, server->port()));
-  invite.pin = certificate.pin;
-  invite.run = run.run_id;
-  log->Started(run.run_id, key.id(), options.software,
-               fmt::format("{}:{}", invite.hosts.front().host, invite.hosts.front().port));
-  run.telemetry->Say(NeedText(run.recipe.orchestrator, run.recipe.sampling.tokens_max));
-  return {};
-}
 
 void HostRun::Loop::Step(const HostEvent& event) {
   for (HostEffect& effect : core->Step(static_cast<Milliseconds>(NowMs()), event))
@@ -350,8 +72,6 @@ Status HostRun::Loop::Perform(HostEffect effect) {
     log->Saved(run.conduct->version());
   } else if (std::holds_alternative<RunFinished>(effect)) {
     finished = true;
-    WG_ASSIGN(const bool told, store->CloseDesk(kHostDesk, 0));
-    static_cast<void>(told);  // false where there are no desks
   } else if (auto* broken = std::get_if<RunBroken>(&effect)) {
     return Forward(std::move(broken->error));
   } else if (std::holds_alternative<RunDrained>(effect)) {
@@ -387,11 +107,22 @@ Status HostRun::Loop::Perform(HostEffect effect) {
   return {};
 }
 
+Status HostRun::Loop::Show(ShowItem show) {
+  WG_ASSIGN(auto record, store->GroupOf(show.lease));
+  if (record) {
+    show.item.lease = std::move(record->lease);
+    show.item.group = std::move(record->group);
+  }
+  Step(ItemFound{show.node, std::move(show.item)});
+  return {};
+}
+
 Status HostRun::Loop::Train(TrainOn batch) {
   if (steps) steps->Censor(batch);
   WG_TRY(run.KeepBatch(batch));
   WG_TRY(run.Watch(batch));
   if (run.watch) board->Watched(*run.watch);
+  DrainIfRed();
   WG_ASSIGN(const std::size_t over, influence->Limit(batch, *store));
   board->OverLimit(over);
   const PolicyVersion current = run.conduct->version();
@@ -491,6 +222,24 @@ void HostRun::Loop::Hear(const Event& event) {
   }
 }
 
+Status HostRun::Loop::HearDesks() {
+  if (finished || !store->takes_desks()) return {};
+  const std::int64_t now = NowMs();
+  if (now < heard_ms + (core->desks().any() ? kDesksMs : kNoDesksMs)) return {};
+  heard_ms = now;
+  WG_ASSIGN(DeskNews news, store->News());
+  for (const DeskSeen& seen : news.open) {
+    if (seen.silent_ms < kDeskSilenceMs) continue;
+    WG_ASSIGN(const bool closed, store->CloseDesk(seen.desk, kDeskSilenceMs));
+    if (closed) {
+      run.telemetry->Say(fmt::format("desk {} was silent for {} s: its leases go to others",
+                                     seen.desk.value, seen.silent_ms / 1000));
+    }
+  }
+  Step(DesksHeard{std::move(news)});
+  return {};
+}
+
 Status HostRun::Loop::Pump() {
   Event event;
   int wait = kPollMs;
@@ -533,12 +282,29 @@ void HostRun::Loop::TakeOrders() {
     orders.emplace_back(DrainRun{});
   }
   for (const HostEvent& order : orders) {
-    if (std::holds_alternative<DrainRun>(order) && !core->draining()) {
-      run.telemetry->Say("draining: no more leases; what is held ends first, then a checkpoint");
-      log->Draining();
+    if (const auto* drain = std::get_if<DrainRun>(&order)) {
+      Drain(*drain);
+    } else {
+      Step(order);
     }
-    Step(order);
   }
+}
+
+void HostRun::Loop::Drain(const DrainRun& order) {
+  if (core->draining()) return;
+  run.telemetry->Say("draining: no more leases; what is held ends first, then a checkpoint");
+  log->Draining();
+  Step(order);
+}
+
+// Going back is not a step that anybody could check, stopping is one that everybody understands:
+// what was sampled is paid, and a person looks before more weights go out.
+void HostRun::Loop::DrainIfRed() {
+  if (!drain_on_red || !run.watch->red() || core->draining()) return;
+  run.telemetry->Say(fmt::format(
+      "the watch is red: events.jsonl says why; step {} is the newest checkpoint that was green",
+      run.watch->green_version()));
+  Drain(DrainRun{});
 }
 
 Result<std::unique_ptr<HostRun>> HostRun::Around(std::unique_ptr<RunParts> parts, HostOptions host,
@@ -579,6 +345,14 @@ const Ledger* HostRun::ledger() const {
   return desk == nullptr ? nullptr : &desk->ledger();
 }
 
+// Nothing can be kept from here on, so this waits for the good-byes: a group may still come.
+Status HostRun::Loop::TellDesksTheEnd() {
+  if (!finished) return {};
+  WG_ASSIGN(const bool told, store->CloseDesk(kHostDesk, 0));
+  static_cast<void>(told);  // false where there are no desks
+  return {};
+}
+
 Result<RunSummary> HostRun::Drive() {
   Loop& loop = *loop_;
   const std::int64_t begin = loop.run.clock.MonotonicNs();
@@ -588,6 +362,7 @@ Result<RunSummary> HostRun::Drive() {
   const std::int64_t deadline = loop.NowMs() + kGoodbyeMs;
   while (loop.finished && loop.core->links() > 0 && loop.NowMs() < deadline) WG_TRY(loop.Pump());
   loop.server->Stop();
+  WG_TRY(loop.TellDesksTheEnd());
   loop.log->Ended(loop.finished ? "the run is over" : loop.drained ? "drained" : "stopped");
   loop.training.reset();
   loop.run.telemetry->Say(fmt::format("policies: {} bytes served", loop.shelf.bytes_served()));

@@ -33,6 +33,7 @@ struct HostOptions {
   std::size_t volunteers_per_address_max = 64;  // behind one router
   std::string http = "127.0.0.1:0";             // metrics, health, status, orders; "off"
   std::string drand_rounds;  // file or folder (audit/round_keeper.h); where trust.beacon is "drand"
+  bool drain_on_red = false;  // when the watch is (run/watch_keeper.h); needs watch.on
   // Asked often; true: drain, save, and end so that the run can be resumed.
   std::function<bool()> wants_to_end = [] { return false; };
   // What a lying trainer (src/zoo) does to a batch before it trains on it; nothing: an honest host.

@@ -115,6 +115,8 @@ void AddScalars(const WindowReport& report, bool strict,
   scalars.emplace_back("watch/strict", strict ? 1.0 : 0.0);
 }
 
+bool WatchKeeper::red() const { return newest_ && Does(*newest_, WatchAction::kRollBack); }
+
 WatchKeeper::Look WatchKeeper::LookAt(TrainOn& batch, const TaskCodec& codec) {
   Look look;
   const std::uint64_t step = batch.batch + 1;

@@ -51,6 +51,8 @@ class WatchKeeper {
   std::optional<Level> level() const {
     return newest_ ? std::optional(newest_->level) : std::nullopt;
   }
+  // The newest window is one to act on: a watch that acts goes back.
+  bool red() const;
   bool withholds() const { return recipe_.act && watch_.frozen(); }
 
   std::string Save() const;

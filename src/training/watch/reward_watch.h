@@ -2,7 +2,7 @@
 // each window gets a colour by ten signals; red freezes the promotion of weights, rolls the trainer
 // back to the last green checkpoint and switches the reward to its strict form, until two green
 // windows have passed. A pure function of what was observed: no clock, no randomness, no I/O; the
-// caller performs the actions (roles/watch_desk.h does for local runs).
+// caller performs the actions (run/watch_keeper.h does for local runs).
 //
 // Detectors of dynamics cry wolf, so only three signals act alone: the gap between proxy and truth,
 // canaries, and reaching for the grader. Any other red acts only while the proxy rises (by more
