@@ -96,7 +96,7 @@ Result<std::string> Defending::KeepEvidenceFile(const Bytes& evidence) const {
 
 // One that can prove nothing is not kept.
 Status Defending::Keep(const KeepReceipt& receipt) {
-  if (!receipts_.Wants(receipt.lease)) return {};
+  if (!receipts_.Wants(receipt.bytes)) return {};
   WG_TRY(own_.KeepReceipt(receipt.lease, receipt.bytes));
   std::vector<NodeMessage> nothing;
   return Watch(ReceiptHeard{receipt.lease, receipt.bytes}, nothing);

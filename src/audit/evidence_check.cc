@@ -28,6 +28,7 @@ class Case {
   Decision VerdictOn();
   Decision Canary();
   Decision Receipt();
+  Decision Order();
 
  private:
   Decision PolicyAfter(const Trainer& trainer, const StepClaim& step);
@@ -260,6 +261,24 @@ Decision Case::Receipt() {
       e_.receipt->windows.back().window.claim.version.value));
 }
 
+// Decided without weights: the windows say which groups a batch by arrival is.
+Decision Case::Order() {
+  if (e_.reason != RejectReason::kWrongStep) return NotProved("accuses of something else");
+  if (e_.accused != e_.orchestrator) return NotProved("steps and windows are the orchestrator's");
+  if (e_.policies.empty())
+    return NotProved("no policy in it says that the orchestrator signed this description");
+  if (auto no = CheckPolicies()) return *no;
+  if (auto no = OpenSite()) return *no;
+  const ArrivalTerms terms = ArrivalTermsOf(site_->description.recipe.orchestrator);
+  if (!terms.by_arrival()) return NotProved("the run's batches do not form by arrival");
+  const OrderShown shown = ShowOrder(*e_.order, terms, e_.run, e_.accused);
+  if (shown.kind == OrderShown::Kind::kNothing) return NotProved(shown.why);
+  if (shown.kind == OrderShown::Kind::kHolds)
+    return NotProved("the batch is the groups that were accepted first");
+  return Proved(fmt::format("{} signed a step from version {} on a batch of its own choice: {}",
+                            Name(), e_.order->step.claim.version.value, shown.why));
+}
+
 // A trainer that is the orchestrator too, and gives out other weights than its step leads to.
 Decision Case::PolicyAfter(const Trainer& trainer, const StepClaim& step) {
   for (const Signed<PolicyClaim>& policy : e_.policies) {
@@ -286,6 +305,8 @@ Decision Case::Step() {
   if (!records)
     return Proved(
         fmt::format("{} signed a step on a batch that is none: {}", Name(), records.error().what));
+  if (step.leases && *step.leases != LeasesHash(LeasesOf(*records)))
+    return Proved(fmt::format("{} signed a step over other leases than its batch has", Name()));
   auto trainer = inputs_.State(*site_, e_.run, step.version, step.before);
   if (!trainer) return FaultOf(trainer.error());
   const ExaminedRun run = Run();
@@ -331,6 +352,7 @@ Decision Decide(const Evidence& evidence, PublicInputs& inputs, ThreadPool& pool
   if (evidence.verdict && evidence.group) return it.VerdictOn();
   if (evidence.group) return it.Group();
   if (evidence.receipt) return it.Receipt();
+  if (evidence.order) return it.Order();
   if (evidence.twice) return it.Twice();
   if (evidence.step) return it.Step();
   return NotProved("it holds nothing that anybody signed");

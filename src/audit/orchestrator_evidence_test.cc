@@ -154,16 +154,24 @@ TEST_F(Orchestrators, AHonestHostIsNotFramedWithItsReceipts) {
   Expect(evidence, Kind::kNotProved, "signed this description");
 }
 
-TEST_F(Orchestrators, BatchesByArrivalBindNoGroupToAStep) {
+TEST_F(Orchestrators, WhereAGroupCanStand) {
   Recipe recipe = AuditRecipe();
-  EXPECT_TRUE(WindowsOf(recipe, LeaseIdOf(2, 1)).has_value());
-  recipe.orchestrator.batches = "arrival";
-  EXPECT_FALSE(WindowsOf(recipe, LeaseIdOf(2, 1)).has_value());
-  recipe = AuditRecipe();
+  const auto of = [&](LeaseId lease, std::optional<std::uint64_t> place = std::nullopt) {
+    return WindowsOf(recipe, OutcomeRecord{.lease = lease, .place = place});
+  };
+  EXPECT_TRUE(of(LeaseIdOf(2, 1)).has_value());
+  EXPECT_FALSE(of(LeaseIdOf(2, 1), 3).has_value());  // waves have no places
   recipe.orchestrator.ahead = 3;
-  EXPECT_EQ(WindowsOf(recipe, LeaseIdOf(2, 1)), (WindowSpan{PolicyVersion{0}, PolicyVersion{2}}));
+  EXPECT_EQ(of(LeaseIdOf(2, 1)), (WindowSpan{PolicyVersion{0}, PolicyVersion{2}}));
   recipe.orchestrator.steps = 20;
-  EXPECT_EQ(WindowsOf(recipe, LeaseIdOf(9, 1)), (WindowSpan{PolicyVersion{6}, PolicyVersion{9}}));
+  EXPECT_EQ(of(LeaseIdOf(9, 1)), (WindowSpan{PolicyVersion{6}, PolicyVersion{9}}));
+  recipe.orchestrator.batches = "arrival";
+  recipe.orchestrator.groups_per_step = 4;
+  EXPECT_FALSE(of(LeaseIdOf(9, 1)).has_value());
+  EXPECT_EQ(of(LeaseIdOf(9, 1), 39), (WindowSpan{PolicyVersion{6}, PolicyVersion{9}}));
+  EXPECT_EQ(of(LeaseIdOf(9, 1), 3), (WindowSpan{PolicyVersion{0}, PolicyVersion{0}}));
+  EXPECT_FALSE(of(LeaseIdOf(9, 1), 80).has_value());
+  EXPECT_FALSE(of(LeaseIdOf(9, 1, /*evaluation=*/true), 3).has_value());
 }
 
 }  // namespace

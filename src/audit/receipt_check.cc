@@ -10,12 +10,28 @@
 
 namespace waggle {
 
-std::optional<WindowSpan> WindowsOf(const Recipe& recipe, LeaseId lease) {
-  const std::uint64_t wave = WaveOf(lease);
-  if (recipe.orchestrator.by_arrival() || IsEvaluation(lease) || wave >= recipe.orchestrator.steps)
-    return std::nullopt;
-  const std::uint64_t ahead = recipe.orchestrator.ahead;
-  return WindowSpan{PolicyVersion{wave - std::min(wave, ahead)}, PolicyVersion{wave}};
+std::optional<WindowSpan> WindowsOf(const Recipe& recipe, const OutcomeRecord& receipt) {
+  if (IsEvaluation(receipt.lease)) return std::nullopt;
+  const ArrivalTerms arrival = ArrivalTermsOf(recipe.orchestrator);
+  if (arrival.by_arrival() != receipt.place.has_value()) return std::nullopt;
+  const WindowSpan span =
+      receipt.place ? arrival.SpanOfPlace(*receipt.place)
+                    : ArrivalTerms{.groups = 1, .ahead = recipe.orchestrator.ahead}.SpanOfStep(
+                          PolicyVersion{WaveOf(receipt.lease)});
+  if (span.last.value >= recipe.orchestrator.steps) return std::nullopt;
+  return span;
+}
+
+bool LacksPlace(const Recipe& recipe, const OutcomeRecord& receipt) {
+  return recipe.orchestrator.by_arrival() && !IsEvaluation(receipt.lease) && !receipt.place;
+}
+
+bool Names(const WindowClaim& window, std::span<const Hash256> groups,
+           const OutcomeRecord& receipt) {
+  if (!receipt.place) return std::ranges::find(groups, *receipt.group) != groups.end();
+  if (!window.order || *receipt.place < window.order->first) return false;
+  const std::uint64_t at = *receipt.place - window.order->first;
+  return at < groups.size() && groups[at] == *receipt.group;
 }
 
 Result<OutcomeRecord> OpenReceipt(std::span<const std::uint8_t> bytes, const Hash256& run,
@@ -39,10 +55,10 @@ std::optional<std::string> WhyNotDropped(const ReceiptProof& proof, const Recipe
                                          const Hash256& run, const NodeId& host) {
   const auto receipt = OpenReceipt(proof.receipt, run, host);
   if (!receipt) return receipt.error().what;
-  const auto span = WindowsOf(recipe, receipt->lease);
+  const auto span = WindowsOf(recipe, *receipt);
   if (!span)
-    return "no window needs to name this group: batches by arrival bind no group to a step, and "
-           "evaluations stand in none";
+    return "no window needs to name this group: it is an evaluation's, of no step of the run, or "
+           "its receipt does not say its place";
   std::uint64_t next = span->first.value;
   if (proof.windows.size() != span->last.value - next + 1)
     return fmt::format("the group can stand in windows {} to {}: they are not all here", next,
@@ -55,7 +71,7 @@ std::optional<std::string> WhyNotDropped(const ReceiptProof& proof, const Recipe
     const Hash256 root = shown.groups.empty() ? Hash256{} : BatchRoot(shown.groups);
     if (claim.items != shown.groups.size() || claim.root != root)
       return fmt::format("window {} is over other groups than these", claim.version.value);
-    if (std::ranges::find(shown.groups, *receipt->group) != shown.groups.end())
+    if (Names(claim, shown.groups, *receipt))
       return fmt::format("the group stands in window {}", claim.version.value);
   }
   return std::nullopt;

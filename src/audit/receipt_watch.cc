@@ -35,18 +35,33 @@ void ReceiptWatch::On(const HostSaid& event) {
   std::visit([&](const auto& message) { Heard(message); }, event.message);
 }
 
+bool ReceiptWatch::Wants(std::span<const std::uint8_t> receipt) const {
+  if (!host_) return false;
+  const auto record = OpenReceipt(receipt, run_, *host_);
+  return record && (WindowsOf(recipe_, *record) || LacksPlace(recipe_, *record));
+}
+
 void ReceiptWatch::On(const ReceiptHeard& event) {
-  if (!host_ || !Wants(event.lease)) return;
+  if (!host_) return;
   auto record = OpenReceipt(event.bytes, run_, *host_);
   if (!record) return;  // of another host's, or damaged: it proves nothing
-  receipts_.insert_or_assign(event.lease, Receipt{event.bytes, std::move(*record)});
+  if (LacksPlace(recipe_, *record)) {
+    effects_.emplace_back(HostLied{
+        fmt::format("its receipt for our group of lease {} does not say which place it has, so "
+                    "that nothing binds it to a step",
+                    LeaseName(event.lease))});
+  }
+  const auto span = WindowsOf(recipe_, *record);
+  if (!span) return;
+  receipts_.insert_or_assign({span->last, event.lease},
+                             Receipt{event.bytes, std::move(*record), *span});
   if (receipts_.size() > kReceiptsMax) receipts_.erase(receipts_.begin());
 }
 
-// The oldest wave's windows, when its epoch can have been settled; nothing else is asked for.
+// The oldest receipt's windows, when its epoch can have been settled; nothing else is asked for.
 void ReceiptWatch::On(const WatchTick& event) {
   if (!linked_ || receipts_.empty()) return;
-  const WindowSpan span = *WindowsOf(recipe_, receipts_.begin()->first);
+  const WindowSpan span = receipts_.begin()->second.span;
   const std::uint64_t versions = recipe_.trust.epoch_versions;
   if (event.newest.value < (span.last.value / versions + 1) * versions) return;
   const std::uint64_t wait =
@@ -70,41 +85,40 @@ void ReceiptWatch::Heard(const PolicySigned& message) {
 void ReceiptWatch::Heard(const StepSigned& message) {
   SignedStep step = StepOf(run_, message);
   if (!step.window || !step.window->shown() || !WindowHolds(step, *host_)) return;
-  const std::vector<Hash256>& groups = step.window->groups;
-  std::set<Hash256> named(groups.begin(), groups.end());
-  windows_.insert_or_assign(message.version, Window{std::move(*step.window), std::move(named)});
+  windows_.insert_or_assign(message.version, std::move(*step.window));
   Judge();
 }
 
-bool ReceiptWatch::Stands(const OutcomeRecord& receipt, const WindowSpan& span) const {
-  for (std::uint64_t at = span.first.value; at <= span.last.value; ++at) {
-    if (windows_.at(PolicyVersion{at}).groups.contains(*receipt.group)) return true;
+bool ReceiptWatch::Stands(const Receipt& receipt) const {
+  for (std::uint64_t at = receipt.span.first.value; at <= receipt.span.last.value; ++at) {
+    const SignedWindow& window = windows_.at(PolicyVersion{at});
+    if (Names(window.window.claim, window.groups, receipt.record)) return true;
   }
   return false;
 }
 
 void ReceiptWatch::Judge() {
   for (auto at = receipts_.begin(); at != receipts_.end();) {
-    const WindowSpan span = *WindowsOf(recipe_, at->first);
-    for (std::uint64_t v = span.first.value; v <= span.last.value; ++v) {
+    const Receipt& receipt = at->second;
+    for (std::uint64_t v = receipt.span.first.value; v <= receipt.span.last.value; ++v) {
       if (!windows_.contains(PolicyVersion{v})) return;  // later ones wait too
     }
-    const bool stands = Stands(at->second.record, span);
+    const bool stands = Stands(receipt);
     if (!stands && !policy_) return;
-    if (!stands) Accuse(at->first, span);
+    if (!stands) Accuse(receipt);
     ++(stands ? counts_.kept : counts_.dropped);
-    effects_.emplace_back(ReceiptDone{at->first});
+    effects_.emplace_back(ReceiptDone{receipt.record.lease});
     at = receipts_.erase(at);
-    asked_ms_.reset();  // the next wave's may be there as well
+    asked_ms_.reset();  // those of the next may be there as well
   }
-  // What no later wave can stand in.
+  // What no later one can stand in.
   const PolicyVersion from = receipts_.empty()
                                  ? windows_.empty() ? PolicyVersion{} : windows_.rbegin()->first
-                                 : WindowsOf(recipe_, receipts_.begin()->first)->first;
+                                 : receipts_.begin()->second.span.first;
   std::erase_if(windows_, [&](const auto& window) { return window.first < from; });
 }
 
-void ReceiptWatch::Accuse(LeaseId lease, const WindowSpan& span) {
+void ReceiptWatch::Accuse(const Receipt& receipt) {
   Evidence evidence{.run = run_,
                     .description_hash = Sha256(description_),
                     .orchestrator = *host_,
@@ -112,15 +126,16 @@ void ReceiptWatch::Accuse(LeaseId lease, const WindowSpan& span) {
                     .reason = RejectReason::kDroppedGroup};
   if (description_.size() <= kEvidenceDescriptionMax) evidence.description = description_;
   evidence.policies.push_back(*policy_);
-  evidence.receipt = ReceiptProof{receipts_.at(lease).bytes, {}};
+  evidence.receipt = ReceiptProof{receipt.bytes, {}};
+  const WindowSpan& span = receipt.span;
   for (std::uint64_t at = span.first.value; at <= span.last.value; ++at) {
-    const SignedWindow& window = windows_.at(PolicyVersion{at}).signed_window;
+    const SignedWindow& window = windows_.at(PolicyVersion{at});
     evidence.receipt->windows.push_back({window.window, window.groups});
   }
   if (WhyNotDropped(*evidence.receipt, recipe_, run_, *host_)) return;  // nobody is accused of less
   const std::string text =
       fmt::format("it accepted our group of lease {} and signed windows {} to {} without it",
-                  LeaseName(lease), span.first.value, span.last.value);
+                  LeaseName(receipt.record.lease), span.first.value, span.last.value);
   evidence.text = text;
   effects_.emplace_back(KeepEvidence{SealEvidence(std::move(evidence), key_), text});
   effects_.emplace_back(HostLied{text});

@@ -6,8 +6,9 @@
 
 #include <map>
 #include <optional>
-#include <set>
+#include <span>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -42,7 +43,7 @@ class ReceiptWatch {
   [[nodiscard]] std::vector<ReceiptEffect> Step(const ReceiptEvent& event);
 
   // Whether there is anything that this receipt could prove.
-  bool Wants(LeaseId lease) const { return WindowsOf(recipe_, lease).has_value(); }
+  bool Wants(std::span<const std::uint8_t> receipt) const;
   struct Counts {
     std::uint64_t kept = 0, dropped = 0;  // promises
   };
@@ -59,17 +60,13 @@ class ReceiptWatch {
   template <class T>
   void Heard(const T&) {}
   void Judge();
-  bool Stands(const OutcomeRecord& receipt, const WindowSpan& span) const;
-  void Accuse(LeaseId lease, const WindowSpan& span);
-
   struct Receipt {
     Bytes bytes;
     OutcomeRecord record;
+    WindowSpan span;  // that it can stand in
   };
-  struct Window {
-    SignedWindow signed_window;
-    std::set<Hash256> groups;
-  };
+  bool Stands(const Receipt& receipt) const;
+  void Accuse(const Receipt& receipt);
   const Signer& key_;
   const Hash256 run_;
   const Recipe& recipe_;
@@ -77,10 +74,11 @@ class ReceiptWatch {
   std::vector<ReceiptEffect> effects_;  // of the step in progress
   std::optional<NodeId> host_;
   bool linked_ = false;
-  std::optional<std::uint64_t> asked_ms_;    // when the windows of the oldest wave were asked for,
-  PolicyVersion asked_at_;                   // and the newest version then
-  std::map<LeaseId, Receipt> receipts_;      // that wait for their windows; ascending: by wave
-  std::map<PolicyVersion, Window> windows_;  // that they may stand in
+  std::optional<std::uint64_t> asked_ms_;  // when the windows of the oldest wave were asked for,
+  PolicyVersion asked_at_;                 // and the newest version then
+  // That wait for their windows, by the last of them.
+  std::map<std::pair<PolicyVersion, LeaseId>, Receipt> receipts_;
+  std::map<PolicyVersion, SignedWindow> windows_;  // that they may stand in; shown
   std::optional<Signed<PolicyClaim>> policy_;
   Counts counts_;
 };

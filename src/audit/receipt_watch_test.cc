@@ -34,12 +34,12 @@ class Receipts : public ::testing::Test {
     }
   }
   static Hash256 GroupOf(LeaseId lease) { return Hash256{9, std::uint8_t(lease.value)}; }
-  void Accept(LeaseId lease) {
-    Step(ReceiptHeard{lease, OnReceipt(*audit_, lease, GroupOf(lease)).receipt->receipt});
+  void Accept(LeaseId lease, std::optional<std::uint64_t> place = std::nullopt) {
+    Step(ReceiptHeard{lease, ReceiptOf(*audit_, lease, GroupOf(lease), place)});
   }
-  // Step `version` with a window over these.
-  StepSigned Window(std::uint64_t version, const std::vector<LeaseId>& leases,
-                    const KeyPair& key) const {
+  // Step `version` with a window over these, the first of which has this place.
+  StepSigned Window(std::uint64_t version, const std::vector<LeaseId>& leases, const KeyPair& key,
+                    std::optional<std::uint64_t> first = std::nullopt) const {
     SignedStep step{
         .step = SignClaim(StepClaim{.run = audit_->run->run_id, .version = PolicyVersion{version}},
                           key),
@@ -53,11 +53,17 @@ class Receipts : public ::testing::Test {
                       .version = PolicyVersion{version},
                       .items = static_cast<std::uint32_t>(leases.size())};
     if (!leases.empty()) claim.root = BatchRoot(step.window->groups);
+    if (first) {
+      claim.order = WindowOrder{*first, LeasesHash(leases)};
+      step.step.claim.leases = LeasesHash({});
+      step.step = SignClaim(step.step.claim, key);
+    }
     step.window->window = SignClaim(claim, key);
     return MessageOf(step, true);
   }
-  void Show(std::uint64_t version, const std::vector<LeaseId>& leases) {
-    Step(HostSaid{Window(version, leases, audit_->orchestrator)});
+  void Show(std::uint64_t version, const std::vector<LeaseId>& leases,
+            std::optional<std::uint64_t> first = std::nullopt) {
+    Step(HostSaid{Window(version, leases, audit_->orchestrator, first)});
   }
   void SignPolicy() {
     const PolicyClaim& claim = audit_->policies[0].claim;
@@ -148,11 +154,48 @@ TEST_F(Receipts, WhatIsNotSignedOrNotShownAccusesNobody) {
   EXPECT_EQ(watch_->waits(), 1u);
 }
 
-TEST_F(Receipts, EvaluationsAndBatchesByArrivalAreNotWatched) {
-  EXPECT_FALSE(watch_->Wants(LeaseIdOf(1, 0, true)));
+TEST_F(Receipts, WhatCanStandInNoWindowIsNotWatched) {
+  const auto wants = [this](LeaseId lease, std::optional<std::uint64_t> place = std::nullopt) {
+    return watch_->Wants(ReceiptOf(*audit_, lease, GroupOf(lease), place));
+  };
+  EXPECT_TRUE(wants(LeaseIdOf(1, 0)));
+  EXPECT_FALSE(wants(LeaseIdOf(1, 0, true)));
+  EXPECT_FALSE(watch_->Wants(Bytes{1, 2}));
   recipe_.orchestrator.batches = "arrival";
-  EXPECT_FALSE(watch_->Wants(LeaseIdOf(1, 0)));
+  EXPECT_TRUE(wants(LeaseIdOf(1, 0), 2));
   EXPECT_EQ(watch_->waits(), 0u);
+  Accept(LeaseIdOf(1, 0));
+  EXPECT_EQ(watch_->waits(), 0u);
+  ASSERT_EQ(lies_.size(), 1u);
+  EXPECT_NE(lies_[0].find("does not say which place"), std::string::npos);
+}
+
+// By arrival, a group stands at its place, or it was dropped.
+TEST_F(Receipts, ByArrivalAGroupStandsAtItsPlace) {
+  recipe_.orchestrator.batches = "arrival";
+  recipe_.orchestrator.groups_per_step = 2;
+  recipe_.orchestrator.ahead = 1;
+  recipe_.orchestrator.steps = 20;
+  const LeaseId a = LeaseIdOf(1, 0), b = LeaseIdOf(1, 1), c = LeaseIdOf(2, 0), d = LeaseIdOf(2, 1);
+  Accept(d, 5);  // of a later lease than the next
+  Accept(b, 4);
+  SignPolicy();
+  Step(WatchTick{1'000, PolicyVersion{4}});
+  EXPECT_EQ(asked_, (std::vector<std::uint64_t>{1, 2}));
+  Show(1, {a}, 3);
+  Show(2, {b, c, d}, 4);  // d is there, at another place: somebody was put before it
+  EXPECT_EQ(done_, (std::vector<LeaseId>{b, d}));
+  EXPECT_EQ(watch_->counts().kept, 1u);
+  ASSERT_EQ(files_.size(), 1u);
+  const ReceiptProof proof = *OpenEvidence(files_[0])->receipt;
+  const NodeId host = audit_->orchestrator.id();
+  EXPECT_FALSE(WhyNotDropped(proof, recipe_, audit_->run->run_id, host));
+  Recipe waves = recipe_;
+  waves.orchestrator.batches = "wave";
+  EXPECT_TRUE(WhyNotDropped(proof, waves, audit_->run->run_id, host));
+  ReceiptProof less = proof;
+  less.windows.pop_back();
+  EXPECT_TRUE(WhyNotDropped(less, recipe_, audit_->run->run_id, host));
 }
 
 }  // namespace

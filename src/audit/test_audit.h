@@ -210,10 +210,8 @@ inline Evidence OnCanary(TestAudit& audit, bool says_bad,
   return evidence;
 }
 
-// A receipt for this group, and the windows that it can stand in, with two other groups in each.
-inline Evidence OnReceipt(const TestAudit& audit, LeaseId lease, const Hash256& group) {
-  Evidence evidence = audit.About(audit.orchestrator.id(), RejectReason::kDroppedGroup);
-  evidence.policies = audit.policies;
+inline Bytes ReceiptOf(const TestAudit& audit, LeaseId lease, const Hash256& group,
+                       std::optional<std::uint64_t> place = std::nullopt) {
   Envelope envelope{.version = kProtocolVersion,
                     .kind = static_cast<std::uint8_t>(MessageKind::kOutcomeRecord),
                     .run = audit.run->run_id,
@@ -223,9 +221,18 @@ inline Evidence OnReceipt(const TestAudit& audit, LeaseId lease, const Hash256& 
                                                       .worker = audit.worker.id(),
                                                       .outcome = Outcome::kAccepted,
                                                       .group = group,
-                                                      .tokens = 12}});
-  evidence.receipt = ReceiptProof{SealEnvelope(std::move(envelope), audit.orchestrator), {}};
-  const auto span = WindowsOf(audit.run->recipe, lease).value();
+                                                      .tokens = 12,
+                                                      .text = "",
+                                                      .place = place}});
+  return SealEnvelope(std::move(envelope), audit.orchestrator);
+}
+
+// A receipt for this group, and the windows that it can stand in, with two other groups in each.
+inline Evidence OnReceipt(const TestAudit& audit, LeaseId lease, const Hash256& group) {
+  Evidence evidence = audit.About(audit.orchestrator.id(), RejectReason::kDroppedGroup);
+  evidence.policies = audit.policies;
+  evidence.receipt = ReceiptProof{ReceiptOf(audit, lease, group), {}};
+  const auto span = WindowsOf(audit.run->recipe, OutcomeRecord{.lease = lease}).value();
   for (std::uint64_t at = span.first.value; at <= span.last.value; ++at) {
     ShownWindow window{.window = {}, .groups = {Hash256{1, std::uint8_t(at)}, Hash256{2}}};
     window.window = SignClaim(WindowClaim{.run = audit.run->run_id,

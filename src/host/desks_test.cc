@@ -182,7 +182,7 @@ class DeskSwarm : public EchoTest {
     std::erase_if(rows_, [](const auto& entry) { return entry.second.state == kAnswered; });
     for (int i = 0; i < 4; ++i) DeskDoes(desks_[rng_->Below(3)]);  // they go on meanwhile
     OrchestratorCore core(run_, recipe_, codec_, tokenizer_.vocab_size());
-    if (!position_.empty()) ASSERT_TRUE(core.Load(position_));
+    ASSERT_TRUE(position_.empty() || core.Load(position_));
     std::vector<GroupRecord> records;
     for (const auto& [id, record] : accepted_) {
       if (id >> 63 != 0 || id >> 24 >= core.version().value) records.push_back(record);

@@ -178,6 +178,7 @@ void HostCore::Judge(WorkerId worker, const Group& group) {
   }
   // Kept before anything that follows from it: the batch that it completes, the receipt.
   const std::size_t before = effects_.size();
+  place_ = lease.evaluation ? std::nullopt : orchestrator_->NextPlace();
   Orchestrate(GroupArrived{worker, group});
   Check(verdict_.has_value(), "a group that arrives is judged");
   graded.verdict = *std::exchange(verdict_, std::nullopt);
@@ -190,6 +191,7 @@ void HostCore::Judge(WorkerId worker, const Group& group) {
     }
   }
   Book(graded);
+  place_.reset();
 }
 
 // What does not hold goes to somebody else; whoever handed it in is no newcomer that one would
@@ -222,7 +224,8 @@ std::optional<Verdict> HostCore::ExamineNewcomer(const NodeId& node, const Lease
 
 // The store hears of grants and outcomes before the worker does.
 void HostCore::Deliver(SendTo& send) {
-  if (const auto* record = std::get_if<OutcomeRecord>(&send.message)) {
+  if (auto* record = std::get_if<OutcomeRecord>(&send.message)) {
+    if (record->outcome == Outcome::kAccepted) record->place = std::exchange(place_, std::nullopt);
     effects_.push_back(Keep{*record});
   } else if (const auto* grant = std::get_if<LeaseGrant>(&send.message)) {
     for (const GrantedLease& granted : grant->leases)

@@ -252,9 +252,10 @@ class HostCore {
   Milliseconds now_ = 0;
   std::vector<HostEffect> effects_;  // of the step in progress
   std::map<std::uint64_t, Link> links_;
-  std::map<NodeId, LinkId> link_of_;  // the newest link of each node that joined
-  const Group* came_ = nullptr;       // of the book's step in progress
-  NodeId came_from_;                  // the same
+  std::map<NodeId, LinkId> link_of_;    // the newest link of each node that joined
+  const Group* came_ = nullptr;         // of the book's step in progress
+  NodeId came_from_;                    // the same
+  std::optional<std::uint64_t> place_;  // of the group that is judged, if it is accepted
   std::optional<AuditDesk> audits_;
   std::optional<Milliseconds> audits_until_;  // the run is over, its audits are not
   std::vector<Lease> offered_;                // grants of the orchestrator's step in progress

@@ -37,7 +37,7 @@ Result<std::unique_ptr<StepKeeper>> StepKeeper::Open(RunParts& run, RunStore& st
                                                      PolicyShelf& shelf, const Signer& key,
                                                      std::function<bool(LeaseId)> censors) {
   std::unique_ptr<StepKeeper> keeper(new StepKeeper(run, store, shelf, key, std::move(censors)));
-  WG_ASSIGN(keeper->log_, StepLog::Open(run.folder));
+  WG_ASSIGN(keeper->log_, StepLog::Open(run.folder, run.recipe.orchestrator.by_arrival()));
   for (const PolicyShelf::Manifests& one : shelf.Published())
     keeper->Published(one.version, one.update, one.snapshot);
   return keeper;

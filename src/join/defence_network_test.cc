@@ -133,55 +133,79 @@ TEST(DefenceRun, AValidatorThatLookedKeepsItsSeatAgainstAFalseCanary) {
   ExpectProved(folder, "vera/evidence", RejectReason::kFalseCanary);
 }
 
-// A host that takes a group, signs for it, and lets it vanish from training: the worker's receipt
-// is the proof, whoever else looked away.
-TEST(DefenceRun, AWorkerProvesThatItsGroupWasDropped) {
+// A host that takes the first group of wave 1, signs for it, and lets it vanish; one worker and one
+// validator, until the first of the two that `waits_for` says has left.
+struct CensoredRun {
+  CensoredRun(Recipe recipe, bool waits_for_worker) {
+    recipe.orchestrator.steps = 1000;
+    recipe.evaluation.every = 0;
+    recipe.checkpoint_every = 100;
+    std::atomic<bool> over = false;
+    HostOptions host{.software = "waggle", .http = "off"};
+    host.wants_to_end = [&] { return over.load(); };
+    host.censors = [](LeaseId lease) { return WaveOf(lease) == 1 && IndexOf(lease) == 0; };
+    const auto run = HostRun::Open(recipe, SmallRunOptions(folder.path(), "hosted"),
+                                   std::move(host), KeyOf(1), SystemClock())
+                         .value();
+    JoinOptions options{.invite = run->invite(),
+                        .ops = &BestOps(),
+                        .patience_ms = 3'000,
+                        .cache_directory = folder.path() / "anna",
+                        .software = "waggle"};
+    if (!waits_for_worker) options.wants_to_leave = [&] { return over.load(); };
+    std::thread works([&, options] {
+      anna.emplace(JoinAndSample(options, KeyOf(2), SystemClock()));
+      over = true;
+    });
+    options.cache_directory = folder.path() / "vera";
+    options.validate = ValidateOptions{.evidence_directory = folder.path() / "vera/evidence"};
+    if (waits_for_worker) options.wants_to_leave = [&] { return over.load(); };
+    std::thread validates([&, options] {
+      vera.emplace(JoinAndSample(options, KeyOf(4), SystemClock()));
+      if (!waits_for_worker) over = true;
+    });
+    const auto hosted = run->Drive();
+    EXPECT_TRUE(hosted) << hosted.error().what;
+    works.join();
+    validates.join();
+  }
+
   const TempFolder folder;
+  std::optional<Result<JoinSummary>> anna, vera;
+};
+
+// The worker's receipt is the proof, whoever else looked away.
+TEST(DefenceRun, AWorkerProvesThatItsGroupWasDropped) {
   Recipe recipe = AuditedRecipe();
-  recipe.orchestrator.steps = 1000;
   recipe.orchestrator.drop_uniform = true;  // batches are as large as they turn out
-  recipe.evaluation.every = 0;
-  recipe.checkpoint_every = 100;
-  std::atomic<bool> over = false;
-  HostOptions host{.software = "waggle", .http = "off"};
-  host.wants_to_end = [&] { return over.load(); };
-  host.censors = [](LeaseId lease) { return WaveOf(lease) == 1 && IndexOf(lease) == 0; };
-  const auto run = HostRun::Open(recipe, SmallRunOptions(folder.path(), "hosted"), std::move(host),
-                                 KeyOf(1), SystemClock())
-                       .value();
-  JoinOptions options{.invite = run->invite(),
-                      .ops = &BestOps(),
-                      .patience_ms = 3'000,
-                      .cache_directory = folder.path() / "anna",
-                      .software = "waggle"};
-  std::optional<Result<JoinSummary>> anna;
-  std::thread works([&, options] {
-    anna.emplace(JoinAndSample(options, KeyOf(2), SystemClock()));
-    over = true;
-  });
-  options.cache_directory = folder.path() / "vera";
-  options.validate = ValidateOptions{.evidence_directory = folder.path() / "vera/evidence"};
-  options.wants_to_leave = [&] { return over.load(); };
-  std::thread validates([&, options] {
-    const auto summary = JoinAndSample(options, KeyOf(4), SystemClock());
-    static_cast<void>(summary);  // it stops too, if it was shown that group
-  });
-  const auto hosted = run->Drive();
-  EXPECT_TRUE(hosted) << hosted.error().what;
-  works.join();
-  validates.join();
-  ASSERT_FALSE(*anna) << "everything was kept";
-  EXPECT_EQ(anna->error().blame, Blame::kPeer) << anna->error().what;
-  EXPECT_NE(anna->error().what.find("without it; evidence in"), std::string::npos)
-      << anna->error().what;
-  ExpectProved(folder, "anna/evidence", RejectReason::kDroppedGroup);
+  const CensoredRun run(recipe, /*waits_for_worker=*/true);
+  ASSERT_FALSE(*run.anna) << "everything was kept";
+  const Error& error = run.anna->error();
+  EXPECT_EQ(error.blame, Blame::kPeer) << error.what;
+  EXPECT_NE(error.what.find("without it; evidence in"), std::string::npos) << error.what;
+  ExpectProved(run.folder, "anna/evidence", RejectReason::kDroppedGroup);
+}
+
+// Where batches form by arrival, windows leave a trainer no choice: whoever hears of its steps
+// has the proof before anything is taken again.
+TEST(DefenceRun, ByArrivalAValidatorProvesThatABatchWasChosen) {
+  Recipe recipe = AuditedRecipe();
+  recipe.orchestrator.batches = "arrival";
+  recipe.orchestrator.ahead = 1;
+  const CensoredRun run(recipe, /*waits_for_worker=*/false);
+  ASSERT_FALSE(*run.vera) << "every step was its own";
+  const Error& error = run.vera->error();
+  EXPECT_EQ(error.blame, Blame::kPeer) << error.what;
+  EXPECT_NE(error.what.find("on a batch of its own choice"), std::string::npos) << error.what;
+  ExpectProved(run.folder, "vera/evidence", RejectReason::kWrongStep);
 }
 
 // Nobody is accused by an honest host's receipts, however often it is stopped and resumed: groups
 // that were accepted before stand in windows that are signed afterwards.
-TEST(DefenceRun, AnHonestHostThatIsResumedKeepsItsPromises) {
+void ResumeHonestly(const char* batches) {
   const TempFolder folder;
   Recipe recipe = AuditedRecipe();
+  recipe.orchestrator.batches = batches;
   recipe.orchestrator.steps = 40;
   recipe.orchestrator.ahead = 2;
   recipe.checkpoint_every = 4;
@@ -221,6 +245,9 @@ TEST(DefenceRun, AnHonestHostThatIsResumedKeepsItsPromises) {
   EXPECT_EQ((*anna)->defended.looked, 0u);
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "anna/evidence"));
 }
+
+TEST(DefenceRun, AnHonestHostThatIsResumedKeepsItsPromises) { ResumeHonestly("wave"); }
+TEST(DefenceRun, AndSoDoesOneWhoseBatchesFormByArrival) { ResumeHonestly("arrival"); }
 
 }  // namespace
 }  // namespace waggle

@@ -23,6 +23,13 @@ void Fields(T& x, V&& v) {
   v(4, "after", x.after);
   v(5, "batch", x.batch);
   v(6, "previous", x.previous);
+  v.IfAny(7, "leases", x.leases);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, WindowOrder>
+void Fields(T& x, V&& v) {
+  v(1, "first", x.first);
+  v(2, "leases", x.leases);
 }
 template <class T, class V>
 requires std::same_as<std::remove_const_t<T>, WindowClaim>
@@ -31,6 +38,7 @@ void Fields(T& x, V&& v) {
   v(2, "version", x.version);
   v(3, "root", x.root);
   v(4, "items", x.items);
+  v.IfAny(5, "order", x.order);
 }
 template <class T, class V>
 requires std::same_as<std::remove_const_t<T>, AuditClaim>

@@ -14,6 +14,15 @@ Bytes EncodeClaim(const AuditClaim& claim) { return WireEncode(claim, kClaimByte
 
 Hash256 GroupHash(const Group& group) { return Sha256(Encode(group)); }
 
+Hash256 LeasesHash(std::span<const LeaseId> leases) {
+  static_assert(std::endian::native == std::endian::little);
+  constexpr std::string_view kLabel = "WGL-LEASES-1";
+  Sha256Hasher hasher;
+  hasher.Update(std::as_bytes(std::span(kLabel)));
+  for (const LeaseId lease : leases) hasher.Update(std::as_bytes(std::span(&lease.value, 1)));
+  return hasher.Finish();
+}
+
 Digest256 BatchLeaf(const Hash256& group) { return MerkleLeaf(group); }
 
 namespace {

@@ -37,18 +37,26 @@ struct StepClaim {
   Hash256 before{}, after{};  // Trainer::StateHash
   Hash256 batch{};            // SHA-256 of EncodeRecords of the groups, in batch order
   Hash256 previous{};         // digest of the claim of the step before; zeros: the first
+  // LeasesHash of the batch, where batches form by arrival (docs/adr/0018).
+  std::optional<Hash256> leases;
   bool operator==(const StepClaim&) const = default;
 };
 
 // A trainer: these groups were accepted since the step before, and this step could choose from them
 // and from what earlier windows left. Every accepted group of a training lease stands in one
 // window, so a receipt for a group that is in none shows what was dropped.
+struct WindowOrder {        // where batches form by arrival
+  std::uint64_t first = 0;  // place of its first group among all accepted ones of the run
+  Hash256 leases{};         // LeasesHash of its groups, in their order
+  bool operator==(const WindowOrder&) const = default;
+};
 struct WindowClaim {
   static constexpr std::string_view kDomain = "WGL-WINDOW-1";
   Hash256 run{};
   PolicyVersion version;    // of the step
   Hash256 root{};           // BatchRoot of the groups, in the order of acceptance; zeros: none
   std::uint32_t items = 0;  // of them
+  std::optional<WindowOrder> order;
   bool operator==(const WindowClaim&) const = default;
 };
 
@@ -78,6 +86,9 @@ struct Signed {
 };
 
 inline constexpr std::size_t kClaimBytesMax = 1024;
+
+// SHA-256 of "WGL-LEASES-1" and the ids (u64 LE).
+Hash256 LeasesHash(std::span<const LeaseId> leases);
 
 Bytes EncodeClaim(const PolicyClaim& claim);
 Bytes EncodeClaim(const StepClaim& claim);

@@ -49,6 +49,19 @@ void Fields(T& x, V&& v) {
   v.Structs(2, "windows", x.windows, kEvidenceWindowsMax);
 }
 template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, OrderedWindow>
+void Fields(T& x, V&& v) {
+  v(1, "window", x.window);
+  v.Numbers(2, "leases", x.leases, std::size_t{1} << 20);
+}
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, OrderProof>
+void Fields(T& x, V&& v) {
+  v(1, "step", x.step);
+  v.Numbers(2, "leases", x.leases, std::size_t{1} << 20);
+  v.Structs(3, "windows", x.windows, kEvidenceWindowsMax);
+}
+template <class T, class V>
 requires std::same_as<std::remove_const_t<T>, Evidence>
 void Fields(T& x, V&& v) {
   v(1, "run", x.run);
@@ -69,6 +82,7 @@ void Fields(T& x, V&& v) {
   v(16, "signature", x.signature);
   v.IfAny(17, "canary", x.canary);
   v.IfAny(18, "receipt", x.receipt);
+  v.IfAny(19, "order", x.order);
 }
 
 namespace {
@@ -82,6 +96,7 @@ requires std::same_as<std::remove_const_t<T>, Tail>
 void Fields(T& x, V&& v) {
   v.IfAny(17, "canary", x.evidence.canary);
   v.IfAny(18, "receipt", x.evidence.receipt);
+  v.IfAny(19, "order", x.evidence.order);
 }
 
 constexpr std::string_view kDomain = "WGL-EVIDENCE-1";

@@ -79,6 +79,20 @@ struct ReceiptProof {
   bool operator==(const ReceiptProof&) const = default;
 };
 
+// A step, and every window that a group of its batch can stand in: where batches form by arrival,
+// the order of acceptance says which groups are its own. No window needs to be shown for it.
+struct OrderedWindow {
+  Signed<WindowClaim> window;
+  std::vector<LeaseId> leases;  // in its order
+  bool operator==(const OrderedWindow&) const = default;
+};
+struct OrderProof {
+  Signed<StepClaim> step;
+  std::vector<LeaseId> leases;  // of its batch, in order
+  std::vector<OrderedWindow> windows;
+  bool operator==(const OrderProof&) const = default;
+};
+
 struct Evidence {
   Hash256 run{};
   Hash256 description_hash{};
@@ -97,6 +111,7 @@ struct Evidence {
   Signature signature{};  // the accuser's, over everything else
   std::optional<CanaryProof> canary;
   std::optional<ReceiptProof> receipt;
+  std::optional<OrderProof> order;
   bool operator==(const Evidence&) const = default;
 };
 

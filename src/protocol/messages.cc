@@ -87,6 +87,7 @@ void Fields(T& x, V&& v) {
   v(5, "group", x.group);
   v(6, "tokens", x.tokens);
   v.Text(7, "text", x.text, kProtocol.text_bytes_max);
+  v.IfAny(8, "place", x.place);
 }
 template <class T, class V>
 requires std::same_as<std::remove_const_t<T>, Heartbeat>
@@ -198,6 +199,7 @@ void Fields(T& x, V&& v) {
   v(9, "window_signature", x.window_signature);
   v.Numbers(10, "window_leases", x.window_leases, kProtocol.batch_leases_max);
   v.Numbers(11, "window_groups", x.window_groups, kProtocol.batch_leases_max);
+  v.IfAny(12, "window_first", x.window_first);
 }
 template <class T, class V>
 requires std::same_as<std::remove_const_t<T>, StepAsk>
@@ -308,6 +310,7 @@ const char* Wrong(const OutcomeRecord& x) {
   if ((x.outcome == Outcome::kExpired || x.outcome == Outcome::kReturned) && x.group)
     return "a group, but it was never answered";
   if (x.outcome != Outcome::kAccepted && x.tokens != 0) return "tokens of a group not accepted";
+  if (x.outcome != Outcome::kAccepted && x.place) return "a place of a group not accepted";
   return nullptr;
 }
 const char* Wrong(const Heartbeat&) { return nullptr; }
@@ -344,6 +347,7 @@ const char* Wrong(const EvidenceSubmission&) { return nullptr; }
 const char* Wrong(const StepSigned& x) {
   if (!x.window_groups.empty() && x.window_leases.size() != x.window_groups.size())
     return "not one group for each lease";
+  if (x.window_first && !x.window_signature) return "a place of a window that nobody signed";
   const bool none = x.window_leases.empty();
   if (none != (x.window == Hash256{})) return "a window without groups has no root";
   return none || x.window_signature ? nullptr : "a window that nobody signed";

@@ -109,6 +109,8 @@ struct OutcomeRecord {
   std::optional<Hash256> group;        // SHA-256 of the group's bytes; absent when none came
   std::uint64_t tokens = 0;            // sampled tokens that were accepted
   std::string text;
+  // Where batches form by arrival, of an accepted training group: its place among all of the run.
+  std::optional<std::uint64_t> place;
   bool operator==(const OutcomeRecord&) const = default;
 };
 
@@ -267,6 +269,8 @@ struct StepSigned {
   std::optional<Signature> window_signature;  // absent: steps of older programs name no window
   std::vector<LeaseId> window_leases;
   std::vector<Hash256> window_groups;  // hashes, one for each of these leases; or not shown yet
+  // Where batches form by arrival: WindowOrder::first, and the claims bind both lists of leases.
+  std::optional<std::uint64_t> window_first;
   bool operator==(const StepSigned&) const = default;
 };
 // Initiator: show me what it takes to take this step again: the trainer's state at or before it,

@@ -79,6 +79,7 @@ OutcomeRecord AnyOutcome() {
     x.reason = *rc::gen::elementOf(
         std::vector<RejectReason>(AllRejectReasons().begin(), AllRejectReasons().end()));
   if (x.outcome == Outcome::kAccepted) x.tokens = Any<std::uint64_t>();
+  if (x.outcome == Outcome::kAccepted && Any<bool>()) x.place = Any<std::uint64_t>();
   const bool answered = x.outcome != Outcome::kExpired && x.outcome != Outcome::kReturned;
   if (answered && (x.outcome == Outcome::kAccepted || Any<bool>())) x.group = AnyBytes<32>();
   return x;
@@ -187,6 +188,7 @@ NodeMessage AnyStepMessage(MessageKind kind) {
       if (!x.window_groups.empty()) {
         x.window = TestBytes<32>(1);
         x.window_signature = AnyBytes<64>();
+        if (Any<bool>()) x.window_first = Any<std::uint64_t>();
       }
       return x;
     }
@@ -305,6 +307,8 @@ TEST(Messages, ContradictionsAreNoMessages) {
   outcome = {.outcome = Outcome::kExpired, .group = TestBytes<32>(0)};
   EXPECT_NE(Problem(outcome), "");
   outcome = {.outcome = Outcome::kAccepted};
+  EXPECT_NE(Problem(outcome), "");
+  outcome = {.outcome = Outcome::kReturned, .place = 3};
   EXPECT_NE(Problem(outcome), "");
   outcome = {.outcome = Outcome::kStale, .tokens = 5};
   EXPECT_NE(Problem(outcome), "");

@@ -71,6 +71,12 @@ void OrchestratorCore::FormBatchByArrival(std::vector<OrchestratorEffect>& effec
   SendBatch(std::move(batch), effects);
 }
 
+std::optional<std::uint64_t> OrchestratorCore::NextPlace() const {
+  if (!by_arrival_) return std::nullopt;
+  const std::uint64_t batches = version_.value + (batch_in_training_ ? 1 : 0);
+  return batches * recipe_.orchestrator.groups_per_step + arrived_.size();
+}
+
 nlohmann::json OrchestratorCore::UnusedJson() const {
   auto unused = nlohmann::json::array();
   for (const std::uint64_t id : unused_) unused.push_back(id);

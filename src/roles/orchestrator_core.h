@@ -60,6 +60,7 @@ class OrchestratorCore final : public LeaseSource {
   PolicyVersion version() const override { return version_; }
   const TaskPool* pool() const { return pool_ ? &*pool_ : nullptr; }  // null: each lease a new task
   bool training() const override { return batch_in_training_; }  // SavePosition waits for its end
+  std::optional<std::uint64_t> NextPlace() const override;
   std::uint64_t batches_sent() const { return batches_sent_; }
 
  private:

@@ -105,6 +105,9 @@ class LeaseSource {
   // that were accepted, which it gives to Remember. A source without a trainer has neither.
   virtual bool training() const { return false; }
   virtual std::string SavePosition() const { return ""; }
+  // Of the training group that is accepted next, among all of the run; nothing: the order in which
+  // they are accepted means nothing.
+  virtual std::optional<std::uint64_t> NextPlace() const { return std::nullopt; }
   virtual Status Remember(std::vector<GroupRecord>) { return {}; }
 };
 

@@ -56,6 +56,7 @@ void Promises::Kept(const OutcomeRecord& record) {
         fmt::format("lease {:x} is accepted and its group was not kept", record.lease.value));
   accepted->second.node = record.worker;
   accepted->second.known = true;
+  accepted->second.place = record.place;
 }
 
 void Promises::HostBegan(PolicyVersion version, const ToyPolicy& policy) {
@@ -122,6 +123,20 @@ void Promises::CheckUsedOnce(const TrainOn& batch) {
   }
 }
 
+// A receipt that is out of place would convict an honest host.
+void Promises::CheckPlaces(const TrainOn& batch) {
+  const std::uint64_t first = batch.batch * site_.recipe.orchestrator.groups_per_step;
+  for (std::size_t i = 0; i < batch.leases.size(); ++i) {
+    const auto accepted = accepted_.find(batch.leases[i].id.value);
+    if (accepted == accepted_.end() || !accepted->second.known) continue;
+    if (accepted->second.place != first + i)
+      Break(fmt::format("the receipt for lease {:x} says place {}, and its group is number {}",
+                        batch.leases[i].id.value,
+                        accepted->second.place ? fmt::to_string(*accepted->second.place) : "none",
+                        first + i));
+  }
+}
+
 void Promises::Trained(const TrainOn& batch, PolicyVersion current,
                        const std::vector<LeaseId>& forged) {
   if (batch.batch != current.value)
@@ -131,7 +146,10 @@ void Promises::Trained(const TrainOn& batch, PolicyVersion current,
     hasher.Update(Encode(batch.groups[i].group));
     CheckGroup(batch.groups[i], batch.leases[i], current);
   }
-  if (site_.recipe.orchestrator.by_arrival()) CheckUsedOnce(batch);
+  if (site_.recipe.orchestrator.by_arrival()) {
+    CheckUsedOnce(batch);
+    CheckPlaces(batch);
+  }
   const Digest256 digest = hasher.Finish();
   const auto [known, is_new] = batches_.emplace(batch.batch, digest);
   if (!is_new && known->second != digest)

@@ -56,7 +56,8 @@ class Promises {
   struct Accepted {
     Hash256 group{};
     NodeId node;
-    bool known = false;  // its outcome was kept too
+    bool known = false;                  // its outcome was kept too
+    std::optional<std::uint64_t> place;  // that its receipt says, where batches form by arrival
   };
   void Kept(const LeaseHolder& holder);
   void Kept(const GroupRecord& record);
@@ -64,6 +65,7 @@ class Promises {
   void Kept(const DeskEntry&) {}  // no desks here
   void CheckGroup(const ScoredGroup& scored, const Lease& lease, PolicyVersion current);
   void CheckUsedOnce(const TrainOn& batch);
+  void CheckPlaces(const TrainOn& batch);
   void ForgetBefore(std::uint64_t wave);
 
   const Site& site_;

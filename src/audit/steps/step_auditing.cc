@@ -77,7 +77,8 @@ StepAuditing::StepAuditing(Places places, const Signer& key, const Hash256& run,
       pool_(pool),
       clock_(clock),
       say_(std::move(say)),
-      core_(StepTermsOf(site.description.recipe, run), ReadTaken(places_.mirror)),
+      core_(StepTermsOf(site.description.recipe, run), ReadTaken(places_.mirror),
+            ArrivalTermsOf(site.description.recipe.orchestrator)),
       fetch_(FetchSettings(places_, run, site), clock) {}
 
 Result<std::vector<NodeMessage>> StepAuditing::Step(const StepAuditEvent& event) {
@@ -105,8 +106,8 @@ Status StepAuditing::Perform(StepAuditEffect effect) {
     to_fetch_ = std::move(*fetch);
   } else if (const auto* notice = std::get_if<StepNotice>(&effect)) {
     say_(notice->text);
-  } else if (const auto* lie = std::get_if<StepLie>(&effect)) {
-    return Fail(Blame::kPeer, "the host lied: {}", lie->why);
+  } else if (auto* lie = std::get_if<StepLie>(&effect)) {
+    return Lied(std::move(*lie));
   } else if (const auto* audited = std::get_if<StepAudited>(&effect)) {
     fetch_.Forget(last_begin_);
     if (audited->finding != StepFinding::kHolds) return {};
@@ -291,9 +292,7 @@ Status StepAuditing::KeepStateBefore(const SignedStep& step) {
   return mirror.CommitCheckpoint(version.value);
 }
 
-Status StepAuditing::Wrong(const SignedStep& step, Bytes records, const Signed<PolicyClaim>* policy,
-                           const std::string& why) {
-  WG_TRY(KeepStateBefore(step));
+Evidence StepAuditing::WrongStep(const std::string& why) const {
   Evidence evidence{.run = run_,
                     .description_hash = Sha256(description_),
                     .orchestrator = *host_,
@@ -301,12 +300,39 @@ Status StepAuditing::Wrong(const SignedStep& step, Bytes records, const Signed<P
                     .reason = RejectReason::kWrongStep,
                     .text = why};
   if (description_.size() <= kEvidenceDescriptionMax) evidence.description = description_;
-  evidence.step = StepProof{step.step, std::move(records)};
-  if (policy != nullptr) evidence.policies.push_back(*policy);
+  return evidence;
+}
+
+Result<fs::path> StepAuditing::KeepEvidence(Evidence evidence) const {
   const Bytes file = SealEvidence(std::move(evidence), key_);
   WG_TRY(MakeFolder(places_.evidence));
   const fs::path path = places_.evidence / (ToHex(EvidenceHash(file)).substr(0, 16) + ".wglevid");
   WG_TRY(WriteFileAtomic(path, {reinterpret_cast<const char*>(file.data()), file.size()}));
+  return path;
+}
+
+// Any policy that it signed says under which description it did.
+Status StepAuditing::Lied(StepLie lie) {
+  const Signed<PolicyClaim>* policy = nullptr;
+  if (lie.proof) {
+    for (std::uint64_t at = lie.proof->step.claim.version.value + 2; policy == nullptr && at-- > 0;)
+      policy = policies_(PolicyVersion{at});
+  }
+  if (policy == nullptr) return Fail(Blame::kPeer, "the host lied: {}", lie.why);
+  Evidence evidence = WrongStep(lie.why);
+  evidence.order = std::move(lie.proof);
+  evidence.policies.push_back(*policy);
+  WG_ASSIGN(const fs::path path, KeepEvidence(std::move(evidence)));
+  return Fail(Blame::kPeer, "the host lied: {}; evidence in {}", lie.why, path.string());
+}
+
+Status StepAuditing::Wrong(const SignedStep& step, Bytes records, const Signed<PolicyClaim>* policy,
+                           const std::string& why) {
+  WG_TRY(KeepStateBefore(step));
+  Evidence evidence = WrongStep(why);
+  evidence.step = StepProof{step.step, std::move(records)};
+  if (policy != nullptr) evidence.policies.push_back(*policy);
+  WG_ASSIGN(const fs::path path, KeepEvidence(std::move(evidence)));
   return Fail(Blame::kPeer,
               "the host lied: the step from version {}: {}; evidence in {} (`waggle verify` it "
               "with --inputs {})",

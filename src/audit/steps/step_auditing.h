@@ -70,6 +70,9 @@ class StepAuditing {
   Result<std::unique_ptr<StepTaking>> Begin(const FetchSteps& plan);
   Result<std::vector<GroupRecord>> RecordsOf(const SignedStep& step) const;
   Status Judge(const SignedStep& step, StepRetaken taken);
+  Evidence WrongStep(const std::string& why) const;
+  Result<std::filesystem::path> KeepEvidence(Evidence evidence) const;
+  Status Lied(StepLie lie);
   Status Wrong(const SignedStep& step, Bytes records, const Signed<PolicyClaim>* policy,
                const std::string& why);
   Status KeepStateBefore(const SignedStep& step);

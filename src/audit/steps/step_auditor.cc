@@ -26,7 +26,9 @@ bool SameClaims(const SignedStep& a, const SignedStep& b) {
 
 }  // namespace
 
-StepAuditor::StepAuditor(const StepTerms& terms, std::set<PolicyVersion> taken) : terms_(terms) {
+StepAuditor::StepAuditor(const StepTerms& terms, std::set<PolicyVersion> taken,
+                         const ArrivalTerms& arrival)
+    : terms_(terms), order_(arrival, terms.run) {
   for (const PolicyVersion version : taken) taken_.emplace(version, StepFinding::kHolds);
 }
 
@@ -161,6 +163,10 @@ void StepAuditor::Heard(const StepSigned& message) {
     kept_ += SizeOf(step);
     if (kept_ > kKeptMax) return Lie("it tells of more unsettled steps than can be kept");
     if (std::string why = NoteWindow(step); !why.empty()) return Lie(std::move(why));
+    if (auto lie = order_.Note(step, *host_)) {
+      effects_.emplace_back(StepLie{std::move(lie->why), std::move(lie->proof)});
+      return;
+    }
   }
   std::string why = step.window && step.window->shown() ? NoteShown(step) : "";
   if (!why.empty()) return Lie(std::move(why));

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "audit/steps/arrival_order.h"
 #include "audit/steps/step_desk.h"
 #include "ledger/state.h"
 #include "protocol/messages.h"
@@ -73,13 +74,15 @@ struct StepNotice {  // a line for people
 };
 struct StepLie {  // what the host says cannot be
   std::string why;
+  std::optional<OrderProof> proof;  // that anybody decides, if there is one
 };
 using StepAuditEffect = std::variant<StepSay, FetchSteps, StepAudited, StepNotice, StepLie>;
 
 class StepAuditor {
  public:
   // taken: by earlier processes of this node, and held.
-  StepAuditor(const StepTerms& terms, std::set<PolicyVersion> taken);
+  StepAuditor(const StepTerms& terms, std::set<PolicyVersion> taken,
+              const ArrivalTerms& arrival = {});
 
   // `now` never goes back.
   [[nodiscard]] std::vector<StepAuditEffect> Step(Milliseconds now, const StepAuditEvent& event);
@@ -134,7 +137,7 @@ class StepAuditor {
   void TryAgain(PolicyVersion version, const std::string& trouble);
   void Finish(PolicyVersion version, StepFinding finding, const std::string& text);
   void SayFound(PolicyVersion version, StepFinding finding);
-  void Lie(std::string why) { effects_.emplace_back(StepLie{std::move(why)}); }
+  void Lie(std::string why) { effects_.emplace_back(StepLie{std::move(why), std::nullopt}); }
 
   const StepTerms terms_;
   std::optional<NodeId> host_;
@@ -153,8 +156,9 @@ class StepAuditor {
   bool windows_ = true;
   std::map<LeaseId, std::optional<Hash256>> windowed_;  // the group: once it was shown
   std::uint64_t windows_until_ = 0, shown_until_ = 0;   // version of the next window; shown
-  std::vector<Seen> seen_;                              // to be found in a window
-  std::map<LeaseId, GroupTrained> trained_;             // the same
+  ArrivalOrder order_;
+  std::vector<Seen> seen_;                   // to be found in a window
+  std::map<LeaseId, GroupTrained> trained_;  // the same
   Counts counts_;
 };
 

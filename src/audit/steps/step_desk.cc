@@ -27,6 +27,7 @@ StepSigned MessageOf(const SignedStep& step, bool shown) {
     message.window_signature = step.window->window.signature;
     message.window_leases = step.window->leases;
     if (shown) message.window_groups = step.window->groups;
+    if (const auto& order = step.window->window.claim.order) message.window_first = order->first;
   }
   return message;
 }
@@ -42,10 +43,16 @@ SignedStep StepOf(const Hash256& run, const StepSigned& message) {
                   .leases = message.leases,
                   .window = std::nullopt};
   if (!message.window_signature) return step;
+  std::optional<WindowOrder> order;
+  if (message.window_first) {
+    step.step.claim.leases = LeasesHash(message.leases);
+    order = WindowOrder{*message.window_first, LeasesHash(message.window_leases)};
+  }
   step.window = SignedWindow{{{.run = run,
                                .version = message.version,
                                .root = message.window,
-                               .items = static_cast<std::uint32_t>(message.window_leases.size())},
+                               .items = static_cast<std::uint32_t>(message.window_leases.size()),
+                               .order = order},
                               *message.window_signature},
                              message.window_leases,
                              message.window_groups};

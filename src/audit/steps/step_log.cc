@@ -6,6 +6,7 @@
 #include <cstring>
 #include <set>
 
+#include "audit/steps/arrival_order.h"
 #include "audit/steps/step_taking.h"
 #include "base/files.h"
 #include "proofs/claim_fields.h"
@@ -89,7 +90,7 @@ Result<NodeId> TrainerOf(const RunFolder& folder, const Hash256& run) {
 // order in which they were accepted, none left out and none twice; and no batch trains on a group
 // that no window has named. Empty: they hold.
 Result<std::string> LeftOut(const std::vector<SignedStep>& steps, const NodeId& key,
-                            RunStore& store) {
+                            RunStore& store, ArrivalOrder order) {
   std::uint64_t at = 0;
   std::set<LeaseId> named;
   const bool all = !steps.empty() && steps.front().window;  // else a resumed run of older programs
@@ -107,6 +108,7 @@ Result<std::string> LeftOut(const std::vector<SignedStep>& steps, const NodeId& 
       }
       named.insert(step.window->leases[i]);
     }
+    if (const auto lie = order.Note(step, key)) return lie->why;
     at += step.window->groups.size();
     for (const LeaseId lease : step.leases) {
       if (all && !named.contains(lease))
@@ -124,7 +126,8 @@ bool WindowHolds(const SignedStep& step, const NodeId& trainer) {
   const SignedWindow& window = *step.window;
   const WindowClaim& claim = window.window.claim;
   if (claim.run != step.step.claim.run || claim.version != step.step.claim.version ||
-      claim.items != window.leases.size() || !ClaimHolds(window.window, trainer))
+      claim.items != window.leases.size() || !ClaimHolds(window.window, trainer) ||
+      (claim.order && claim.order->leases != LeasesHash(window.leases)))
     return false;
   if (!window.shown()) return window.groups.empty();
   return claim.root == (window.groups.empty() ? Hash256{} : BatchRoot(window.groups));
@@ -142,10 +145,17 @@ Result<std::vector<GroupRecord>> RecordsOf(RunStore& store, std::span<const Leas
   return records;
 }
 
-Result<std::unique_ptr<StepLog>> StepLog::Open(const RunFolder& folder) {
+std::vector<LeaseId> LeasesOf(const std::vector<GroupRecord>& records) {
+  std::vector<LeaseId> leases;
+  for (const GroupRecord& record : records) leases.push_back(record.lease.id);
+  return leases;
+}
+
+Result<std::unique_ptr<StepLog>> StepLog::Open(const RunFolder& folder, bool ordered) {
   WG_ASSIGN(auto read, ReadAll<SignedStep>(PathOf(folder)));
   WG_ASSIGN(auto windows, ReadAll<SignedWindow>(WindowsOf(folder)));
   auto log = std::make_unique<StepLog>();
+  log->ordered_ = ordered;
   log->steps_ = std::move(read.records);
   WG_ASSIGN(std::FILE * file, OpenLog(PathOf(folder), read.whole));
   log->file_.reset(file);
@@ -203,6 +213,7 @@ Result<std::optional<SignedWindow>> StepLog::WindowOf(const Signer& trainer, con
                    .version = claim.version,
                    .items = static_cast<std::uint32_t>(records.size())};
   if (!records.empty()) said.root = BatchRoot(window.groups);
+  if (ordered_) said.order = WindowOrder{windowed_, LeasesHash(window.leases)};
   window.window = SignClaim(said, trainer);
   WG_TRY(Append(windows_file_, WireEncode(window, kStepBytesMax)));
   windowed_ += records.size();
@@ -212,6 +223,7 @@ Result<std::optional<SignedWindow>> StepLog::WindowOf(const Signer& trainer, con
 Result<SignedStep> StepLog::Add(const Signer& trainer, StepClaim claim, std::vector<LeaseId> leases,
                                 const Accepted& accepted) {
   const std::uint64_t at = claim.version.value;
+  if (ordered_) claim.leases = LeasesHash(leases);
   if (at > 0 && at <= steps_.size()) claim.previous = ClaimDigest(steps_[at - 1].step.claim);
   if (at < steps_.size()) {
     if (steps_[at].step.claim == claim) return steps_[at];
@@ -257,7 +269,8 @@ Result<StepsChecked> CheckSteps(const RunFolder& folder, const StepRange& range,
   StepTaking taking(*site, run, key, std::move(trainer),
                     [&](const SignedStep& step) { return RecordsOf(*store, step.leases); });
   Influence influence(run, d.recipe.orchestrator);
-  WG_ASSIGN(checked.left_out, LeftOut(steps, key, *store));
+  WG_ASSIGN(checked.left_out,
+            LeftOut(steps, key, *store, {ArrivalTermsOf(d.recipe.orchestrator), run}));
   for (std::uint64_t version = checked.begun; version < to; ++version) {
     WG_ASSIGN(StepRetaken taken, taking.Take(steps[version]));
     if (taken.why.empty()) {

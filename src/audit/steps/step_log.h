@@ -38,11 +38,13 @@ bool WindowHolds(const SignedStep& step, const NodeId& trainer);
 // The groups that a run accepted for these leases. Blame::kMachine: one is not in its store.
 Result<std::vector<GroupRecord>> RecordsOf(RunStore& store, std::span<const LeaseId> leases);
 
+std::vector<LeaseId> LeasesOf(const std::vector<GroupRecord>& records);
+
 class StepLog {
  public:
   // In a run's folder; opens or creates: steps.log, and windows.log beside it. A torn last record
-  // is forgotten.
-  static Result<std::unique_ptr<StepLog>> Open(const RunFolder& folder);
+  // is forgotten. ordered: what is signed says its order (proofs/claims.h).
+  static Result<std::unique_ptr<StepLog>> Open(const RunFolder& folder, bool ordered = false);
   static Result<std::vector<SignedStep>> Read(const RunFolder& folder);
 
   // A step that is there already (the run was resumed further back) must be the same: steps are
@@ -67,6 +69,7 @@ class StepLog {
   std::vector<SignedStep> steps_;                  // of versions 0, 1, ...
   std::map<PolicyVersion, SignedWindow> windows_;  // one of a step that is not there yet, at most
   std::uint64_t windowed_ = 0;                     // groups that stand in a window
+  bool ordered_ = false;
 };
 
 struct StepRange {

@@ -31,6 +31,10 @@ Result<StepRetaken> StepTaking::Take(const SignedStep& step) {
         Kind::kBatch, "its batch is not made of the groups that the run accepted", {}};
   }
   const RunDescription& d = site_.description;
+  if (claim.leases && *claim.leases != LeasesHash(LeasesOf(records))) {
+    return StepRetaken{Kind::kStep, "it is signed over other leases than its batch has",
+                       std::move(records)};
+  }
   const auto after =
       StepAgain(*trainer_, d.recipe, records, claim.version, *site_.codec, d.model.vocab);
   if (!after && after.error().blame != Blame::kPeer) return Forward(after.error());

@@ -21,8 +21,9 @@ std::string Fixture(const std::string& name) {
 
 std::string Refusal(const std::string& text) {
   const auto rounds = RecordedRounds::Parse(DrandQuicknet(), text);
-  if (!rounds) EXPECT_EQ(rounds.error().blame, Blame::kPeer);
-  return rounds ? "" : rounds.error().what;
+  if (rounds) return "";
+  EXPECT_EQ(rounds.error().blame, Blame::kPeer);
+  return rounds.error().what;
 }
 
 TEST(RecordedRounds, BothNetworksAndBothForms) {

@@ -88,7 +88,7 @@ TEST(GrailCopies, TheIntervalCatchesWhatAWindowDoesNot) {
     const auto found =
         watch.Window({File("ann", 9, base, base + 100), File("bob", 3, base + 1000, base + 1100)});
     for (const CopyPair& pair : found.pairs) EXPECT_TRUE(pair.interval);
-    if (!found.gated.empty()) EXPECT_EQ(found.gated, Names{"bob"});
+    EXPECT_TRUE(found.gated.empty() || found.gated == Names{"bob"});
     gated += found.gated.size();
   }
   EXPECT_EQ(gated, 5u);  // 20 of 200 .. of 600
