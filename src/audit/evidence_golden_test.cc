@@ -7,6 +7,7 @@
 #include "base/test_source.h"
 #include "policy/patch.h"
 #include "policy/store.h"
+#include "run/lease_maker.h"
 #include "run/step_check.h"
 
 namespace waggle {
@@ -159,6 +160,63 @@ TEST(EvidenceGolden, EveryReasonIsDecidedAsItWas) {
     EXPECT_EQ(blind.kind, needs ? Decision::Kind::kFault : Decision::Kind::kProved)
         << ToString(reason) << ": " << blind.text;
   }
+}
+
+// Of a run whose batches form by arrival: the windows of steps 0 and 1, and a step that left out
+// what came second.
+TEST(EvidenceGolden, AnOrderIsDecidedAsItWas) {
+  const fs::path path = Golden() / "wrong_step_by_arrival.wglevid";
+  if (std::getenv("WAGGLE_UPDATE") != nullptr) {
+    Recipe recipe = AuditRecipe();
+    recipe.orchestrator.batches = "arrival";
+    recipe.orchestrator.ahead = 1;
+    recipe.orchestrator.groups_per_step = 2;
+    const TestAudit audit(recipe);
+    Evidence evidence = audit.About(audit.orchestrator.id(), RejectReason::kWrongStep);
+    evidence.policies = audit.policies;
+    const std::vector<LeaseId> first = {LeaseIdOf(1, 0), LeaseIdOf(0, 0), LeaseIdOf(0, 1)};
+    const std::vector<LeaseId> second = {LeaseIdOf(1, 1), LeaseIdOf(2, 0)};
+    OrderProof proof{.leases = {LeaseIdOf(0, 1), LeaseIdOf(2, 0)}};
+    proof.step = SignClaim(StepClaim{.run = audit.run->run_id,
+                                     .version = PolicyVersion{1},
+                                     .leases = LeasesHash(proof.leases)},
+                           audit.orchestrator);
+    std::uint64_t place = 0;
+    for (const auto* leases : {&first, &second}) {
+      const WindowClaim claim{.run = audit.run->run_id,
+                              .version = PolicyVersion{proof.windows.size()},
+                              .root = Hash256{4},
+                              .items = static_cast<std::uint32_t>(leases->size()),
+                              .order = WindowOrder{place, LeasesHash(*leases)}};
+      proof.windows.push_back({SignClaim(claim, audit.orchestrator), *leases});
+      place += leases->size();
+    }
+    evidence.order = std::move(proof);
+    const Bytes bytes = SealEvidence(std::move(evidence), audit.accuser);
+    ASSERT_TRUE(WriteFileAtomic(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
+  }
+  const std::string text = ReadFile(path, kEvidenceBytesMax).value();
+  auto evidence = OpenEvidence({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+  ASSERT_TRUE(evidence) << evidence.error().what;
+  ThreadPool pool(1);
+  FolderInputs nothing({}, BestOps(), pool);
+  const Decision decision = Decide(*evidence, nothing, pool, TestKey(1).id());
+  EXPECT_EQ(decision.kind, Decision::Kind::kProved) << decision.text;
+  EXPECT_NE(decision.text.find("lease 1000001 is due in its place 1"), std::string::npos)
+      << decision.text;
+  // What it says is what was signed, and all of it has to be here.
+  const auto refuse = [&](const std::function<void(OrderProof&)>& change, const char* why) {
+    Evidence other = *evidence;
+    change(*other.order);
+    const Decision said = Decide(other, nothing, pool, TestKey(1).id());
+    EXPECT_EQ(said.kind, Decision::Kind::kNotProved) << said.text;
+    EXPECT_NE(said.text.find(why), std::string::npos) << said.text;
+  };
+  refuse([](OrderProof& x) { x.leases.pop_back(); }, "not those that the step was signed with");
+  refuse([](OrderProof& x) { x.windows[0].leases.pop_back(); }, "is over other leases");
+  refuse([](OrderProof& x) { x.windows.pop_back(); }, "are not all here");
+  refuse([](OrderProof& x) { std::swap(x.windows[0], x.windows[1]); }, "not one that was signed");
+  refuse([](OrderProof& x) { x.step.claim.version = PolicyVersion{0}; }, "the step is not signed");
 }
 
 }  // namespace

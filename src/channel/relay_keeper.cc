@@ -138,8 +138,8 @@ Status RelayKeeper::Follow(NodeClient* host, std::span<const AnnouncedPolicy> ch
   if (swarm_ != nullptr) swarm_->Retain(manifests);
   WG_TRY(folder_.Retain(files));
   // Updates first: those who sample wait for them, newcomers can wait for the rest.
-  std::ranges::stable_partition(
-      wanted, [](const Kept& kept) { return kept.manifest.kind != PolicyKind::kFull; });
+  std::stable_partition(wanted.begin(), wanted.end(),
+                        [](const Kept& kept) { return kept.manifest.kind != PolicyKind::kFull; });
   for (const Kept& kept : wanted) {
     if (stop()) return {};
     WG_TRY(Fill(host, kept, stop));

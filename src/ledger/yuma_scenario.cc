@@ -123,12 +123,11 @@ Status Market::Settings(const ScenarioWords& words) {
   YumaSettings& s = report_.settings;
   for (std::size_t i = 1; i < words.size(); ++i) {
     WG_ASSIGN(const auto pair, Pair(words[i]));
-    const auto [key, text] = pair;
     bool known = false, good = false;
     const auto field = [&](std::string_view name, auto& value) {
-      if (key != name) return;
+      if (pair.first != name) return;
       known = true;
-      good = ParseWord(text, value);
+      good = ParseWord(pair.second, value);
     };
     field("version", s.version), field("kappa", s.kappa), field("bonds_penalty", s.bonds_penalty);
     field("bonds_moving_average", s.bonds_moving_average);
@@ -141,8 +140,8 @@ Status Market::Settings(const ScenarioWords& words) {
     field("weights_min", market_.weights_min), field("share_max", market_.share_max);
     field("speaker_stake_min", market_.stake_min), field("reveal_after", market_.reveal_after);
     field("unrevealed_max", market_.unrevealed_max), field("scaled", scaled_);
-    if (!known) return Wrong("{}: no such setting", key);
-    if (!good) return Wrong("{}={}: no such value", key, text);
+    if (!known) return Wrong("{}: no such setting", pair.first);
+    if (!good) return Wrong("{}={}: no such value", pair.first, pair.second);
   }
   if (market_.tempo == 0 || market_.tempo > kHeightMax || market_.reveal_after > kHeightMax)
     return Wrong("tempo is from 1 to {}, as is reveal_after", kHeightMax);

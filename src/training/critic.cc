@@ -100,7 +100,8 @@ Result<std::vector<std::vector<float>>> Critic::Values(
     ThreadPool& pool, std::span<const TrainingSample* const> samples) {
   WG_ASSIGN(const auto model, Working());
   std::vector<std::vector<float>> values;
-  for (const auto& [begin, end] : MicroBatches(samples, token_budget_)) {
+  for (const auto& micro_batch : MicroBatches(samples, token_budget_)) {
+    const auto begin = micro_batch.first, end = micro_batch.second;
     const PackedBatch packed = Pack(samples.subspan(begin, end - begin));
     const std::vector<float> rows = ScoreValues(*model, pool, packed.batch);
     if (!std::all_of(rows.begin(), rows.end(), [](float v) { return std::isfinite(v); }))
