@@ -8,12 +8,6 @@
 #include "roles/orchestrator_core.h"
 
 namespace waggle {
-namespace {
-
-constexpr WorkerId kNobody{0};
-
-}  // namespace
-
 // Makes the leases of the next wave: in no batch yet.
 void OrchestratorCore::OpenWave() {
   const std::uint32_t groups = recipe_.orchestrator.groups_per_step;

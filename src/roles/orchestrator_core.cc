@@ -84,7 +84,7 @@ void OrchestratorCore::StartEvaluationIfDue() {
   const bool due = version_.value == 0 || version_.value == recipe_.orchestrator.steps ||
                    (settings.every > 0 && version_.value % settings.every == 0);
   if (!due) return;
-  evaluation_.emplace();
+  evaluation_ = EvaluationRound{};
   evaluation_->result.version = version_;
 }
 

@@ -100,8 +100,7 @@ Result<std::vector<std::vector<float>>> Critic::Values(
     ThreadPool& pool, std::span<const TrainingSample* const> samples) {
   WG_ASSIGN(const auto model, Working());
   std::vector<std::vector<float>> values;
-  for (const auto& micro_batch : MicroBatches(samples, token_budget_)) {
-    const auto begin = micro_batch.first, end = micro_batch.second;
+  for (const auto& [begin, end] : MicroBatches(samples, token_budget_)) {
     const PackedBatch packed = Pack(samples.subspan(begin, end - begin));
     const std::vector<float> rows = ScoreValues(*model, pool, packed.batch);
     if (!std::all_of(rows.begin(), rows.end(), [](float v) { return std::isfinite(v); }))
@@ -124,7 +123,8 @@ Status Critic::Accumulate(ThreadPool& pool, const std::vector<const TrainingSamp
   for (auto& [name, tensor] : gradients_) std::fill(tensor.data.begin(), tensor.data.end(), 0.0f);
   ValueSums sums;
   double loss = 0, clipped = 0;
-  for (const auto& [begin, end] : MicroBatches(samples, token_budget_)) {
+  for (const auto& micro_batch : MicroBatches(samples, token_budget_)) {
+    const std::size_t begin = micro_batch.first, end = micro_batch.second;
     const PackedBatch packed = Pack(std::span(samples).subspan(begin, end - begin));
     const auto slope = [&](std::span<const float> values, std::span<float> dvalues) {
       for (std::size_t s = begin; s < end; ++s) {
