@@ -10,6 +10,7 @@
 #include "cli/common.h"
 #include "delegation/dispute_journal.h"
 #include "delegation/dispute_wire.h"
+#include "delegation/run_ground.h"
 
 namespace waggle {
 namespace {
@@ -37,7 +38,7 @@ struct Judged {
 Decision DecideDispute(const DisputeEvidence& evidence) {
   using Kind = Decision::Kind;
   const KeyPair judge = KeyPair::Generate();  // checks signatures only
-  const auto referee = ReplayDispute(evidence, judge);
+  const auto referee = ReplayDispute(evidence, judge, ReadRunGround);
   if (!referee) return {Kind::kNotProved, referee.error().what};
   const DisputeVerdict& v = evidence.verdict;
   if (!v.a_loses && !v.b_loses)

@@ -221,12 +221,7 @@ RunCommit SampledRun::Commit() {
 }
 
 Bytes SampledRun::Responses(std::uint64_t first) const {
-  Bytes bytes;
-  for (std::uint64_t s = first; s < responses_->size(); ++s) {
-    if (!bytes.empty() && bytes.size() + 8 * (*responses_)[s].size() > kResponsesBytes) break;
-    AppendResponse((*responses_)[s], bytes);
-  }
-  return bytes;
+  return PackResponses(*responses_, first, kResponsesBytes);
 }
 
 // Null if the weights went away since: then nothing can be said about them.

@@ -2,10 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <bit>
-
 #include "base/check.h"
 #include "base/files.h"
+#include "delegation/step_spec.h"
 #include "training/checkpoint_folder.h"
 
 namespace waggle {
@@ -14,41 +13,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kLogName = "commitment.log";
-constexpr std::size_t kRecordBytes = 2 + 8 + 5 * 32;
-constexpr std::size_t kSamplesMax = 4096;          // of one StepSpec
+constexpr std::size_t kRecordBytes = kStepRecordBytes;
 constexpr std::uint64_t kStepsMax = 1'000'000;     // specs are held in memory
 constexpr std::uint64_t kPositionsMax = 1u << 16;  // of one sample: its tensors are asked for whole
-
-std::uint32_t Word(float x) { return std::bit_cast<std::uint32_t>(x); }
-
-// The rows of the samples that the trainer reads: those that carry a gradient.
-std::vector<TrainingSample> ActiveRows(std::vector<TrainingSample> rows) {
-  std::erase_if(rows, [](const TrainingSample& sample) { return !sample.CarriesGradient(); });
-  return rows;
-}
-
-std::vector<HostTensor> DataTensors(const std::vector<TrainingSample>& rows) {
-  std::vector<HostTensor> data;
-  for (const TrainingSample& sample : rows) {
-    const std::uint64_t n = sample.rows();
-    HostTensor tokens = HostTensor::Zero({Element::kI32, {n}}), targets = tokens,
-               u = HostTensor::Zero({Element::kF32, {n}});
-    for (std::uint64_t i = 0; i < n; ++i) {
-      tokens.SetCell(i, static_cast<std::uint32_t>(sample.tokens[i]));
-      targets.SetCell(i, static_cast<std::uint32_t>(sample.target[i]));
-      u.SetCell(i, Word(sample.u[i]));
-    }
-    for (HostTensor* tensor : {&tokens, &targets, &u}) data.push_back(std::move(*tensor));
-  }
-  return data;
-}
-
-HostTensor TensorOf(const StateEntry& entry, const Tensor& from) {
-  HostTensor tensor = HostTensor::Zero(entry.type);
-  Check(tensor.data.size() == from.data.size(), "a state has the shapes of its model");
-  tensor.data = from.data;
-  return tensor;
-}
 
 RunProgram ProgramOf(const SftWork& work) {
   const TrainerConfig& trainer = work.recipe.trainer;
@@ -59,12 +26,7 @@ RunProgram ProgramOf(const SftWork& work) {
   run.kv = static_cast<std::uint8_t>(work.numerics.kv);
   run.kshards = work.numerics.kshards;
   run.units = work.steps;
-  run.clip = trainer.clip > 0;
-  if (run.clip) {
-    const auto bits = std::bit_cast<std::uint64_t>(trainer.clip);
-    run.clip_low = static_cast<std::uint32_t>(bits);
-    run.clip_high = static_cast<std::uint32_t>(bits >> 32);
-  }
+  PutClip(trainer.clip, run);
   return run;
 }
 
@@ -99,39 +61,26 @@ Result<DelegatedProgram> DelegatedProgram::Of(const SftWork& work) {
   program.state_ = StateOf(config, {});  // fp32 masters
   const TrainerConfig& trainer = work.recipe.trainer;
   WG_ASSIGN(const Optimizer optimizer, Optimizer::Create(trainer.optimizer, trainer.schedule));
-  std::vector<std::uint32_t> decay;
-  for (const TensorSpec& spec : TensorSpecs(config))
-    decay.push_back(Word(optimizer.WeightDecayOf(spec.name, spec.shape.size())));
+  const std::vector<std::uint32_t> decay = DecayOf(optimizer, config);
   SftBatcher batcher(work.samples, work.recipe.data.batch_tokens, work.recipe.data.seed);
   OptimizerClock clock;
   for (std::uint64_t step = 0; step < work.steps; ++step) {
     program.cursors_.push_back(batcher.cursor());
     WG_ASSIGN(std::vector<TrainingSample> rows, SftRows(config, batcher.Next()));
     rows = ActiveRows(std::move(rows));
-    if (rows.size() > kSamplesMax || rows.size() * config.layers > kDisputeLimits.sample_layers_max)
+    if (rows.size() > kStepSamplesMax ||
+        rows.size() * config.layers > kDisputeLimits.sample_layers_max)
       return Fail(Blame::kOperator,
                   "step {}: {} texts in one step are past the limits of disputes: lower "
                   "data.batch_tokens",
                   step, rows.size());
-    const AdamWNumbers numbers = optimizer.Advance(clock);
-    StepSpec spec;
-    for (const TrainingSample& sample : rows) {
+    for (const TrainingSample& sample : rows)
       if (sample.rows() > kPositionsMax)
         return Fail(Blame::kOperator, "step {}: a text of {} tokens is past the limits of disputes",
                     step, sample.rows());
-      spec.rows.push_back(static_cast<std::uint32_t>(sample.rows()));
-      spec.inv_temperature.push_back(Word(1.0f));
-    }
-    std::vector<Digest256> roots;
-    for (const HostTensor& tensor : DataTensors(rows)) roots.push_back(TensorRoot(tensor));
-    spec.data = DataRoot(roots);
-    spec.lr = Word(numbers.lr);
-    spec.c1 = Word(numbers.c1);
-    spec.c2 = Word(numbers.c2);
-    spec.weight_decay = decay;
-    program.run_.beta1 = Word(numbers.beta1);
-    program.run_.beta2 = Word(numbers.beta2);
-    program.run_.eps = Word(numbers.eps);
+    const AdamWNumbers numbers = optimizer.Advance(clock);
+    StepSpec spec = StepSpecOf(rows, numbers, decay);
+    PutBetas(numbers, program.run_);
     const auto graph = StepProgramOf(program.run_, program.model_, spec);
     if (!graph) return Fail(Blame::kOperator, "step {}: {}", step, graph.error().what);
     program.specs_.push_back(std::move(spec));
@@ -155,16 +104,6 @@ Digest256 DelegatedProgram::TemplateOf(std::uint64_t step) const {
   const auto graph = StepProgramOf(run_, model_, specs_[step]);
   Check(graph.has_value(), "a step that was formed once can be formed again");
   return TemplateHash(*graph);
-}
-
-Digest256 StateRootOf(const std::vector<StateEntry>& entries, const Parameters& w,
-                      const Parameters& m, const Parameters& v, std::uint64_t step) {
-  std::vector<StateRecord> records;
-  for (const StateEntry& entry : entries)
-    records.push_back({entry.name, TensorRoot(TensorOf(entry, w.at(entry.name))),
-                       TensorRoot(TensorOf(entry, m.at(entry.name))),
-                       TensorRoot(TensorOf(entry, v.at(entry.name))), step});
-  return StateRoot(records);
 }
 
 Result<std::vector<StepRecord>> CommitmentLog::Read(const fs::path& folder) {
@@ -248,13 +187,7 @@ const StepState* TrainedRun::Before(std::uint64_t step) {
   while ((*trainer)->step() < step) {
     if (!(*trainer)->SftStep(batches->Next())) return nullptr;
   }
-  const OptimizerState& moments = (*trainer)->optimizer_state();
-  state_ = {};
-  for (const StateEntry& entry : program_->state()) {
-    state_.w.push_back(TensorOf(entry, (*trainer)->parameters().at(entry.name)));
-    state_.m.push_back(TensorOf(entry, moments.m.at(entry.name)));
-    state_.v.push_back(TensorOf(entry, moments.v.at(entry.name)));
-  }
+  state_ = StepStateOf(program_->state(), **trainer);
   state_.data = program_->DataOf(step);
   state_at_ = step;
   return &state_;

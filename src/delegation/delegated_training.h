@@ -40,10 +40,6 @@ class DelegatedProgram {
   std::vector<SftBatcher::Cursor> cursors_;  // before each step
 };
 
-// The StateRoot of a trainer's state after `step` steps.
-Digest256 StateRootOf(const std::vector<StateEntry>& entries, const Parameters& w,
-                      const Parameters& m, const Parameters& v, std::uint64_t step);
-
 // The records of a run's steps in its folder, as they are committed to: the roots of nodes zero.
 class CommitmentLog {
  public:

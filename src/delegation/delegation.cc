@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "delegation/delegated_rollouts.h"
+#include "delegation/delegated_run.h"
 #include "delegation/delegated_training.h"
 
 namespace waggle {
@@ -42,12 +43,7 @@ Result<DisputeKind> KindOfRecipe(const fs::path& recipe) {
   Recipe run;
   if (ReadToml(text, file.string(), training) || !ReadToml(text, file.string(), run))
     return DisputeKind::kTraining;
-  return Fail(Blame::kOperator,
-              "{} is a recipe of `waggle run`, whose data nobody can name before it ran. What can "
-              "be delegated: training on texts, a recipe of `waggle sft` with `commitment = true` "
-              "(recipes/verde/recipe.toml), or rollouts on given prompts, a recipe with [prompts] "
-              "(recipes/verde/rollouts.toml); docs/disputes.md, \"On the wire\"",
-              file.string());
+  return DisputeKind::kReinforcement;
 }
 
 Result<RunProgram> ReadDelegatedProgram(const fs::path& recipe,
@@ -59,6 +55,10 @@ Result<RunProgram> ReadDelegatedProgram(const fs::path& recipe,
     WG_ASSIGN(const RolloutWork work, OpenRolloutWork(std::move(rollouts)));
     return work.run;
   }
+  if (kind == DisputeKind::kReinforcement) {
+    WG_ASSIGN(const RunWork work, OpenRunWork(recipe, overrides));
+    return work.run;
+  }
   WG_ASSIGN(SftRecipe training, ReadSftRecipe(recipe));
   WG_TRY(OverrideAll(training, overrides));
   WG_ASSIGN(const SftWork work, OpenSftWork(std::move(training)));
@@ -68,12 +68,16 @@ Result<RunProgram> ReadDelegatedProgram(const fs::path& recipe,
 
 std::string SizeOf(const RunProgram& program) {
   if (program.kind == DisputeKind::kTraining) return fmt::format("{} steps", program.units);
+  if (program.kind == DisputeKind::kReinforcement)
+    return fmt::format("{} steps, each on {} responses of its own", BatchesIn(program),
+                       program.group);
   return fmt::format("{} prompts with {} responses each", program.units, program.group);
 }
 
 Result<std::unique_ptr<Answerer>> OpenAnswerer(const fs::path& folder, const Ops& ops,
                                                ThreadPool& pool) {
   if (fs::exists(folder / kRolloutRecipeName)) return SampledRun::Open(folder, ops, pool);
+  if (fs::exists(folder / kRunRecipeName)) return ReinforcedRun::Open(folder, ops, pool);
   return TrainedRun::Open(folder, ops, pool);
 }
 

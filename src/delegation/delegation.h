@@ -1,13 +1,14 @@
-// Refereed delegation (sheet gensyn.md 3; docs/disputes.md; docs/adr/0027, 0029): a client gives a
-// program to nodes that nobody trusts, each runs it and commits to what came of it, and who says
-// something false can be shown to.
+// Refereed delegation (sheet gensyn.md 3; docs/disputes.md; docs/adr/0027, 0029, 0031): a client
+// gives a program to nodes that nobody trusts, each runs it and commits to what came of it, and who
+// says something false can be shown to.
 //
 // A delegated program says its own data: what goes into each of its units follows from the client's
-// recipe, so the client forms the spec of every unit without running any, and the root of the specs
-// stands in RunProgram::data, where no other node has a say in it. There are two kinds: supervised
-// training on the client's texts (delegated_training.h; a unit is a step) and rollouts of one
-// policy on the client's prompts (delegated_rollouts.h; a unit is the responses to a prompt). The
-// client's side of either is a RunProgram, the other side an Answerer; whatever is above units,
+// recipe, or from the units before it, so that no other node has a say in it; the root of what the
+// client says stands in RunProgram::data. There are three kinds: supervised training on the
+// client's texts (delegated_training.h; a unit is a step), rollouts of one policy on the client's
+// prompts (delegated_rollouts.h; a unit is the responses to a prompt), and reinforcement learning
+// (delegated_run.h; units are by turns a batch of responses and the step on it). The client's side
+// of each is a RunProgram, the other side an Answerer; whatever is above units,
 // commitments, lines, disputes, journals, tournaments, knows no more than these.
 #pragma once
 
@@ -28,8 +29,8 @@ namespace waggle {
 Result<RunProgram> ReadDelegatedProgram(const std::filesystem::path& recipe,
                                         const std::vector<std::string>& overrides);
 
-// What a recipe delegates. Blame::kOperator: a recipe of `waggle run`, which does not say its own
-// data; the words tell how to make one that does.
+// What a recipe delegates: rollouts, training on texts, or a run that samples what it trains on.
+// Not whether it can be: ReadDelegatedProgram says that.
 Result<DisputeKind> KindOfRecipe(const std::filesystem::path& recipe);
 
 // "40 steps", "12 prompts with 4 responses each".
@@ -42,18 +43,18 @@ class Answerer {
   virtual ~Answerer() = default;
   virtual const RunProgram& program() const = 0;
   virtual RunCommit Commit() = 0;
-  // Of a program of rollouts: the response to sequence `first` and as many more as a frame holds,
+  // Of a program with rollouts: the response to sequence `first` and as many more as a frame holds,
   // as response_codec.h writes them; empty: there is none. From any thread.
   virtual Bytes Responses(std::uint64_t /*first*/) const { return {}; }
   // A side of a dispute about this program; lives no longer than the Answerer.
   virtual std::unique_ptr<DisputeParty> Side(const DisputeTerms& terms, std::uint8_t side) = 0;
 };
 
-// A folder in which a delegated program of either kind was run to its end. Blame::kOperator.
+// A folder in which a delegated program of any kind was run to its end. Blame::kOperator.
 Result<std::unique_ptr<Answerer>> OpenAnswerer(const std::filesystem::path& folder, const Ops& ops,
                                                ThreadPool& pool);
 
-// What the recipes of both kinds share.
+// What the recipes of all kinds share.
 inline constexpr std::size_t kRecipeBytesMax = 1 << 20;
 // `path`, or its recipe.toml if it is a folder.
 std::filesystem::path RecipeFile(const std::filesystem::path& path);

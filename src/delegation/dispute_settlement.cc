@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "delegation/run_ground.h"
+
 namespace waggle {
 
 std::array<std::optional<Digest256>, 2> AnswersOf(const DisputeEvidence& evidence) {
@@ -16,7 +18,7 @@ std::array<std::optional<Digest256>, 2> AnswersOf(const DisputeEvidence& evidenc
 
 Result<LedgerRequest> SettlementOf(const Ledger& ledger, std::uint64_t dispute,
                                    const DisputeEvidence& evidence, const Signer& referee) {
-  WG_TRY(CheckDisputeEvidence(evidence, referee));
+  WG_TRY(CheckDisputeEvidence(evidence, referee, ReadRunGround));
   const DisputeVerdict& verdict = evidence.verdict;
   if (!verdict.a_loses && !verdict.b_loses)
     return Fail(Blame::kOperator, "nobody lost this dispute ({})", ToString(verdict.reason));

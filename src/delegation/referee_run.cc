@@ -13,6 +13,7 @@
 #include "delegation/dispute_journal.h"
 #include "delegation/dispute_settlement.h"
 #include "delegation/party_line.h"
+#include "delegation/run_ground.h"
 #include "proofs/dispute/tournament.h"
 
 namespace waggle {
@@ -144,7 +145,7 @@ bool Arbitration::Reuse(RefereeReport::Dispute& dispute) {
     if (answers[0] != report_.parties[dispute.a].answer ||
         answers[1] != report_.parties[dispute.b].answer)
       continue;
-    const auto referee = ReplayDispute(*evidence, key_);
+    const auto referee = ReplayDispute(*evidence, key_, ReadRunGround);
     if (!referee) continue;
     dispute.verdict = evidence->verdict;
     dispute.place = referee->Place();
@@ -168,7 +169,7 @@ Result<Referee> Arbitration::OpenOrResume(RefereeReport::Dispute& dispute,
     if (!kept) return Forward(kept.error());
     terms.nonce = kept->read().terms.nonce;
     if (kept->read().terms != terms) continue;
-    auto referee = Referee::Open(terms, key_, kept->read().opened_ns);
+    auto referee = Referee::Open(terms, key_, kept->read().opened_ns, ReadRunGround);
     if (!referee) return Forward(referee.error());
     bool whole = true;
     for (const DisputeEntry& entry : kept->read().entries)
@@ -182,7 +183,7 @@ Result<Referee> Arbitration::OpenOrResume(RefereeReport::Dispute& dispute,
   }
   terms.nonce = RandomBytes<32>();
   const auto opened = static_cast<std::int64_t>(clock_.UnixSeconds()) * 1'000'000'000;
-  auto referee = Referee::Open(terms, key_, opened);
+  auto referee = Referee::Open(terms, key_, opened, ReadRunGround);
   if (!referee) return Forward(referee.error());
   WG_ASSIGN(journal, DisputeJournal::Begin(options_.out, terms, opened));
   return std::move(*referee);

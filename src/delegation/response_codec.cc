@@ -22,6 +22,15 @@ void AppendResponse(std::span<const TokenRecord> response, Bytes& to) {
   }
 }
 
+Bytes PackResponses(const RolloutClaims& responses, std::uint64_t first, std::size_t bytes_max) {
+  Bytes bytes;
+  for (std::uint64_t s = first; s < responses.size(); ++s) {
+    if (!bytes.empty() && bytes.size() + 8 * responses[s].size() > bytes_max) break;
+    AppendResponse(responses[s], bytes);
+  }
+  return bytes;
+}
+
 Result<DecodedResponses> DecodeResponses(std::span<const std::uint8_t> bytes,
                                          std::uint32_t tokens_max) {
   DecodedResponses read;

@@ -10,6 +10,9 @@ namespace waggle {
 
 void AppendResponse(std::span<const TokenRecord> response, Bytes& to);
 
+// Response `first` and as many more as fit, about; empty: there is none.
+Bytes PackResponses(const RolloutClaims& responses, std::uint64_t first, std::size_t bytes_max);
+
 // The whole responses at the beginning of some bytes, and how many bytes they are. Blame::kPeer.
 struct DecodedResponses {
   RolloutClaims responses;

@@ -5,11 +5,11 @@
 
 #include "base/files.h"
 #include "base/hex.h"
+#include "delegation/decidable.h"
 #include "delegation/delegation.h"
 #include "engine/sampling.h"
 #include "kernels/math.h"
 #include "model/model_directory.h"
-#include "proofs/dispute/tile_job.h"
 #include "run/sft_run.h"
 
 namespace waggle {
@@ -108,34 +108,6 @@ SequenceSpec SpecOf(const RolloutRecipe& recipe, const ModelConfig& config, cons
   spec.sample = sample;
   spec.tokens_max = sampling.tokens_max;
   return spec;
-}
-
-// Whether every tile of the last token of this sequence, the dearest, is one that a referee takes.
-Status CheckDecidable(const RunModel& model, const SequenceSpec& spec) {
-  const std::vector<TokenId> prefix(spec.tokens_max - 1, 0);
-  WG_ASSIGN(const Program program, TokenProgram(model, spec, prefix));
-  std::vector<TokenId> tokens = spec.prompt;
-  tokens.insert(tokens.end(), prefix.begin(), prefix.end());
-  const HostTensor ids = TokensTensor(tokens);
-  const DataView view = [&](std::uint32_t) { return &ids; };
-  for (std::uint32_t n = 0; n < program.nodes.size(); ++n) {
-    const std::vector<TensorType>& outputs = program.nodes[n].outputs;
-    for (std::uint8_t slot = 0; slot < outputs.size(); ++slot) {
-      const std::uint64_t tiles = TilesOf(outputs[slot]);
-      const std::uint64_t columns = (outputs[slot].cols() + 31) / 32;
-      // The last rows read the most, the rows before them are the last that are 32.
-      for (const std::uint64_t back : {std::uint64_t{1}, columns, 2 * columns}) {
-        const std::uint64_t tile = tiles - std::min(tiles, back);
-        const auto job = MakeTileJob(program, n, slot, tile, view);
-        if (!job)
-          return Fail(Blame::kOperator,
-                      "a response of {} tokens to a prompt of {} could not be disputed: {}. Lower "
-                      "sampling.tokens_max, or take shorter prompts",
-                      spec.tokens_max, spec.prompt.size(), job.error().what);
-      }
-    }
-  }
-  return {};
 }
 
 HostTensor TensorOf(const StateEntry& entry, const TensorSource& policy) {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "training/on_policy.h"
 #include "training/trainer_impl.h"
 
 namespace waggle {
@@ -225,8 +226,8 @@ Status PolicyRun::MovePolicy(std::size_t first, std::size_t last, bool fresh) {
     WG_TRY(ScoreRange(*working, trainer.pool, batch, first, last, trainer.config.micro_batch_tokens,
                       kAll, store));
   }
-  const TokenCredits credits = AssignCredit(algorithm, trainer.kl_beta,
-                                       std::span(batch.sequences).subspan(first, last - first));
+  const TokenCredits credits = AssignCredit(
+      algorithm, trainer.kl_beta, std::span(batch.sequences).subspan(first, last - first));
   PlaceCredits(batch, first, credits, batch.samples);
   double entropy = 0, entropy_tokens = 0;
   const auto accept = [&](const std::vector<TokenScores>& scores) -> Status {
@@ -315,6 +316,25 @@ Result<StepReport> Trainer::Impl::Policy(const std::vector<ScoredGroup>& groups,
   report.loss = report.metrics.loss;
   report.loss_tokens = report.metrics.loss_tokens;
   return report;
+}
+
+Result<std::vector<TrainingSample>> OnPolicySamples(const ModelConfig& model,
+                                                    const AlgorithmConfig& algorithm,
+                                                    const std::vector<ScoredGroup>& groups,
+                                                    PolicyVersion current) {
+  Check(!NeedsReference(algorithm) && !NeedsCritic(algorithm) && !NeedsEntropy(algorithm),
+        "credit that needs no model");
+  WG_ASSIGN(PolicyBatch batch, MakeBatch(model, algorithm, groups, current));
+  for (std::size_t i = 0; i < batch.samples.size(); ++i) {
+    if (!batch.on_policy[i])
+      return Fail(Blame::kPeer, "response {} was sampled under other weights", i);
+    LossSequence& sequence = batch.sequences[i];
+    sequence.proximal = sequence.current = sequence.behaviour;
+  }
+  PlaceAdvantages(algorithm, algorithm.kl.beta, batch.sequences);
+  PlaceCredits(batch, 0, AssignCredit(algorithm, algorithm.kl.beta, batch.sequences),
+               batch.samples);
+  return std::move(batch.samples);
 }
 
 Result<std::vector<std::size_t>> Trainer::Impl::Forgeries(const std::vector<ScoredGroup>& groups,

@@ -127,15 +127,16 @@ LayerNodes ForwardGraph::Layer(std::size_t layer, const Operand& x, bool taped) 
 }
 
 Result<Program> ForwardProgram(const ModelConfig& config, const NumericsConfig& numerics,
-                               std::size_t tokens, const DrawSpec& draw) {
+                               std::size_t tokens, const DrawSpec& draw, bool masters) {
   WG_TRY(CheckKnown(config, numerics));
   if (tokens == 0 || tokens > config.max_positions)
     return Fail(Blame::kOperator, "{} tokens, the context is 1 to {}", tokens,
                 config.max_positions);
   Program program;
-  program.state = StateOf(config, numerics);
+  program.state = StateOf(config, masters ? NumericsConfig{} : numerics);
   GraphBuilder graph(program);
   ForwardGraph forward(graph, config, numerics);
+  if (masters && numerics.weights == WeightFormat::kBf16) forward.UseRounded();
   const Operand ids = graph.Data({Element::kI32, {tokens}});
   Operand x = forward.Embed(ids);
   for (std::size_t l = 0; l < config.layers; ++l) {

@@ -41,6 +41,15 @@ Result<RunModel> ModelOf(const RunProgram& program) {
   if (c.layers > 512 || c.hidden > (1u << 16) || c.intermediate > (1u << 18) ||
       c.vocab > (1u << 20) || c.heads > 1024 || c.head_dim > 1024)
     return Fail(Blame::kOperator, "terms: a model past the limits of disputes");
+  const bool reinforcement = program.kind == DisputeKind::kReinforcement;
+  if (program.run.has_value() != reinforcement || (reinforcement && program.units % 2 != 0))
+    return Fail(Blame::kOperator,
+                "terms: a run without what describes it, or without its last step");
+  if (reinforcement && program.group * (std::uint64_t{1} + 2 * std::uint64_t{program.tokens_max}) >
+                           kDisputeLimits.batch_words_max)
+    return Fail(Blame::kOperator, "terms: {} responses of {} tokens in a batch are past the limits",
+                program.group, program.tokens_max);
+  model.masters = reinforcement;
   const auto probe = ForwardProgram(c, model.numerics, 1, {});
   if (!probe) return Forward(probe.error());
   return model;
@@ -65,7 +74,8 @@ Result<Program> TokenProgram(const RunModel& model, const SequenceSpec& spec,
                          .min_p = spec.min_p,
                          .top_k = spec.top_k,
                          .key = {spec.key0, spec.key1},
-                         .sample = spec.sample});
+                         .sample = spec.sample},
+                        model.masters);
 }
 
 Bytes EncodeSpec(const SequenceSpec& spec) {

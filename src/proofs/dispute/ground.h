@@ -10,6 +10,7 @@ namespace waggle {
 struct RunModel {
   ModelConfig config;
   NumericsConfig numerics;
+  bool masters = false;  // rollouts read a trainer's state (kReinforcement)
 };
 // Errors (blame operator): see ForwardProgram; a program past the limits.
 Result<RunModel> ModelOf(const RunProgram& program);

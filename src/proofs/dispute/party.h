@@ -89,6 +89,7 @@ class RolloutParty : public DisputeParty {
     ThreadPool& pool;
     std::uint64_t keep_bytes = std::uint64_t{1} << 30;
     std::vector<Digest256> token_roots = {};  // of all sequences, if they are known already
+    bool masters = false;                     // RunModel::masters
   };
   // side: 0 is DisputeTerms::a.
   RolloutParty(const DisputeTerms& terms, std::uint8_t side, Setting setting,

@@ -106,8 +106,10 @@ struct DrawSpec {
 };
 // Errors (blame operator): a model that disputes do not know: mixture of experts, int8 weights,
 // adapters.
+// masters: the state is a trainer's, fp32, and bf16 weights are rounded from it; else the working
+// weights themselves.
 Result<Program> ForwardProgram(const ModelConfig& config, const NumericsConfig& numerics,
-                               std::size_t tokens, const DrawSpec& draw);
+                               std::size_t tokens, const DrawSpec& draw, bool masters = false);
 // Its data: tokens as int32 (tokens).
 HostTensor TokensTensor(std::span<const TokenId> tokens);
 std::vector<StateEntry> StateOf(const ModelConfig& config, const NumericsConfig& numerics);

@@ -180,8 +180,9 @@ Digest256 DataRoot(std::span<const Digest256> roots) {
 }
 
 const char* ToString(RequestKind kind) {
-  constexpr std::array<const char*, 10> kNames = {
-      "open", "children", "record", "ground", "graph", "input", "head", "data", "tiles", "result"};
+  constexpr std::array<const char*, 12> kNames = {"open",  "children", "record", "ground",
+                                                  "graph", "input",    "head",   "data",
+                                                  "tiles", "result",   "batch",  "description"};
   return kNames[static_cast<std::uint8_t>(kind)];
 }
 
@@ -219,6 +220,8 @@ bool NeedsWork(const DisputeRequest& request) {
     case RequestKind::kGround:
     case RequestKind::kData:
     case RequestKind::kResult:
+    case RequestKind::kBatch:
+    case RequestKind::kDescription:
       return false;
   }
   return false;

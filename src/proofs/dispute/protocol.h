@@ -29,12 +29,28 @@ struct DisputeLimits {
   std::uint64_t tile_bytes_max = 3 << 20;  // that feed one tile; what needs more is not decided
   std::uint64_t rope_cells_max = std::uint64_t{1} << 24;  // positions * head_dim of one program
   std::uint64_t sample_layers_max = 1 << 13;              // of one training step
+  std::uint64_t batch_words_max = 900'000;  // of one batch's responses, as PutResponses writes them
 };
 inline constexpr DisputeLimits kDisputeLimits{};
 
-enum class DisputeKind : std::uint8_t { kRollout = 1, kTraining = 2 };
+// kReinforcement: batches and steps by turns. Unit 2k is what the policy of state k answers, unit
+// 2k + 1 the step on it, from state k to state k + 1.
+enum class DisputeKind : std::uint8_t { kRollout = 1, kTraining = 2, kReinforcement = 3 };
 inline bool IsKnown(DisputeKind kind) {
-  return kind == DisputeKind::kRollout || kind == DisputeKind::kTraining;
+  return kind >= DisputeKind::kRollout && kind <= DisputeKind::kReinforcement;
+}
+
+// kReinforcement: whose recipe says how answers are graded and what credit follows.
+struct DescribedRun {
+  Digest256 id{};           // of the run
+  Digest256 description{};  // SHA-256 of what describes it (run/run_description.h)
+  bool operator==(const DescribedRun&) const = default;
+};
+template <class T, class V>
+requires std::same_as<std::remove_const_t<T>, DescribedRun>
+void Fields(T& x, V&& v) {
+  v(1, "id", x.id);
+  v(2, "description", x.description);
 }
 
 // How a run is computed, as far as it changes bits: what ProgramHash stands for. A run is a list of
@@ -49,8 +65,9 @@ struct RunProgram {
   std::uint32_t group = 1, tokens_max = 1;  // kRollout: sequences of a batch, tokens of a response
   Digest256 data{};   // the client's: tree over SequenceSpec (unit * group + sequence), or StepSpec
   bool clip = false;  // kTraining: whether gradients are clipped, at
-  std::uint32_t clip_low = 0, clip_high = 0;    // this binary64
-  std::uint32_t beta1 = 0, beta2 = 0, eps = 0;  // fp32 bits
+  std::uint32_t clip_low = 0, clip_high = 0;       // this binary64
+  std::uint32_t beta1 = 0, beta2 = 0, eps = 0;     // fp32 bits
+  std::optional<DescribedRun> run = std::nullopt;  // kReinforcement
   bool operator==(const RunProgram&) const = default;
 };
 template <class T, class V>
@@ -72,6 +89,19 @@ void Fields(T& x, V&& v) {
   v(14, "beta1", x.beta1);
   v(15, "beta2", x.beta2);
   v(16, "eps", x.eps);
+  v.IfAny(17, "run", x.run);
+}
+// Which units are batches, how many there are, and which of them a unit is (kReinforcement: of a
+// step, the batch that it is taken on).
+inline bool IsBatch(const RunProgram& program, std::uint64_t unit) {
+  return program.kind == DisputeKind::kRollout ||
+         (program.kind == DisputeKind::kReinforcement && unit % 2 == 0);
+}
+inline std::uint64_t BatchesIn(const RunProgram& program) {
+  return program.kind == DisputeKind::kReinforcement ? program.units / 2 : program.units;
+}
+inline std::uint64_t BatchOf(const RunProgram& program, std::uint64_t unit) {
+  return program.kind == DisputeKind::kReinforcement ? unit / 2 : unit;
 }
 Digest256 ProgramHash(const RunProgram& program);
 
@@ -231,19 +261,21 @@ enum class DisputeTree : std::uint8_t {
   kState = 5,
 };
 enum class RequestKind : std::uint8_t {
-  kOpen = 0,      // record: RunCommit
-  kChildren = 1,  // hashes: nodes of `tree`, `steps` levels below (level, index)
-  kRecord = 2,    // record: what leaf `index` of `tree` stands for
-  kGround = 3,    // record, proof: the client's spec and its path; words, hashes: see GroundOf
-  kGraph = 4,     // record: StepRecord of the token, or of the step with its nodes
-  kInput = 5,     // record, proof: state or node record that input `index` of `node` comes from
-  kHead = 6,      // hashes: tiles root of output `slot` of `node`
-  kData = 7,      // words: data tensors that `node` reads, one after the other
-  kTiles = 8,     // tiles: per input of `node` from state or nodes
-  kResult = 9,    // record, proof: node record that result `index` comes from
+  kOpen = 0,          // record: RunCommit
+  kChildren = 1,      // hashes: nodes of `tree`, `steps` levels below (level, index)
+  kRecord = 2,        // record: what leaf `index` of `tree` stands for
+  kGround = 3,        // record, proof: the client's spec and its path; words, hashes: see GroundOf
+  kGraph = 4,         // record: StepRecord of the token, or of the step with its nodes
+  kInput = 5,         // record, proof: state or node record that input `index` of `node` comes from
+  kHead = 6,          // hashes: tiles root of output `slot` of `node`
+  kData = 7,          // words: data tensors that `node` reads, one after the other
+  kTiles = 8,         // tiles: per input of `node` from state or nodes
+  kResult = 9,        // record, proof: node record that result `index` comes from
+  kBatch = 10,        // words: the responses that a step is taken on (PutResponses)
+  kDescription = 11,  // record: what DescribedRun::description is the hash of
 };
 inline bool IsKnown(DisputeTree tree) { return tree <= DisputeTree::kState; }
-inline bool IsKnown(RequestKind kind) { return kind <= RequestKind::kResult; }
+inline bool IsKnown(RequestKind kind) { return kind <= RequestKind::kDescription; }
 const char* ToString(RequestKind kind);
 
 struct DisputeRequest {

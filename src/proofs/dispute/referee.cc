@@ -81,6 +81,10 @@ void Referee::Impl::Take() {
       return OnTiles();
     case RequestKind::kResult:
       return OnResult();
+    case RequestKind::kBatch:
+      return OnBatch();
+    case RequestKind::kDescription:
+      return OnDescription();
   }
 }
 
@@ -88,10 +92,13 @@ Referee::Referee(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Referee::Referee(Referee&&) noexcept = default;
 Referee::~Referee() = default;
 
-Result<Referee> Referee::Open(const DisputeTerms& terms, const Signer& signer,
-                              std::int64_t now_ns) {
+Result<Referee> Referee::Open(const DisputeTerms& terms, const Signer& signer, std::int64_t now_ns,
+                              const DescriptionReader& reader) {
   auto impl = std::make_unique<Impl>(terms, signer);
   WG_ASSIGN(impl->model, ModelOf(terms.program));
+  impl->reader = reader;
+  if (terms.program.kind == DisputeKind::kReinforcement && !reader)
+    return Fail(Blame::kOperator, "terms: nobody here reads descriptions of runs");
   WG_TRY(CheckRules(terms.rules));
   constexpr std::int64_t kYear = 365 * std::int64_t{86'400'000'000'000};
   // Sums of times stay numbers.
@@ -115,7 +122,8 @@ std::string Referee::Place() const {
   const Impl& s = *impl_;
   if (!s.verdict) return "";
   const DisputeVerdict& v = *s.verdict;
-  const bool rollout = s.terms.program.kind == DisputeKind::kRollout;
+  const RunProgram& run = s.terms.program;
+  const bool rollout = IsBatch(run, v.unit);
   switch (v.reason) {
     case DisputeCase::kNoDispute:
     case DisputeCase::kProgram:
@@ -127,8 +135,9 @@ std::string Referee::Place() const {
       s.ask.kind == RequestKind::kOpen ||
       ((s.ask.kind == RequestKind::kChildren || s.ask.kind == RequestKind::kRecord) &&
        s.ask.tree == DisputeTree::kUnits);
+  if (on_the_way && run.kind == DisputeKind::kReinforcement) return "on the way to a batch or step";
   if (on_the_way) return rollout ? "on the way to a batch" : "on the way to a step";
-  std::string place = fmt::format("{} {}", rollout ? "batch" : "step", v.unit);
+  std::string place = fmt::format("{} {}", rollout ? "batch" : "step", BatchOf(run, v.unit));
   if (rollout) place += fmt::format(", sequence {}, token {}", v.sequence, v.token);
   const bool node = v.reason == DisputeCase::kWiring || v.reason == DisputeCase::kInput ||
                     v.reason == DisputeCase::kOutput;
@@ -202,12 +211,14 @@ Result<DisputeEvidence> DecodeDisputeEvidence(std::span<const std::uint8_t> byte
 }
 Digest256 EvidenceHash(const DisputeEvidence& evidence) { return Sha256(Encode(evidence)); }
 
-Status CheckDisputeEvidence(const DisputeEvidence& evidence, const Signer& signer) {
-  return ReplayDispute(evidence, signer).map([](const Referee&) {});
+Status CheckDisputeEvidence(const DisputeEvidence& evidence, const Signer& signer,
+                            const DescriptionReader& reader) {
+  return ReplayDispute(evidence, signer, reader).map([](const Referee&) {});
 }
 
-Result<Referee> ReplayDispute(const DisputeEvidence& evidence, const Signer& signer) {
-  auto referee = Referee::Open(evidence.terms, signer, evidence.opened_ns);
+Result<Referee> ReplayDispute(const DisputeEvidence& evidence, const Signer& signer,
+                              const DescriptionReader& reader) {
+  auto referee = Referee::Open(evidence.terms, signer, evidence.opened_ns, reader);
   if (!referee) return Fail(Blame::kPeer, "evidence: {}", referee.error().what);
   std::int64_t now = evidence.opened_ns;
   for (std::size_t i = 0; i < evidence.entries.size(); ++i) {

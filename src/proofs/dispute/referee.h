@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "proofs/dispute/protocol.h"
+#include "proofs/dispute/step_ground.h"
 #include "proofs/dispute/tile_code.h"
 
 namespace waggle {
@@ -98,7 +99,8 @@ Digest256 EvidenceHash(const DisputeEvidence& evidence);
 // error (blame peer) says where it does not lead to its verdict. Signatures are checked by
 // `signer`. That a party was silent rests on the referee's clock: entries say when it looked, and
 // no signature can prove that nothing came.
-Status CheckDisputeEvidence(const DisputeEvidence& evidence, const Signer& signer);
+Status CheckDisputeEvidence(const DisputeEvidence& evidence, const Signer& signer,
+                            const DescriptionReader& reader = nullptr);
 
 struct RefereeStats {
   std::uint32_t rounds = 0;
@@ -109,8 +111,10 @@ struct RefereeStats {
 class Referee {
  public:
   // Borrows `signer`, which checks signatures. Errors (blame operator): terms that name no model
-  // that disputes know, or that are past the limits.
-  static Result<Referee> Open(const DisputeTerms& terms, const Signer& signer, std::int64_t now_ns);
+  // that disputes know, or that are past the limits. reader: for kReinforcement, without which
+  // such terms are an error.
+  static Result<Referee> Open(const DisputeTerms& terms, const Signer& signer, std::int64_t now_ns,
+                              const DescriptionReader& reader = nullptr);
   Referee(Referee&&) noexcept;
   ~Referee();
 
@@ -144,6 +148,7 @@ class Referee {
 };
 
 // As CheckDisputeEvidence, and the referee as it stood at the end.
-Result<Referee> ReplayDispute(const DisputeEvidence& evidence, const Signer& signer);
+Result<Referee> ReplayDispute(const DisputeEvidence& evidence, const Signer& signer,
+                              const DescriptionReader& reader = nullptr);
 
 }  // namespace waggle

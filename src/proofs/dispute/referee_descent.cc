@@ -139,33 +139,45 @@ void Referee::Impl::OnUnit(const Both<std::span<const std::uint8_t>>& records) {
   Both<bool> faults{};
   Both<Digest256> roots;
   for (std::size_t p = 0; p < 2; ++p) {
-    if (terms.program.kind == DisputeKind::kRollout) {
+    if (IsBatch(terms.program, ask.unit)) {
       const auto record = DecodeBatchRecord(records[p]);
-      faults[p] = !record || record->batch != descent.index;
+      faults[p] = !record || record->batch != BatchOf(terms.program, ask.unit);
       if (record) roots[p] = record->sequences;
     } else {
       const auto record = DecodeStepRecord(records[p]);
-      faults[p] = !record || record->step != descent.index || record->nodes != Digest256{};
+      // How many steps a run of reinforcement learning has taken by then is found on the ground.
+      const bool numbered = terms.program.kind == DisputeKind::kTraining;
+      faults[p] =
+          !record || (numbered && record->step != descent.index) || record->nodes != Digest256{};
       if (record) step[p] = *record;
     }
   }
   if (Blamed(DisputeCase::kInconsistent, faults)) return;
-  if (terms.program.kind == DisputeKind::kTraining) return Ask(RequestKind::kGround, false);
+  if (!IsBatch(terms.program, ask.unit)) return Ask(RequestKind::kGround, false);
   Descend(DisputeTree::kSequences, terms.program.group, roots);
 }
 
 void Referee::Impl::OnGround() {
   const DisputeReply& r = *reply[0];
-  const bool rollout = terms.program.kind == DisputeKind::kRollout;
-  const std::uint64_t leaves =
-      rollout ? terms.program.units * terms.program.group : terms.program.units;
-  const std::uint64_t index = rollout ? ask.unit * terms.program.group + ask.sequence : ask.unit;
+  const RunProgram& run = terms.program;
+  const bool rollout = IsBatch(run, ask.unit);
+  state_before = run.state;
+  if (run.kind == DisputeKind::kReinforcement && !rollout) return OnRunStepGround();
+  const std::uint64_t leaves = rollout ? BatchesIn(run) * run.group : run.units;
+  const std::uint64_t index =
+      rollout ? BatchOf(run, ask.unit) * run.group + ask.sequence : ask.unit;
   const auto path = GetDigests(r.proof);
   const Digest256 leaf = TreeLeaf(r.record);
   if (!path || !TreeHolds(terms.program.data, leaves, 2, {&index, 1}, {&leaf, 1}, *path))
     return Decide(DisputeCase::kInconsistent, {true, false});
   // The client committed to these bytes: if they are no spec, that is nobody's fault here.
   if (rollout) {
+    if (run.kind == DisputeKind::kReinforcement && ask.unit > 0) {
+      const std::uint64_t before = ask.unit - 1;
+      const Bytes* const record = &r.extra;
+      if (!AreUnits({&before, 1}, {&record, 1}, r.extra_proof) || !TakeStepBefore(r.extra))
+        return Decide(DisputeCase::kInconsistent, {true, false});
+    }
     const auto spec = DecodeSequenceSpec(r.record);
     if (!spec) return Undecidable();
     return OnTokenGround(r, *spec);
@@ -218,7 +230,6 @@ void Referee::Impl::OnStepGround(const DisputeReply& r, const StepSpec& spec) {
   if (!roots || DataRoot(*roots) != spec.data)
     return Decide(DisputeCase::kInconsistent, {true, false});
   data_roots = std::move(*roots);
-  Digest256 before = terms.program.state;
   if (ask.unit > 0) {
     const std::uint64_t index = ask.unit - 1;
     const auto path = GetDigests(r.extra_proof);
@@ -227,7 +238,7 @@ void Referee::Impl::OnStepGround(const DisputeReply& r, const StepSpec& spec) {
     if (!path || !record ||
         !TreeHolds(run_root[0], terms.program.units, 2, {&index, 1}, {&leaf, 1}, *path))
       return Decide(DisputeCase::kInconsistent, {true, false});
-    before = record->state_out;
+    state_before = record->state_out;
   }
   auto built = StepProgramOf(terms.program, model, spec);
   if (!built || data_roots.size() != built->data.size()) return Undecidable();
@@ -237,7 +248,7 @@ void Referee::Impl::OnStepGround(const DisputeReply& r, const StepSpec& spec) {
   const Digest256 wanted = TemplateHash(*program);
   Both<bool> state_faults{}, data_faults{}, template_faults{};
   for (std::size_t p = 0; p < 2; ++p) {
-    state_faults[p] = step[p].state_in != before;
+    state_faults[p] = step[p].state_in != state_before;
     data_faults[p] = step[p].data != spec.data;
     template_faults[p] = step[p].program != wanted;
   }
@@ -261,7 +272,7 @@ void Referee::Impl::OnStepGraph() {
 }
 
 void Referee::Impl::OnGraph() {
-  if (terms.program.kind == DisputeKind::kTraining) return OnStepGraph();
+  if (!IsBatch(terms.program, ask.unit)) return OnStepGraph();
   const Digest256 wanted = TemplateHash(*program), data_root = DataRoot(data_roots);
   const std::uint64_t position = data[0]->type.elements();
   Both<bool> garbage{}, state_faults{}, data_faults{}, template_faults{}, result_faults{};
@@ -270,7 +281,7 @@ void Referee::Impl::OnGraph() {
     garbage[p] = !record || record->step != position;
     if (garbage[p]) continue;
     step[p] = *record;
-    state_faults[p] = step[p].state_in != terms.program.state;
+    state_faults[p] = step[p].state_in != state_before;
     data_faults[p] = step[p].data != data_root;
     template_faults[p] = step[p].program != wanted;
     result_faults[p] = step[p].state_out != ResultRoot(token[p]);
@@ -288,7 +299,7 @@ void Referee::Impl::CompareGraphs() {
     return Descend(DisputeTree::kNodes, program->nodes.size(), {step[0].nodes, step[1].nodes});
   // One graph and two results: one of them is not the graph's.
   ask.index = 0;
-  if (terms.program.kind == DisputeKind::kRollout) return Ask(RequestKind::kResult, false);
+  if (IsBatch(terms.program, ask.unit)) return Ask(RequestKind::kResult, false);
   Descend(DisputeTree::kState, program->state.size(), {step[0].state_out, step[1].state_out});
 }
 

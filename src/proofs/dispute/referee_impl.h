@@ -19,6 +19,7 @@ struct Referee::Impl {
   const Signer& signer;
   Digest256 id{};
   RunModel model;
+  DescriptionReader reader;  // kReinforcement
 
   // The question at hand.
   std::vector<DisputeRequest> requests;
@@ -49,6 +50,10 @@ struct Referee::Impl {
   std::optional<Program> program;
   std::vector<Digest256> data_roots;
   std::vector<std::optional<HostTensor>> data;
+  Digest256 state_before{};        // StateRoot that the unit begins with
+  std::uint64_t steps_before = 0;  // kReinforcement: steps of the optimizer up to there
+  Digest256 batch_root{};          // kReinforcement: of the batch that the step is taken on
+  std::vector<std::vector<TokenRecord>> responses;         // its
 
   std::optional<DisputeVerdict> verdict;
   std::vector<DisputeEntry> entries;
@@ -78,6 +83,16 @@ struct Referee::Impl {
   void OnStepGround(const DisputeReply& r, const StepSpec& spec);
   void OnGraph();
   void OnStepGraph();
+
+  // referee_reinforcement.cc: what the units of a run of reinforcement learning begin with.
+  bool AreUnits(std::span<const std::uint64_t> indices, std::span<const Bytes* const> records,
+                const Bytes& proof) const;
+  bool TakeStepBefore(const Bytes& record);
+  void OnRunStepGround();
+  void OnBatch();
+  void OnDescription();
+  void OnStepInputs(StepInputs inputs);
+
   void CompareGraphs();
 
   // referee_node.cc: what is wrong with the node.

@@ -231,7 +231,7 @@ void Referee::Impl::OnTiles() {
 // One graph, two results (rollouts): the node that draws says which.
 void Referee::Impl::OnResult() {
   const DisputeReply& r = *reply[0];
-  const bool rollout = terms.program.kind == DisputeKind::kRollout;
+  const bool rollout = IsBatch(terms.program, ask.unit);
   const Operand& operand = program->results[rollout ? 0 : ask.index * 3];
   const std::uint64_t index = operand.index;
   const auto path = GetDigests(r.proof);

@@ -58,6 +58,7 @@ RolloutParty::RolloutParty(const DisputeTerms& terms, std::uint8_t side, Setting
   auto model = ModelOf(terms.program);
   Check(model.has_value(), "a party knows the terms it signed");
   model_ = std::move(*model);
+  model_.masters = setting_.masters;
   Check(claims_->size() == terms.program.units * terms.program.group, "a claim for every sequence");
   if (!setting_.token_roots.empty()) return;
   for (const std::vector<TokenRecord>& claim : *claims_)

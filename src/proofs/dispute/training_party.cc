@@ -72,8 +72,8 @@ StepOutcome* TrainingParty::Outcome(std::uint64_t step) {
   outcome_.reset();
   const StepState* before = setting_.before(step);
   if (before == nullptr) return nullptr;
-  outcome_.emplace(ExecuteStep(terms_.program, model_, setting_.specs[step], step, *before,
-                               setting_.ops, setting_.pool, setting_.keep_bytes, lies_));
+  outcome_.emplace(ExecuteStep(terms_.program, model_, setting_.specs[step], records_[step].step,
+                               *before, setting_.ops, setting_.pool, setting_.keep_bytes, lies_));
   outcome_at_ = step;
   return &*outcome_;
 }
