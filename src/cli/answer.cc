@@ -6,7 +6,7 @@
 #include "cli/common.h"
 #include "cli/node.h"
 #include "delegation/answer_run.h"
-#include "delegation/delegated_rollouts.h"
+#include "delegation/delegated_run.h"
 
 namespace waggle {
 namespace {
@@ -19,15 +19,21 @@ struct AnswerArguments {
   MachineOptions machine;
 };
 
-// Rollouts are sampled here; training is what `waggle sft` has done before. False: asked to leave.
+// Rollouts and reinforcement learning are done here; training on texts is what `waggle sft` has
+// done before. False: asked to leave.
 Result<bool> Prepare(const AnswerArguments& arguments, const Ops& ops, ThreadPool& pool) {
   namespace fs = std::filesystem;
-  if (arguments.recipe.empty() && !fs::exists(fs::path(arguments.run) / kRolloutRecipeName)) {
-    if (arguments.overrides.empty()) return true;
-    return Fail(Blame::kOperator, "--set is for --recipe");
-  }
-  if (!arguments.recipe.empty()) {
-    WG_ASSIGN(const DisputeKind kind, KindOfRecipe(arguments.recipe));
+  DisputeKind kind = DisputeKind::kRollout;
+  if (arguments.recipe.empty()) {
+    const fs::path folder = arguments.run;
+    if (fs::exists(folder / kRunRecipeName)) {
+      kind = DisputeKind::kReinforcement;
+    } else if (!fs::exists(folder / kRolloutRecipeName)) {
+      if (arguments.overrides.empty()) return true;
+      return Fail(Blame::kOperator, "--set is for --recipe");
+    }
+  } else {
+    WG_ASSIGN(kind, KindOfRecipe(arguments.recipe));
     if (kind == DisputeKind::kTraining)
       return Fail(Blame::kOperator,
                   "{} is a recipe of `waggle sft`: run that, then answer for its folder without "
@@ -40,6 +46,8 @@ Result<bool> Prepare(const AnswerArguments& arguments, const Ops& ops, ThreadPoo
       fmt::print(stderr, "sampled {} of {} responses\n", done, all);
     };
   watch.wants_to_leave = EndWanted;
+  if (kind == DisputeKind::kReinforcement)
+    return PrepareRun(arguments.run, arguments.recipe, arguments.overrides, ops, pool, watch);
   return PrepareRollouts(arguments.run, arguments.recipe, arguments.overrides, ops, pool, watch);
 }
 
@@ -84,13 +92,15 @@ Status AnswerRun(const AnswerArguments& arguments) {
 
 Action DefineAnswer(CLI::App& app) {
   auto arguments = std::make_shared<AnswerArguments>();
-  app.add_option(
-         "run", arguments->run,
-         "Folder of `waggle sft` with `commitment = true` in its recipe; or one for rollouts.")
+  app.add_option("run", arguments->run,
+                 "Folder of `waggle sft` with `commitment = true` in its recipe; or one for "
+                 "rollouts, or for "
+                 "a run.")
       ->required();
   app.add_option("--recipe", arguments->recipe,
-                 "Rollouts that a client delegated, a recipe with [prompts]: they are sampled into "
-                 "the folder, or what is missing of them, before it listens.");
+                 "Rollouts that a client delegated, a recipe with [prompts], or a run, a recipe of "
+                 "`waggle run`: what the folder does not hold of them yet is sampled and trained "
+                 "before it listens.");
   app.add_option("--set", arguments->overrides,
                  "Override a setting of that recipe, as the client told to; repeatable.");
   app.add_option("--listen", arguments->listen, "address:port (port 0: any free).");

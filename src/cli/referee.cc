@@ -91,8 +91,9 @@ class LocalAnswer {
 Json JsonOf(const RefereeReport& report, const RunProgram& program) {
   const bool rollouts = program.kind == DisputeKind::kRollout;
   Json json = {{"program", ToHex(ProgramHash(program))},
-               {rollouts ? "prompts" : "steps", program.units}};
-  if (rollouts) json["responses"] = program.units * program.group;
+               {rollouts ? "prompts" : "steps", BatchesIn(program)}};
+  const bool run = program.kind == DisputeKind::kReinforcement;
+  if (rollouts || run) json["responses"] = BatchesIn(program) * program.group;
   json["answer"] = report.answer ? Json(ToHex(*report.answer)) : Json(nullptr);
   for (const RefereeReport::Party& party : report.parties) {
     Json line = {{"name", party.name}, {"standing", ToString(party.standing)}};
@@ -109,7 +110,7 @@ Json JsonOf(const RefereeReport& report, const RunProgram& program) {
                                 {"a_loses", d.verdict.a_loses},
                                 {"b_loses", d.verdict.b_loses},
                                 {"case", ToString(d.verdict.reason)},
-                                {rollouts ? "prompt" : "step", d.verdict.unit},
+                                {rollouts ? "prompt" : "step", BatchOf(program, d.verdict.unit)},
                                 {"response", d.verdict.sequence},
                                 {"token", d.verdict.token},
                                 {"node", d.verdict.node},
@@ -125,6 +126,7 @@ Json JsonOf(const RefereeReport& report, const RunProgram& program) {
                                 {"resumed", d.resumed},
                                 {"evidence", d.evidence.string()},
                                 {"evidence_hash", ToHex(d.evidence_hash)}});
+    if (run) json["disputes"].back()["unit"] = IsBatch(program, d.verdict.unit) ? "batch" : "step";
   }
   return json;
 }
@@ -283,7 +285,7 @@ Action DefineReferee(CLI::App& app) {
   app.add_option(
          "--recipe", arguments->recipe,
          "The program that was delegated: a recipe of `waggle sft` with `commitment = true`, "
-         "or one of rollouts with [prompts]; or a folder with one.")
+         "one of rollouts with [prompts], or one of `waggle run`; or a folder with one.")
       ->required();
   app.add_option("--set", arguments->overrides,
                  "Override a setting of the recipe, as those who ran it were told to; repeatable.");

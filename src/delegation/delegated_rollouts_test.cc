@@ -235,12 +235,12 @@ TEST(Delegation, RecipesAreToldApart) {
   EXPECT_EQ(kind("[model]\nseed = 2\n[prompts]\nseed = 1\n").value(), DisputeKind::kRollout);
   EXPECT_EQ(kind("  prompts.seed = 1\n").value(), DisputeKind::kRollout);
   EXPECT_EQ(kind("[promptly]\n").value(), DisputeKind::kTraining);  // whose reader complains
-  const auto run = kind("about = \"a run\"\n[environment]\nname = \"echo\"\n");
-  ASSERT_FALSE(run);
+  EXPECT_EQ(kind("about = \"a run\"\n[environment]\nname = \"echo\"\n").value(),
+            DisputeKind::kReinforcement);
+  const auto run = ReadDelegatedProgram(folder.path() / "recipe.toml", {});
+  ASSERT_FALSE(run);  // it names no weights
   EXPECT_EQ(run.error().blame, Blame::kOperator);
   EXPECT_NE(run.error().what.find("rollouts.toml"), std::string::npos);
-  const auto typo = ReadDelegatedProgram(folder.path() / "recipe.toml", {});
-  EXPECT_FALSE(typo);
 }
 
 }  // namespace
