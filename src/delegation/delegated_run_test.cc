@@ -204,12 +204,12 @@ TEST_F(DelegatedRunTest, BatchesThatTeachNothing) {
 TEST_F(DelegatedRunTest, SoUnderOtherSettings) {
   const std::vector<std::vector<std::string>> settings = {
       {"model.weights=bf16", "model.kv=bf16", "trainer.clip=0"},
-      {"trainer.algorithm.name=dr-grpo", "trainer.algorithm.length_max=12", "sampling.top_p=0.8",
-       "sampling.temperature=0.7"},
-      {"trainer.algorithm.name=gspo", "trainer.algorithm.kl.mode=none",
+      {"trainer.algorithm.aggregation=const", "trainer.algorithm.length_max=12",
+       "trainer.algorithm.advantage.kind=loo", "sampling.top_p=0.8", "sampling.temperature=0.7"},
+      {"trainer.algorithm.ratio=seq_geo", "trainer.algorithm.ratio_to=behaviour",
        "orchestrator.reward=random"},
-      {"trainer.algorithm.name=cispo", "environment.length.targets=2,3",
-       "trainer.optimizer.weight_decay=0.1"},
+      {"trainer.algorithm.rule=cispo", "trainer.algorithm.advantage.kind=group_std",
+       "environment.length.targets=2,3", "trainer.optimizer.weight_decay=0.1"},
   };
   for (const auto& overrides : settings) {
     SCOPED_TRACE(overrides.front());
@@ -290,11 +290,11 @@ TEST_F(DelegatedRunTest, RefusesWhatCannotBeDisputed) {
       {"trainer.rounding=stochastic", "rounding"},
       {"trainer.algorithm.kl.mode=loss", "kl.mode"},
       {"trainer.algorithm.entropy_bonus=0.1", "entropies"},
-      {"trainer.algorithm.name=ppo", "critics"},
+      {"trainer.algorithm.advantage.kind=gae", "critics"},
       {"model.weights=int8", "disputes do not know"},
       {"environment.name=tool-demo", "tool-demo"},
       {"sampling.tokens_max=63", "positions"},
-      {"orchestrator.group_size=1024", "past the limits"},
+      {"orchestrator.groups_per_step=2048", "past the limits"},
       {"orchestrator.steps=1000000", "at most"},
       {"model.path=", "model.path"},
   };

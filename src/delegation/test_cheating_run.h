@@ -160,6 +160,7 @@ class CheatingRun : public Answerer {
     switch (lie_) {
       case RunLie::kGradient: {
         const auto program = StepProgramOf(work_.run, work_.model, spec);
+        Check(program.has_value(), "it lies about a step that moves something");
         std::uint32_t outer = 0;
         while (program->nodes[outer].op != NodeOp::kOuter) ++outer;
         step_lies_.outputs = [outer](std::uint32_t node, std::vector<HostTensor>& out) {
@@ -175,10 +176,12 @@ class CheatingRun : public Answerer {
         inputs.data.resize(inputs.data.size() - 3);
         break;
       case RunLie::kTokens:
+        Check(!inputs.data.empty(), "it lies about a step that moves something");
         inputs.data[0].SetCell(0, (inputs.data[0].Cell(0) + 1) % 4);
         break;
       case RunLie::kReward:
       case RunLie::kSecretReward:
+        Check(!inputs.data.empty(), "it lies about a step that moves something");
         for (float& u : inputs.data[2].data) u = -u;
         break;
       case RunLie::kIdle:
