@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kStepsName = "commitment.log";
 constexpr const char* kBatchesName = "batches.log";
+constexpr const char* kModelName = "model";
 constexpr std::size_t kBatchRecordBytes = 2 + 8 + 32;
 constexpr std::uint64_t kSequencesMax = 1u << 20;   // specs are held in memory
 constexpr std::uint64_t kSpecTokensMax = 1u << 27;  // of all of them
@@ -69,7 +70,9 @@ Status FormSpecs(RunWork& work) {
   std::uint64_t tokens = 0;
   std::size_t longest = 0;
   for (std::uint64_t batch = 0; batch < batches; ++batch) {
-    for (const Lease& lease : work.ground->Leases(batch)) {
+    const auto leases = work.ground->Leases(batch);
+    if (!leases) return NotDelegable(leases.error().what);
+    for (const Lease& lease : *leases) {
       WG_ASSIGN(const Task task, codec.environment().MakeTask(lease.task_seed));
       const std::vector<TokenId> prompt = codec.PromptTokens(task);
       tokens += prompt.size() * lease.group_size;
@@ -156,7 +159,7 @@ class Running {
     // What a checkpoint is of is in the logs: they are written before it.
     const std::uint64_t noted =
         std::min({log_->responses().size() / group, batches_->count(), steps_->count()});
-    if (noted >= all) return true;
+    if (noted >= all && fs::exists(folder_ / kModelName)) return true;
     WG_ASSIGN(TrainerAtBatch at, NearestTrainer(work_, folder_, noted, ops_, pool_));
     trainer_ = std::move(at.trainer);
     before_ = StateRootOf(work_.state, *trainer_);
@@ -166,6 +169,7 @@ class Running {
       WG_TRY(Step(batch));
       if (watch.progress) watch.progress((batch + 1) * group, all * group);
     }
+    WG_TRY(Export());
     return true;
   }
 
@@ -180,9 +184,10 @@ class Running {
       config.kv_bytes = sampling.kv_bytes;
       config.step_tokens = sampling.step_tokens;
       config.sequences_max = sampling.sequences_max;
+      WG_ASSIGN(const std::vector<Lease> leases, work_.ground->Leases(batch));
       WG_ASSIGN(const std::vector<Group> groups,
-                SampleGroups(*work_.ground->site().codec, work_.ground->Leases(batch), model,
-                             PolicyVersion{batch}, config, pool_));
+                SampleGroups(*work_.ground->site().codec, leases, model, PolicyVersion{batch},
+                             config, pool_));
       std::uint64_t sequence = batch * group;
       for (const Group& one : groups) {
         for (const Rollout& rollout : one.rollouts) WG_TRY(Keep(sequence++, rollout));
@@ -222,6 +227,19 @@ class Running {
     const fs::path root = folder_ / "checkpoints";
     WG_TRY(trainer_->SaveCheckpoint(StepFolder(root, done)));
     return PruneSteps(root, work_.recipe.checkpoints_kept);
+  }
+
+  // What the run ends with, as a model directory: whole, or not there.
+  Status Export() const {
+    const fs::path to = folder_ / kModelName, aside = folder_ / "model.tmp";
+    std::error_code error;
+    fs::remove_all(aside, error);
+    WG_TRY(SaveBaseModel(aside, work_.base.config, trainer_->parameters(),
+                         work_.ground->site().description.tokenizer, work_.numerics.weights));
+    fs::remove_all(to, error);
+    fs::rename(aside, to, error);
+    if (!error) return {};
+    return Fail(Blame::kMachine, "cannot write {}: {}", to.string(), error.message());
   }
 
   const RunWork& work_;

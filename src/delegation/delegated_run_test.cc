@@ -297,6 +297,7 @@ TEST_F(DelegatedRunTest, RefusesWhatCannotBeDisputed) {
       {"orchestrator.groups_per_step=2048", "past the limits"},
       {"orchestrator.steps=1000000", "at most"},
       {"model.path=", "model.path"},
+      {"environment.settings=length_min=1,length_max=1,alphabet=0", "environment.settings"},
   };
   for (const auto& [setting, words] : refused) {
     const auto program = ReadDelegatedProgram(file_, {setting});

@@ -64,12 +64,17 @@ Result<std::unique_ptr<const RunGround>> RunGround::Read(
       new RunGround(program, std::move(site), std::move(optimizer)));
 }
 
-std::vector<Lease> RunGround::Leases(std::uint64_t batch) const {
+Result<std::vector<Lease>> RunGround::Leases(std::uint64_t batch) const {
   const Recipe& recipe = site_->description.recipe;
   const LeaseMaker maker(id_, recipe, *site_->codec);
   std::vector<Lease> leases;
-  for (std::uint32_t i = 0; i < recipe.orchestrator.groups_per_step; ++i)
-    leases.push_back(maker.Fresh(LeaseIdOf(batch, i), PolicyVersion{batch}));
+  for (std::uint32_t i = 0; i < recipe.orchestrator.groups_per_step; ++i) {
+    const LeaseId id = LeaseIdOf(batch, i);
+    // A stranger's settings may be of an environment that makes none.
+    if (const auto task = site_->environment->MakeTask(maker.FreshTask(id)); !task)
+      return Fail(Blame::kPeer, "environment.settings: {}", task.error().what);
+    leases.push_back(maker.Fresh(id, PolicyVersion{batch}));
+  }
   return leases;
 }
 
@@ -79,7 +84,8 @@ Result<std::vector<ScoredGroup>> RunGround::Groups(
   const std::vector<TokenId>& stops = site_->codec->stop_ids();
   std::vector<ScoredGroup> groups;
   std::size_t next = 0;
-  for (const Lease& lease : Leases(batch)) {
+  WG_ASSIGN(const std::vector<Lease> leases, Leases(batch));
+  for (const Lease& lease : leases) {
     WG_ASSIGN(const Task task, site_->environment->MakeTask(lease.task_seed));
     GroupRecord record{lease, {lease.id, site_->codec->PromptTokens(task), {}}};
     for (std::uint32_t r = 0; r < lease.group_size; ++r) {

@@ -25,7 +25,8 @@ class RunGround : public StepGround {
                             std::span<const std::vector<TokenRecord>> responses) const override;
 
   const RunSite& site() const { return *site_; }
-  std::vector<Lease> Leases(std::uint64_t batch) const;
+  // Blame::kPeer: tasks that cannot be made.
+  Result<std::vector<Lease>> Leases(std::uint64_t batch) const;
   // What was sampled for these leases, as the trainer gets it. Blame::kPeer: it would be refused.
   Result<std::vector<ScoredGroup>> Groups(
       std::uint64_t batch, std::span<const std::vector<TokenRecord>> responses) const;

@@ -90,7 +90,7 @@ class CheatingRun : public Answerer {
       weights.at(work_.state[i].name).data = state.w[i].data;
     auto model = Model::Create(work_.base.config, work_.numerics, weights, nullptr, BestOps());
     Check(model.has_value(), "a model of the program");
-    const auto groups = SampleGroups(*work_.ground->site().codec, work_.ground->Leases(batch),
+    const auto groups = SampleGroups(*work_.ground->site().codec, *work_.ground->Leases(batch),
                                      std::move(*model), PolicyVersion{batch}, {}, pool_);
     Check(groups.has_value(), "a batch can be sampled");
     RolloutClaims claims;
