@@ -166,6 +166,8 @@ TEST_F(DelegatedRunTest, BatchesThatTeachNothing) {
   recipe.orchestrator.steps = 8;
   recipe.orchestrator.groups_per_step = 1;
   recipe.orchestrator.group_size = 2;
+  recipe.checkpoint_every = 8;
+  recipe.evaluation.tasks = 0;
   recipe.trainer.schedule.warmup_steps = 4;  // so that a step's number matters
   TempFolder folder;
   const auto run = OpenRun(WriteRecipe(folder, recipe), folder.path() / "alice", *pool_);
@@ -297,7 +299,7 @@ TEST_F(DelegatedRunTest, RefusesWhatCannotBeDisputed) {
       {"orchestrator.groups_per_step=2048", "past the limits"},
       {"orchestrator.steps=1000000", "at most"},
       {"model.path=", "model.path"},
-      {"environment.settings=length_min=1,length_max=1,alphabet=0", "environment.settings"},
+      {"environment.settings=length_min=1,length_max=1,alphabet=0", "hold some out"},
   };
   for (const auto& [setting, words] : refused) {
     const auto program = ReadDelegatedProgram(file_, {setting});

@@ -187,7 +187,7 @@ refused "numerics that disputes do not know" "$recipe" --set model.weights=int8
 refused "past the model's" "$recipe" --set sampling.tokens_max=64
 refused "no JSON object" "$recipe" --set prompts.files=README.md
 refused "the weights here have root" "$recipe" --set policy="$(printf 'a%.0s' $(seq 64))"
-refused "is a recipe of \`waggle run\`" recipes/countdown
+refused "a recipe of \`waggle run\` that cannot be delegated: warmup.steps" recipes/countdown
 refused "is a recipe of \`waggle sft\`" recipes/verde
 code=0
 "$waggle" referee --recipe recipes/countdown --out "$dir/none" --key "$dir/referee.key" a b >"$dir/none.log" 2>&1 || code=$?

@@ -55,8 +55,9 @@ ReinforcementParty::ReinforcementParty(const DisputeTerms& terms, std::uint8_t s
                                       records_, std::move(step_lies));
 }
 
-HashTree ReinforcementParty::UnitTree() const {
-  return RunTree(terms_.program, token_roots_, records_);
+const HashTree& ReinforcementParty::UnitTree() {
+  if (!units_) units_ = RunTree(terms_.program, token_roots_, records_);
+  return *units_;
 }
 
 Bytes ReinforcementParty::UnitRecord(std::uint64_t unit) const {
@@ -95,7 +96,7 @@ RolloutParty& ReinforcementParty::Rollouts(std::uint64_t batch) {
   return *rollouts_;
 }
 
-void ReinforcementParty::StepGround(const DisputeRequest& r, DisputeReply& reply) const {
+void ReinforcementParty::StepGround(const DisputeRequest& r, DisputeReply& reply) {
   std::vector<std::uint64_t> indices;
   if (r.unit > 1) {
     indices.push_back(r.unit - 2);

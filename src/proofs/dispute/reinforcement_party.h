@@ -30,13 +30,13 @@ class ReinforcementParty : public DisputeParty {
   std::optional<DisputeReply> Answer(const DisputeRequest& request) override;
 
  private:
-  HashTree UnitTree() const;
+  const HashTree& UnitTree();
   Bytes UnitRecord(std::uint64_t unit) const;
   const PolicyState* Policy(std::uint64_t batch);
   RolloutParty& Rollouts(std::uint64_t batch);
   // False: it is not known without a graph.
   bool AnswerRun(const DisputeRequest& request, DisputeReply& reply);
-  void StepGround(const DisputeRequest& request, DisputeReply& reply) const;
+  void StepGround(const DisputeRequest& request, DisputeReply& reply);
 
   const DisputeTerms terms_;
   const std::uint8_t side_;
@@ -46,6 +46,7 @@ class ReinforcementParty : public DisputeParty {
   const std::vector<StepRecord> records_;
   const Lies rollout_lies_;
   RunModel model_;
+  std::optional<HashTree> units_;  // from the first question on
   std::unique_ptr<TrainingParty> steps_;
   std::unique_ptr<RolloutParty> rollouts_;  // of rollouts_at_
   std::uint64_t rollouts_at_ = 0;
