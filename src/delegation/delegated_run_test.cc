@@ -197,7 +197,7 @@ TEST_F(DelegatedRunTest, BatchesThatTeachNothing) {
   v = Against(*run, gradient);
   EXPECT_EQ(v.reason, DisputeCase::kOutput);
   EXPECT_EQ(v.unit, 2 * *later + 1);
-  CheatingRun token(run->work(), RunLie::kToken, *later, 1);
+  CheatingRun token(run->work(), RunLie::kLogProb, *later);
   v = Against(*run, token);
   EXPECT_EQ(v.reason, DisputeCase::kOutput);
   EXPECT_EQ(v.unit, 2 * *later);

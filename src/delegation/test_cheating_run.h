@@ -28,7 +28,8 @@ enum class RunLie : std::uint8_t {
 
 class CheatingRun : public Answerer {
  public:
-  // batch: where it lies. work outlives it.
+  // batch: where it lies; sequence: from which on it looks for an answer to lie about. work
+  // outlives it.
   CheatingRun(const RunWork& work, RunLie lie, std::uint64_t batch, std::uint64_t sequence = 0)
       : work_(work), lie_(lie), at_(batch), sequence_(sequence), pool_(1) {
     StepState state;
@@ -107,6 +108,8 @@ class CheatingRun : public Answerer {
 
   void LieAbout(RolloutClaims& part) {
     if (lie_ != RunLie::kToken && lie_ != RunLie::kLogProb) return;
+    // One that can still be graded: its end is left as it is, and a log-prob stays one.
+    while (part[sequence_].size() < 2 || (part[sequence_].front().logp << 1) == 0) ++sequence_;
     TokenRecord& record = part[sequence_].front();
     const auto program = TokenProgram(work_.model, work_.specs[at_ * work_.run.group], {});
     const auto last = static_cast<std::uint32_t>(program->nodes.size() - 1);
@@ -200,7 +203,8 @@ class CheatingRun : public Answerer {
 
   const RunWork& work_;
   const RunLie lie_;
-  const std::uint64_t at_, sequence_;
+  const std::uint64_t at_;
+  std::uint64_t sequence_;
   ThreadPool pool_;
   Lies rollout_lies_, step_lies_;
   std::vector<StepState> states_;
