@@ -27,7 +27,8 @@ constexpr const char* kModelName = "model";
 constexpr std::size_t kBatchRecordBytes = 2 + 8 + 32;
 constexpr std::uint64_t kSequencesMax = 1u << 20;   // specs are held in memory
 constexpr std::uint64_t kSpecTokensMax = 1u << 27;  // of all of them
-constexpr std::size_t kDescriptionMax = 3u << 20;   // it is said in one reply
+// Of the 7 MiB that a party may say: a description and a batch, beside a descent and its tile.
+constexpr std::size_t kGroundBytesMax = std::size_t{3} << 20;
 constexpr std::size_t kResponsesBytes = std::size_t{1} << 20;
 
 constexpr const char* kWhatCanBe =
@@ -112,6 +113,16 @@ RunProgram ProgramOf(const RunWork& work, const Hash256& id) {
   PutClip(recipe.trainer.clip, run);
   run.run = DescribedRun{id, Sha256(work.description)};
   return run;
+}
+
+Status CheckSayable(const RunWork& work) {
+  const std::size_t batch =
+      sizeof(std::uint32_t) * work.run.group * (1 + 2 * std::size_t{work.run.tokens_max});
+  if (work.description.size() + batch <= kGroundBytesMax) return {};
+  return NotDelegable(fmt::format(
+      "what a dispute about a step needs, {} kB of responses and {} kB of recipe and tokenizer, is "
+      "past {} kB: lower orchestrator.groups_per_step or sampling.tokens_max",
+      batch / 1000, work.description.size() / 1000, kGroundBytesMax / 1000));
 }
 
 Result<std::unique_ptr<Trainer>> FreshTrainer(const RunWork& work, const Ops& ops,
@@ -273,10 +284,9 @@ Result<RunWork> OpenRunWork(Recipe recipe) {
   WG_ASSIGN(const auto trainer, FreshTrainer(work, BestOps(), serial));
   const Hash256 start = trainer->StateHash();
   work.description = EncodeDescription(work.recipe, config, base.tokenizer, start);
-  if (work.description.size() > kDescriptionMax)
-    return NotDelegable(fmt::format("a tokenizer past {} MiB", kDescriptionMax >> 20));
   work.run = ProgramOf(work, RunIdOf(work.recipe, start));
   WG_ASSIGN(work.model, ModelOf(work.run));
+  WG_TRY(CheckSayable(work));
   work.state = StateOf(work.model.config, {});  // fp32 masters
   auto ground = RunGround::Read(work.run, work.description);
   if (!ground) return NotDelegable(ground.error().what);

@@ -314,6 +314,35 @@ TEST_F(DelegatedRunTest, RefusesWhatCannotBeDisputed) {
   EXPECT_EQ(*program, honest_->program());
 }
 
+// Descriptions and responses come from strangers' files: whatever they are, there is an answer.
+TEST_F(DelegatedRunTest, NoDescriptionAndNoBatchBringTheGraderDown) {
+  const RunWork& work = honest_->work();
+  const auto responses = work.BatchIn(honest_->responses(), 0);
+  std::size_t read = 0;
+  for (std::size_t i = 0; i < work.description.size(); i += 7) {
+    Bytes changed = work.description;
+    changed[i] ^= static_cast<std::uint8_t>(1u << (i % 8));
+    const auto ground = ReadRunGround(work.run, changed);
+    if (!ground) continue;
+    ++read;
+    (void)(*ground)->Inputs(0, 0, responses);
+  }
+  EXPECT_LT(read, work.description.size() / 14);  // most are none
+  const auto refused = [&](const auto& change) {
+    RolloutClaims claims(responses.begin(), responses.end());
+    change(claims);
+    const auto inputs = work.ground->Inputs(0, 0, claims);
+    return !inputs && inputs.error().blame == Blame::kPeer;
+  };
+  EXPECT_FALSE(refused([](RolloutClaims&) {}));
+  EXPECT_TRUE(refused([](RolloutClaims& c) { c[2][0].token = -5; }));
+  EXPECT_TRUE(refused([](RolloutClaims& c) { c[2][0].token = 1 << 20; }));
+  EXPECT_TRUE(refused([](RolloutClaims& c) { c[2][0].logp = 0x7fc00000; }));
+  EXPECT_TRUE(refused([](RolloutClaims& c) { c[2][0].logp = 0x3f800000; }));
+  EXPECT_TRUE(refused([](RolloutClaims& c) { c[2].resize(1), c[2][0].token = 3; }));
+  EXPECT_FALSE(work.ground->Inputs(0, 7, responses));  // more steps than batches
+}
+
 TEST_F(DelegatedRunTest, TermsThatAreNoneAreRefused) {
   const CheapSigner signers[2] = {CheapSigner(1), CheapSigner(2)};
   DisputeTerms terms;

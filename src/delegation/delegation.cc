@@ -85,6 +85,11 @@ Status ClaimFolder(const fs::path& out, const char* name, const std::string& tex
   std::error_code error;
   fs::create_directories(out, error);
   if (error) return Fail(Blame::kOperator, "cannot create {}: {}", out.string(), error.message());
+  for (const char* other : {kSftRecipeName, kRolloutRecipeName, kRunRecipeName}) {
+    if (std::string_view(other) == name || !fs::exists(out / other)) continue;
+    return Fail(Blame::kOperator, "{} holds something else (see its {}): choose another folder",
+                out.string(), other);
+  }
   if (!fs::exists(out / name)) return WriteFileAtomic(out / name, text);
   WG_ASSIGN(const std::string old, ReadFile(out / name, kRecipeBytesMax));
   if (old == text) return {};

@@ -29,7 +29,7 @@ struct DisputeLimits {
   std::uint64_t tile_bytes_max = 3 << 20;  // that feed one tile; what needs more is not decided
   std::uint64_t rope_cells_max = std::uint64_t{1} << 24;  // positions * head_dim of one program
   std::uint64_t sample_layers_max = 1 << 13;              // of one training step
-  std::uint64_t batch_words_max = 900'000;  // of one batch's responses, as PutResponses writes them
+  std::uint64_t batch_words_max = 700'000;  // of one batch's responses, as PutResponses writes them
 };
 inline constexpr DisputeLimits kDisputeLimits{};
 
