@@ -90,8 +90,7 @@ Status FormSpecs(RunWork& work) {
   }
   const SequenceSpec& spec = work.specs[longest];
   const std::uint64_t rows = spec.prompt.size() + spec.tokens_max - 1;
-  if (work.run.group > kStepSamplesMax ||
-      work.run.group * config.layers > kDisputeLimits.sample_layers_max ||
+  if (work.run.group * config.layers > kDisputeLimits.sample_layers_max ||
       work.run.group * rows * config.head_dim > kDisputeLimits.rope_cells_max)
     return NotDelegable(
         fmt::format("{} responses in one step are past the limits of disputes", work.run.group));
@@ -285,7 +284,9 @@ Result<RunWork> OpenRunWork(Recipe recipe) {
   const Hash256 start = trainer->StateHash();
   work.description = EncodeDescription(work.recipe, config, base.tokenizer, start);
   work.run = ProgramOf(work, RunIdOf(work.recipe, start));
-  WG_ASSIGN(work.model, ModelOf(work.run));
+  auto model = ModelOf(work.run);
+  if (!model) return NotDelegable(model.error().what);
+  work.model = std::move(*model);
   WG_TRY(CheckSayable(work));
   work.state = StateOf(work.model.config, {});  // fp32 masters
   auto ground = RunGround::Read(work.run, work.description);

@@ -356,7 +356,8 @@ TEST_F(DelegatedRunTest, TermsThatAreNoneAreRefused) {
   EXPECT_FALSE(refused([](RunProgram&) {}));
   EXPECT_TRUE(refused([](RunProgram& p) { p.run.reset(); }));
   EXPECT_TRUE(refused([](RunProgram& p) { ++p.units; }));
-  EXPECT_TRUE(refused([](RunProgram& p) { p.group = 1u << 19; }));
+  EXPECT_TRUE(refused([](RunProgram& p) { p.group = 4097; }));
+  EXPECT_TRUE(refused([](RunProgram& p) { p.tokens_max = 1u << 16; }));
   EXPECT_TRUE(refused([](RunProgram& p) { p.kind = DisputeKind::kTraining; }));
   terms.program = honest_->program();
   EXPECT_FALSE(Referee::Open(terms, signers[0], 0));  // nobody to read descriptions

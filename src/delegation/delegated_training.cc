@@ -68,7 +68,7 @@ Result<DelegatedProgram> DelegatedProgram::Of(const SftWork& work) {
     program.cursors_.push_back(batcher.cursor());
     WG_ASSIGN(std::vector<TrainingSample> rows, SftRows(config, batcher.Next()));
     rows = ActiveRows(std::move(rows));
-    if (rows.size() > kStepSamplesMax ||
+    if (rows.size() > kDisputeLimits.samples_max ||
         rows.size() * config.layers > kDisputeLimits.sample_layers_max)
       return Fail(Blame::kOperator,
                   "step {}: {} texts in one step are past the limits of disputes: lower "

@@ -10,7 +10,6 @@
 namespace waggle {
 
 inline constexpr std::size_t kStepRecordBytes = 2 + 8 + 5 * 32;  // of an encoded StepRecord
-inline constexpr std::size_t kStepSamplesMax = 4096;             // of one StepSpec
 
 // The samples that the trainer reads: those that carry a gradient.
 std::vector<TrainingSample> ActiveRows(std::vector<TrainingSample> rows);

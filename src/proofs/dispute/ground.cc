@@ -45,8 +45,10 @@ Result<RunModel> ModelOf(const RunProgram& program) {
   if (program.run.has_value() != reinforcement || (reinforcement && program.units % 2 != 0))
     return Fail(Blame::kOperator,
                 "terms: a run without what describes it, or without its last step");
-  if (reinforcement && program.group * (std::uint64_t{1} + 2 * std::uint64_t{program.tokens_max}) >
-                           kDisputeLimits.batch_words_max)
+  const std::uint64_t words =
+      program.group * (std::uint64_t{1} + 2 * std::uint64_t{program.tokens_max});
+  if (reinforcement &&
+      (program.group > kDisputeLimits.samples_max || words > kDisputeLimits.batch_words_max))
     return Fail(Blame::kOperator, "terms: {} responses of {} tokens in a batch are past the limits",
                 program.group, program.tokens_max);
   model.masters = reinforcement;

@@ -29,6 +29,7 @@ struct DisputeLimits {
   std::uint64_t tile_bytes_max = 3 << 20;  // that feed one tile; what needs more is not decided
   std::uint64_t rope_cells_max = std::uint64_t{1} << 24;  // positions * head_dim of one program
   std::uint64_t sample_layers_max = 1 << 13;              // of one training step
+  std::uint32_t samples_max = 4096;         // of one training step; responses of a batch of a run
   std::uint64_t batch_words_max = 700'000;  // of one batch's responses, as PutResponses writes them
 };
 inline constexpr DisputeLimits kDisputeLimits{};
@@ -240,8 +241,8 @@ struct StepSpec {
 template <class T, class V>
 requires std::same_as<std::remove_const_t<T>, StepSpec>
 void Fields(T& x, V&& v) {
-  v.Numbers(1, "rows", x.rows, 4096);
-  v.Numbers(2, "inv_temperature", x.inv_temperature, 4096);
+  v.Numbers(1, "rows", x.rows, kDisputeLimits.samples_max);
+  v.Numbers(2, "inv_temperature", x.inv_temperature, kDisputeLimits.samples_max);
   v(3, "data", x.data);
   v(4, "lr", x.lr);
   v(5, "c1", x.c1);
