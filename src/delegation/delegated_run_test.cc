@@ -3,6 +3,7 @@
 #include "delegation/delegated_run.h"
 
 #include "base/hex.h"
+#include "base/test_source.h"
 #include "delegation/step_spec.h"
 #include "delegation/test_cheating_run.h"
 #include "delegation/test_run.h"
@@ -341,6 +342,28 @@ TEST_F(DelegatedRunTest, NoDescriptionAndNoBatchBringTheGraderDown) {
   EXPECT_TRUE(refused([](RolloutClaims& c) { c[2][0].logp = 0x3f800000; }));
   EXPECT_TRUE(refused([](RolloutClaims& c) { c[2].resize(1), c[2][0].token = 3; }));
   EXPECT_FALSE(work.ground->Inputs(0, 7, responses));  // more steps than batches
+}
+
+// Evidence of another machine, of recipes/verde/run.toml: an answer, and rewards that were turned
+// round in secret. Seeds of the fuzzer too.
+TEST(DelegatedRunEvidence, IsDecidedAsItWas) {
+  for (const auto& [name, where] : {std::pair("run_token", "batch 3, sequence 9, token 0, node 33"),
+                                    std::pair("run_step", "step 4, node 35: logprob_grad")}) {
+    const std::string text =
+        ReadFile(TestSource() / "tests/fuzz/corpus/dispute_evidence" / name, 1 << 20).value();
+    const auto evidence =
+        DecodeDisputeEvidence({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+    ASSERT_TRUE(evidence) << evidence.error().what;
+    const KeyPair judge = KeyPair::Generate();
+    const auto referee = ReplayDispute(*evidence, judge, ReadRunGround);
+    ASSERT_TRUE(referee) << referee.error().what;
+    EXPECT_TRUE(referee->Place().starts_with(where)) << referee->Place();
+    // Who changes an answer, or the description, in it convinces nobody.
+    DisputeEvidence changed = *evidence;
+    Bytes& body = changed.entries[changed.entries.size() / 2].body;
+    body[body.size() / 2] ^= 1;
+    EXPECT_FALSE(CheckDisputeEvidence(changed, judge, ReadRunGround));
+  }
 }
 
 TEST_F(DelegatedRunTest, TermsThatAreNoneAreRefused) {

@@ -118,8 +118,8 @@ class CheatingRun : public Answerer {
       record.token = record.token == 3 ? 4 : 3;
     else
       record.logp ^= 1;
-    rollout_lies_.outputs = [said = record, last, token](std::uint32_t node,
-                                                         std::vector<HostTensor>& out) {
+    rollout_lies_.outputs = [said = record, last](std::uint32_t node,
+                                                  std::vector<HostTensor>& out) {
       if (node != last) return;
       out[0].SetCell(0, static_cast<std::uint32_t>(said.token));
       out[1].SetCell(0, said.logp);
