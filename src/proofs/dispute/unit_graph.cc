@@ -123,7 +123,9 @@ void UnitGraph::Answer(const DisputeRequest& request, DisputeReply& reply) {
     case RequestKind::kOpen:
     case RequestKind::kGround:
     case RequestKind::kGraph:
-      return;
+    case RequestKind::kBatch:
+    case RequestKind::kDescription:
+      return;  // not of a graph
   }
 }
 
