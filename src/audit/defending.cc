@@ -5,9 +5,7 @@
 #include <algorithm>
 #include <iterator>
 
-#include "base/files.h"
-#include "base/folders.h"
-#include "base/hex.h"
+#include "audit/evidence_file.h"
 #include "proofs/claims.h"
 
 namespace waggle {
@@ -71,27 +69,20 @@ Result<std::vector<NodeMessage>> Defending::Step(const DefenceEvent& event) {
 }
 
 Status Defending::Watch(const ReceiptEvent& event, std::vector<NodeMessage>& out) {
-  std::string file;
+  std::filesystem::path file;
   for (ReceiptEffect& effect : receipts_.Step(event)) {
     if (auto* say = std::get_if<SayToHost>(&effect)) {
       out.push_back(std::move(say->message));
     } else if (const auto* done = std::get_if<ReceiptDone>(&effect)) {
       own_.DropReceipt(done->lease);
     } else if (const auto* keep = std::get_if<KeepEvidence>(&effect)) {
-      WG_ASSIGN(file, KeepEvidenceFile(keep->evidence));
+      WG_ASSIGN(file, KeepEvidenceFile(evidence_, keep->evidence));
     } else {
       return Fail(Blame::kPeer, "the host lied: {}; evidence in {}", std::get<HostLied>(effect).why,
-                  file);
+                  file.string());
     }
   }
   return {};
-}
-
-Result<std::string> Defending::KeepEvidenceFile(const Bytes& evidence) const {
-  WG_TRY(MakeFolder(evidence_));
-  const auto path = evidence_ / (ToHex(EvidenceHash(evidence)).substr(0, 16) + ".wglevid");
-  WG_TRY(WriteFileAtomic(path, {reinterpret_cast<const char*>(evidence.data()), evidence.size()}));
-  return path.string();
 }
 
 // One that can prove nothing is not kept.

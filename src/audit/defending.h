@@ -60,7 +60,6 @@ class Defending {
             const Bytes& description, const Ops& ops, ThreadPool& pool, Clock& clock,
             std::function<void(const std::string&)> say, OwnWork own);
   Status Watch(const ReceiptEvent& event, std::vector<NodeMessage>& out);
-  Result<std::string> KeepEvidenceFile(const Bytes& evidence) const;
   OwnExamined LookAt(Job& job, bool& done);
   Examination Look(const GroupRecord& record);
   Result<const Model*> ModelOf(PolicyVersion version);

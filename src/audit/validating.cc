@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <iterator>
 
+#include "audit/evidence_file.h"
 #include "base/files.h"
 #include "base/folders.h"
-#include "base/hex.h"
 
 namespace waggle {
 namespace {
@@ -110,13 +110,7 @@ Status Validating::Perform(ValidatorEffect effect, std::vector<NodeMessage>& out
           out));
     waiting_.push_back(std::move(*examine));
   } else if (const auto* keep = std::get_if<KeepEvidence>(&effect)) {
-    std::error_code error;
-    std::filesystem::create_directories(options_.evidence_directory, error);
-    const auto path = options_.evidence_directory /
-                      (ToHex(EvidenceHash(keep->evidence)).substr(0, 16) + ".wglevid");
-    const std::string_view bytes(reinterpret_cast<const char*>(keep->evidence.data()),
-                                 keep->evidence.size());
-    WG_TRY(WriteFileAtomic(path, bytes));
+    WG_ASSIGN(const auto path, KeepEvidenceFile(options_.evidence_directory, keep->evidence));
     say_("caught: " + keep->text + "; evidence in " + path.string());
   } else if (const auto* keep_records = std::get_if<KeepRecords>(&effect)) {
     WG_TRY(MakeFolder(records_.parent_path()));

@@ -1,6 +1,7 @@
 #include "host/audit_books.h"
 
 #include "audit/canary_maker.h"
+#include "audit/evidence_file.h"
 #include "base/files.h"
 #include "base/hex.h"
 #include "proofs/claims.h"
@@ -167,8 +168,7 @@ EvidenceDecided AuditBooks::Judge(const NodeId& from, const Bytes& bytes) {
   decided.proved = decision.kind == Decision::Kind::kProved;
   decided.fault = decision.kind == Decision::Kind::kFault;
   if (decided.proved) {
-    const std::string name = ToHex(decided.evidence).substr(0, 16) + ".wglevid";
-    const Status kept = WriteFileAtomic(run_.folder.audits() / "evidence" / name, TextOf(bytes));
+    const auto kept = KeepEvidenceFile(run_.folder.audits() / "evidence", bytes);
     if (!kept) decided.text += " (not kept: " + kept.error().what + ")";
   }
   return decided;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "audit/evidence_file.h"
 #include "audit/public_inputs.h"
 #include "base/files.h"
 #include "base/folders.h"
@@ -304,11 +305,7 @@ Evidence StepAuditing::WrongStep(const std::string& why) const {
 }
 
 Result<fs::path> StepAuditing::KeepEvidence(Evidence evidence) const {
-  const Bytes file = SealEvidence(std::move(evidence), key_);
-  WG_TRY(MakeFolder(places_.evidence));
-  const fs::path path = places_.evidence / (ToHex(EvidenceHash(file)).substr(0, 16) + ".wglevid");
-  WG_TRY(WriteFileAtomic(path, {reinterpret_cast<const char*>(file.data()), file.size()}));
-  return path;
+  return KeepEvidenceFile(places_.evidence, SealEvidence(std::move(evidence), key_));
 }
 
 // Any policy that it signed says under which description it did.
