@@ -148,12 +148,7 @@ class CheatingRun : public Answerer {
                     std::uint64_t{1} << 30, lies ? step_lies_ : Lies{});
     records_.push_back(outcome.record);
     records_.back().nodes = {};
-    const Program& p = outcome.graph->program();
-    for (std::size_t i = 0; i < p.state.size(); ++i) {
-      state.w[i] = outcome.graph->execution().Tensor(p.results[i * 3]);
-      state.m[i] = outcome.graph->execution().Tensor(p.results[i * 3 + 1]);
-      state.v[i] = outcome.graph->execution().Tensor(p.results[i * 3 + 2]);
-    }
+    TakeOver(outcome, state);
     return true;
   }
 

@@ -10,8 +10,6 @@
 
 #include <cstdlib>
 
-#include "base/files.h"
-#include "delegation/answer_run.h"
 #include "delegation/test_cheating_run.h"
 #include "unreliable_party.h"
 
@@ -54,15 +52,7 @@ Status Cheat(const fs::path& recipe, const fs::path& folder, RunLie lie, char** 
                     std::strtoull(numbers[1], nullptr, 10), std::atoi(numbers[2]),
                     std::atoi(numbers[3]));
   fs::create_directories(folder);
-  const KeyPair key = KeyPair::Generate();
-  AnswerOptions options;
-  options.listen = "127.0.0.1:0";
-  options.folder = folder;
-  Status written;
-  options.listening = [&](const std::string& invite) {
-    written = WriteFileAtomic(folder / "invite.txt", invite + "\n");
-  };
-  return AnswerForRun(options, run, key, SystemClock()).map([](const auto&) {});
+  return AnswerIn(folder, run, KeyPair::Generate());
 }
 
 }  // namespace
@@ -70,8 +60,5 @@ Status Cheat(const fs::path& recipe, const fs::path& folder, RunLie lie, char** 
 int main(int argc, char** argv) {
   const auto lie = argc == 8 ? LieOf(argv[3]) : std::nullopt;
   if (!lie) return 2;
-  const Status status = Cheat(argv[1], argv[2], *lie, argv + 4);
-  if (status) return 0;
-  fmt::print(stderr, "{}\n", status.error().what);
-  return 1;
+  return ExitCodeOf(Cheat(argv[1], argv[2], *lie, argv + 4));
 }

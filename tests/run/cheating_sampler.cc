@@ -148,14 +148,7 @@ Status Cheat(const fs::path& recipe_file, const fs::path& folder, const Orders& 
   if (fs::exists(folder / "node.key")) {
     WG_ASSIGN(key, ReadKeyFile(folder / "node.key", ""));
   }
-  AnswerOptions options;
-  options.listen = "127.0.0.1:0";
-  options.folder = folder;
-  Status written;
-  options.listening = [&](const std::string& invite) {
-    written = WriteFileAtomic(folder / "invite.txt", invite + "\n");
-  };
-  return AnswerForRun(options, sampler, key, SystemClock()).map([](const auto&) {});
+  return AnswerIn(folder, sampler, key);
 }
 
 }  // namespace
@@ -165,8 +158,5 @@ int main(int argc, char** argv) {
   const Orders orders{argv[3], std::strtoull(argv[4], nullptr, 10),
                       static_cast<std::uint32_t>(std::atoi(argv[5])), std::atoi(argv[6]),
                       std::atoi(argv[7])};
-  const Status status = Cheat(argv[1], argv[2], orders, {argv + 8, argv + argc});
-  if (status) return 0;
-  fmt::print(stderr, "{}\n", status.error().what);
-  return 1;
+  return ExitCodeOf(Cheat(argv[1], argv[2], orders, {argv + 8, argv + argc}));
 }

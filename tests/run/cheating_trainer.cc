@@ -8,12 +8,9 @@
 // FOLDER gets invite.txt and lie.txt ("step node").
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cstdlib>
-#include <thread>
 
 #include "base/files.h"
-#include "delegation/answer_run.h"
 #include "delegation/delegated_training.h"
 #include "unreliable_party.h"
 
@@ -69,12 +66,7 @@ class CheatingTrainer : public Answerer {
                       BestOps(), pool_, 1u << 30, s == orders_.step ? lies_ : Lies{});
       records_.push_back(outcome.record);
       records_.back().nodes = {};
-      const Program& p = outcome.graph->program();
-      for (std::size_t i = 0; i < p.state.size(); ++i) {
-        state.w[i] = outcome.graph->execution().Tensor(p.results[i * 3]);
-        state.m[i] = outcome.graph->execution().Tensor(p.results[i * 3 + 1]);
-        state.v[i] = outcome.graph->execution().Tensor(p.results[i * 3 + 2]);
-      }
+      TakeOver(outcome, state);
     }
   }
 
@@ -106,15 +98,7 @@ Status Cheat(const fs::path& recipe_file, const fs::path& folder, const Orders& 
   CheatingTrainer trainer(program, StartOf(work, program), orders);
   fs::create_directories(folder);
   WG_TRY(WriteFileAtomic(folder / "lie.txt", fmt::format("{} {}\n", orders.step, trainer.node())));
-  const KeyPair key = KeyPair::Generate();
-  AnswerOptions options;
-  options.listen = "127.0.0.1:0";
-  options.folder = folder;
-  Status written;
-  options.listening = [&](const std::string& invite) {
-    written = WriteFileAtomic(folder / "invite.txt", invite + "\n");
-  };
-  return AnswerForRun(options, trainer, key, SystemClock()).map([](const auto&) {});
+  return AnswerIn(folder, trainer, KeyPair::Generate());
 }
 
 }  // namespace
@@ -122,8 +106,5 @@ Status Cheat(const fs::path& recipe_file, const fs::path& folder, const Orders& 
 int main(int argc, char** argv) {
   if (argc != 6) return 2;
   const Orders orders{std::strtoull(argv[3], nullptr, 10), std::atoi(argv[4]), std::atoi(argv[5])};
-  const Status status = Cheat(argv[1], argv[2], orders);
-  if (status) return 0;
-  fmt::print(stderr, "{}\n", status.error().what);
-  return 1;
+  return ExitCodeOf(Cheat(argv[1], argv[2], orders));
 }

@@ -9,28 +9,7 @@ cheat=$3
 cd "$source"
 recipe=$dir/rollouts.toml policy=$dir/trained/model
 
-field() { # field FILE NAME: of a JSON file, with what is on every machine
-  sed -n "s/.*\"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" "$1" | head -1
-}
-answer() { # answer NAME THREADS [OPTION...]: sets invite_NAME
-  name=$1 threads=$2
-  shift 2
-  start "answer-$name" "$waggle" answer "$dir/$name" --listen 127.0.0.1:0 --key "$dir/$name.key" --threads "$threads" --quiet "$@"
-  wait_for "$dir/answer-$name.log" 60 waggle://
-  eval "invite_$name=\$(grep -o 'waggle://.*' \"\$dir/answer-$name.log\" | head -1)"
-}
-liar() { # liar NAME LIE SEQUENCE TOKEN SLOW_MS DIE_AT: sets invite_NAME
-  start "liar-$1" "$cheat" "$recipe" "$dir/$1" "$2" "$3" "$4" "$5" "$6"
-  wait_for "$dir/$1/invite.txt" 60
-  eval "invite_$1=\$(cat \"\$dir/$1/invite.txt\")"
-}
-referee_key=referee
-referee() { # referee OUT OPTION...
-  out=$dir/$1
-  shift
-  code=0
-  "$waggle" referee --recipe "$recipe" --out "$out" --key "$dir/$referee_key.key" "$@" >"$out.log" 2>"$out.err" || code=$?
-}
+. tests/run/disputes.sh # liar NAME LIE SEQUENCE TOKEN SLOW_MS DIE_AT
 
 # The policy that `recipes/verde` ends with, and two who sample it: one with one thread, one with two that was stopped in between.
 "$waggle" sft --recipe recipes/verde --out "$dir/trained" --threads 1 --quiet >/dev/null

@@ -10,25 +10,7 @@ cd "$source"
 recipe=$dir/recipe.toml
 sed 's/^steps = .*/steps = 12/; s/^checkpoint_every = .*/checkpoint_every = 5/' recipes/verde/recipe.toml > "$recipe"
 
-field() { # field FILE PYTHON-LIKE PATH: of a JSON file, with what is on every machine
-  sed -n "s/.*\"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" "$1" | head -1
-}
-answer() { # answer NAME: sets invite_NAME
-  start "answer-$1" "$waggle" answer "$dir/$1" --listen 127.0.0.1:0 --key "$dir/$1.key" --threads 1 --quiet
-  wait_for "$dir/answer-$1.log" 60 waggle://
-  eval "invite_$1=\$(grep -o 'waggle://.*' \"\$dir/answer-$1.log\" | head -1)"
-}
-liar() { # liar NAME STEP SLOW_MS DIE_AT: sets invite_NAME
-  start "liar-$1" "$cheat" "$recipe" "$dir/$1" "$2" "$3" "$4"
-  wait_for "$dir/$1/invite.txt" 60
-  eval "invite_$1=\$(cat \"\$dir/$1/invite.txt\")"
-}
-referee() { # referee OUT OPTION...
-  out=$dir/$1
-  shift
-  code=0
-  "$waggle" referee --recipe "$recipe" --out "$out" --key "$dir/referee.key" "$@" >"$out.log" 2>"$out.err" || code=$?
-}
+. tests/run/disputes.sh # liar NAME STEP SLOW_MS DIE_AT
 
 # Two honest trainers, on different thread counts, one of them stopped in between; a third of another machine's kernels.
 for name in alice bob; do
@@ -37,8 +19,8 @@ done
 "$waggle" sft --recipe "$recipe" --out "$dir/bob" --threads 2 --quiet >/dev/null
 cmp "$dir/alice/commitment.log" "$dir/bob/commitment.log" || fail "two honest trainers commit to two things"
 [ "$(stat -c %s "$dir/alice/commitment.log")" -eq $((12 * 170)) ] || fail "not a record for every step"
-answer alice
-answer bob
+answer alice 1
+answer bob 1
 referee agree "$invite_alice" "$invite_bob"
 [ $code -eq 0 ] || { cat "$out.err"; fail "exit code $code of two that agree"; }
 grep -q '"disputes": \[\]' "$out/result.json" || fail "two that agree had a dispute"

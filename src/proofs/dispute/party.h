@@ -22,6 +22,15 @@ class DisputeParty {
   virtual std::optional<DisputeReply> Answer(const DisputeRequest& request) = 0;
 };
 
+// One that says nothing yet, from this side.
+inline DisputeReply ReplyTo(const DisputeRequest& request, std::uint8_t side) {
+  DisputeReply reply;
+  reply.dispute = request.dispute;
+  reply.round = request.round;
+  reply.party = side;
+  return reply;
+}
+
 // Where a test plants a lie. All empty: an honest party.
 struct Lies {
   Execution::Tamper outputs;                              // of a node

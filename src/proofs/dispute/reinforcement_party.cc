@@ -130,10 +130,7 @@ bool ReinforcementParty::AnswerRun(const DisputeRequest& r, DisputeReply& reply)
 }
 
 std::optional<DisputeReply> ReinforcementParty::Answer(const DisputeRequest& r) {
-  DisputeReply reply;
-  reply.dispute = r.dispute;
-  reply.round = r.round;
-  reply.party = side_;
+  DisputeReply reply = ReplyTo(r, side_);
   if (r.unit >= terms_.program.units) return std::nullopt;
   if (AnswerRun(r, reply)) return reply;
   const std::uint64_t batch = BatchOf(terms_.program, r.unit);

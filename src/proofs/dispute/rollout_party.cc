@@ -163,10 +163,7 @@ bool RolloutParty::AnswerTree(const DisputeRequest& r, DisputeReply& reply) {
 }
 
 std::optional<DisputeReply> RolloutParty::Answer(const DisputeRequest& r) {
-  DisputeReply reply;
-  reply.dispute = r.dispute;
-  reply.round = r.round;
-  reply.party = side_;
+  DisputeReply reply = ReplyTo(r, side_);
   const RunProgram& run = terms_.program;
   if (r.unit >= run.units || r.sequence >= run.group || r.token >= run.tokens_max)
     return std::nullopt;

@@ -51,12 +51,7 @@ class TrainingGame {
                                         BestOps(), pool_, 1u << 30, s == at ? lies : Lies{});
       history.records.push_back(outcome.record);
       history.records.back().nodes = {};  // nobody has them before a dispute
-      const Program& p = outcome.graph->program();
-      for (std::size_t i = 0; i < p.state.size(); ++i) {
-        state.w[i] = outcome.graph->execution().Tensor(p.results[i * 3]);
-        state.m[i] = outcome.graph->execution().Tensor(p.results[i * 3 + 1]);
-        state.v[i] = outcome.graph->execution().Tensor(p.results[i * 3 + 2]);
-      }
+      TakeOver(outcome, state);
     }
     return history;
   }

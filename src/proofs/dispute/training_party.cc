@@ -15,6 +15,18 @@ std::vector<StateRecord> RecordsOf(const std::vector<StateEntry>& entries, const
   return records;
 }
 
+void TakeOver(const StepOutcome& outcome, StepState& state) {
+  const Program& program = outcome.graph->program();
+  const auto result = [&](std::size_t i) {
+    return outcome.graph->execution().Tensor(program.results[i]);
+  };
+  for (std::size_t i = 0; i < program.state.size(); ++i) {
+    state.w[i] = result(i * 3);
+    state.m[i] = result(i * 3 + 1);
+    state.v[i] = result(i * 3 + 2);
+  }
+}
+
 StepOutcome ExecuteStep(const RunProgram& run, const RunModel& model, const StepSpec& spec,
                         std::uint64_t step, const StepState& state, const Ops& ops,
                         ThreadPool& pool, std::uint64_t keep_bytes, const Lies& lies) {
@@ -92,10 +104,7 @@ void TrainingParty::Ground(const DisputeRequest& r, DisputeReply& reply) {
 }
 
 std::optional<DisputeReply> TrainingParty::Answer(const DisputeRequest& r) {
-  DisputeReply reply;
-  reply.dispute = r.dispute;
-  reply.round = r.round;
-  reply.party = side_;
+  DisputeReply reply = ReplyTo(r, side_);
   if (r.unit >= records_.size()) return std::nullopt;
   const bool record = r.kind == RequestKind::kRecord, children = r.kind == RequestKind::kChildren;
   const auto children_of = [&](const HashTree& tree) {

@@ -24,6 +24,8 @@ struct StepOutcome {
   std::vector<StateRecord> before, after;
   std::unique_ptr<UnitGraph> graph;
 };
+// Executes all of the step, and puts what it leaves into `state`, whose data stays.
+void TakeOver(const StepOutcome& outcome, StepState& state);
 // REQUIRES a spec that StepProgramOf accepts. `state` must outlive the outcome.
 StepOutcome ExecuteStep(const RunProgram& run, const RunModel& model, const StepSpec& spec,
                         std::uint64_t step, const StepState& state, const Ops& ops,
